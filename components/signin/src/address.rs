@@ -73,8 +73,8 @@ pub(crate) async fn rename(change: Change<Body<Rename>>) -> Result<Response, Api
             if was == name {
                 return Ok(Answer::no_content().unchanged());
             }
-            // Neither the address nor the role is another one.
-            user::update(&write.tx, tenant, &person, true).await?;
+            // No address and no role is changed, so that nothing refuses it.
+            user::update(&write.tx, tenant, &person, write.app().settings().has_mail()).await?;
             let (before, after) = (json!({ "name": was }), json!({ "name": name }));
             let updated = Event::of_user(EventKind::UserUpdated, me);
             write.emit(updated.data(json!({ "before": before, "after": after }))).await?;
@@ -143,7 +143,7 @@ pub(crate) async fn confirm(change: Change<Body<OneCode>>) -> Result<Response, A
             let email = granted.data.get("email").and_then(serde_json::Value::as_str).ok_or_else(unknown)?;
             let mut person = user::get(&write.tx, write.caller.tenant_id(), me.as_str()).await?;
             let was = std::mem::replace(&mut person.email, email.to_owned());
-            match user::update(&write.tx, write.caller.tenant_id(), &person, true).await? {
+            match user::update(&write.tx, write.caller.tenant_id(), &person, write.app().settings().has_mail()).await? {
                 UpdateOutcome::Done => {}
                 UpdateOutcome::EmailTaken => return Err(Code::EmailTaken.into()),
                 UpdateOutcome::LastAdmin => return Err(Code::LastAdmin.into()),

@@ -62,7 +62,7 @@ pub(crate) async fn forgot(app: App, Body(body): Body<Forgot>) -> Result<Respons
 
 /// The address to which a mail is asked for, and what comes before the path of its link, where this server mails links.
 pub(crate) fn read(app: &App, email: &str) -> Result<(String, String), ApiError> {
-    if app.settings().mail_provider.is_none() {
+    if !app.settings().has_mail() {
         return Err(Code::MailDisabled.into());
     }
     let base = own_base(app).ok_or(Code::PublicUrlMissing)?;

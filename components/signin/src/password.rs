@@ -208,7 +208,7 @@ pub(crate) fn or_forgotten(app: &App, refusal: ApiError) -> ApiError {
         Code::WrongPassword => "Send the password that you sign in with.",
         _ => return refusal,
     };
-    if app.settings().mail_provider.is_none() {
+    if !app.settings().has_mail() {
         return refusal;
     }
     refusal.fix(format!("{first} {FORGOT}")).page("/docs/agents/concepts/people#a-forgotten-password")

@@ -104,13 +104,12 @@ pub(crate) async fn recover(app: App, route: &'static Route, Body(body): Body<Re
     if had_factor {
         mail::queue(&app, &tx, (&tenant, &id), Kind::FactorRemoved, by.clone()).await?;
     }
-    if known.is_some_and(|login| login.password_hash.is_some()) && hash.is_some() {
+    if known.as_ref().is_some_and(|login| login.password_hash.is_some()) && hash.is_some() {
         mail::queue(&app, &tx, (&tenant, &id), Kind::PasswordChanged, by).await?;
     }
-    let is_new = page == Page::Invite;
     tx.commit().await?;
     let (url, expires_at) = link.map(|link| (link.url, link.expires_at)).unzip();
-    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if known.is_some() { StatusCode::OK } else { StatusCode::CREATED };
     response::uncached_json(status, &Recovered { user, url, expires_at })
 }
 

@@ -89,7 +89,7 @@ async fn offer(app: &App, api: &Api<'_>, who: &Json, kept: &Kept) -> Result<Resp
         tenant: who.text("tenant").to_owned(),
         next: AGAIN,
         page: kept.page.clone(),
-        has_link: app.settings().mail_provider.is_some() && allows("link"),
+        has_link: app.settings().has_mail() && allows("link"),
         providers,
         is_too_long: kept.fields.is_none(),
     };

@@ -70,7 +70,7 @@ async fn show_forgot(app: &App, typed: &Form, refusal: Option<Refusal>) -> Resul
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let token = FormToken::of(app);
     let frame = Frame::new(app, "Forgot your password?", refusal.map(Note::from));
-    let has_mail = app.settings().mail_provider.is_some();
+    let has_mail = app.settings().has_mail();
     let usual = Api::without_session(app).get(route::WAYS, &[], &[]).await.unwrap_or_default();
     let tenant = HomeTenant::of(app, typed, &usual).slug;
     let login = at("/login", typed, &[]);

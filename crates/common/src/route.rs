@@ -277,6 +277,8 @@ pub struct Route {
     pub closes: bool,
     /// Whether pages of every origin may ask it, without cookies (CORS).
     pub for_browsers: bool,
+    /// Whether the path with a slash at its end is the same address.
+    pub takes_slash: bool,
 }
 
 /// A row with the default values. The methods below set what differs.
@@ -307,6 +309,7 @@ const fn route(method: &'static str, path: &'static str, title: &'static str) ->
         for_proxies: false,
         closes: false,
         for_browsers: false,
+        takes_slash: false,
     }
 }
 
@@ -439,6 +442,10 @@ impl Route {
     /// What it changes may take rights away: then the header of its answer names a closure.
     const fn may_close(self) -> Self {
         Self { closes: true, ..self }
+    }
+
+    const fn or_with_slash(self) -> Self {
+        Self { takes_slash: true, ..self }
     }
 
     const fn for_browsers(self) -> Self {
@@ -833,9 +840,9 @@ routes! {
 
     // Public, since it asks the routes above with the credential of its caller, and they decide. A change is theirs too.
     Mcp {
-        MCP = post("/mcp", "Use this API by the Model Context Protocol: tools, resources, prompts").public().up_to(80 * 1024).any_query().page("concepts/mcp");
+        MCP = post("/mcp", "Use this API by the Model Context Protocol: tools, resources, prompts").public().up_to(80 * 1024).any_query().or_with_slash().page("concepts/mcp");
         MCP_RESOURCE = get("/.well-known/oauth-protected-resource", "Where clients of this server get a token (RFC 9728)").public().any_query().for_browsers().page("concepts/mcp#who-you-are");
-        MCP_RESOURCE_OF = get("/.well-known/oauth-protected-resource/mcp", "Where clients of /mcp get a token (RFC 9728)").public().any_query().for_browsers().page("concepts/mcp#who-you-are");
+        MCP_RESOURCE_OF = get("/.well-known/oauth-protected-resource/mcp", "Where clients of /mcp get a token (RFC 9728)").public().any_query().or_with_slash().for_browsers().page("concepts/mcp#who-you-are");
     }
 }
 

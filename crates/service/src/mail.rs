@@ -55,7 +55,7 @@ pub async fn put(
     kind: Kind,
     data: &Json,
 ) -> Result<bool, DbError> {
-    if app.settings().mail_provider.is_none() {
+    if !app.settings().has_mail() {
         return Ok(false);
     }
     let Some(person) = user::find(tx, tenant, user.as_str()).await?.filter(|person| person.active) else {

@@ -33,7 +33,7 @@ pub(crate) fn page(app: &App, refusal: &ApiError) -> Option<Response> {
         }
         Method::GET | Method::HEAD if code == Code::MethodNotAllowed => (
             "There is nothing to see here",
-            "A form sends what you typed to this address. Go back to it, or begin at the home page.",
+            "This address takes only what a form sends. Go back to the form, or begin at the home page.",
         ),
         Method::POST if UNREAD.contains(&code) => ("This did not work", sentence),
         _ => return None,

@@ -14,7 +14,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use common::{
     error::{ApiError, Code, RefusalHeader},
     exact::{Exact, decoded, matched},
-    route::{self, Access, Group, Query, ROUTES, Route},
+    route::{Access, Group, Query, ROUTES, Route},
     secret::Secret,
 };
 use http::{Extensions, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
@@ -363,9 +363,7 @@ impl Router {
     /// The place of a path, and what its names stand for: a literal segment comes before a name, and a name before all that is
     /// left.
     fn find(&self, path: &str) -> Option<(&Place, Vec<String>)> {
-        // Clients of models are given one address, and some write a slash at its end.
-        let plain =
-            path.strip_suffix('/').filter(|plain| route::MCP.path == *plain || route::MCP_RESOURCE_OF.path == *plain);
+        let plain = path.strip_suffix('/').filter(|plain| self.places.iter().any(|place| place.takes_slash(plain)));
         let path = plain.unwrap_or(path);
         // A path without names, as most are: a pattern with names has braces, which a path of ours has not.
         if let Some(place) = self.places.iter().find(|place| place.path == path && !path.contains('{')) {
@@ -475,6 +473,11 @@ fn say_if_key_is_ignored(app: &App, route: &Route, response: &mut Response) {
 }
 
 impl Place {
+    /// Whether this path with a slash at its end is it too.
+    fn takes_slash(&self, plain: &str) -> bool {
+        self.path == plain && self.rows.iter().any(|row| row.route.takes_slash)
+    }
+
     /// Whether pages of every origin may ask it.
     fn is_for_browsers(&self) -> bool {
         self.rows.iter().any(|row| row.route.for_browsers)

@@ -199,13 +199,13 @@ pub struct Mail {
     pub provider: Provider,
     /// `host[:port]` of the API; it is always https.
     pub host: String,
-    /// Whom mail comes from.
+    /// The sender of all mail.
     pub from: Sender,
     /// The token by which the provider knows the operator.
     pub token: MailToken,
 }
 
-/// Whom mail comes from.
+/// The sender of mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sender {
     /// What its reader sees in the place of the address.
