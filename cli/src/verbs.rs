@@ -741,6 +741,7 @@ pub(crate) fn all() -> Vec<Verb> {
             ("STATE", "state"),
             ("ID", "id"),
         ]),
+        Verb::new("admin webhooks delivery", route::DELIVERY_GET),
         Verb::new("admin webhooks retry", route::DELIVERY_RETRY),
         Verb::new("admin usage", route::USAGE).show(Show::Table(
             "users",

@@ -49,6 +49,7 @@ pub(crate) struct Visit {
     began: Instant,
     requests: AtomicU32,
     is_answering: AtomicBool,
+    is_streaming: AtomicBool,
     /// When the last answer was complete, in milliseconds since `began`.
     answered: AtomicU64,
     /// Since when the connection waits for its client, in milliseconds since `began`; or [`BUSY`]; or [`ENDED`].
@@ -153,6 +154,7 @@ impl Visit {
             began: Instant::now(),
             requests: AtomicU32::new(0),
             is_answering: AtomicBool::new(false),
+            is_streaming: AtomicBool::new(false),
             answered: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             end: Notify::new(),
@@ -167,6 +169,11 @@ impl Visit {
     /// Whether a request is being answered.
     pub(crate) fn is_answering(&self) -> bool {
         self.is_answering.load(Ordering::Relaxed)
+    }
+
+    /// Whether the answer is a stream that goes on for as long as its reader stays.
+    pub(crate) fn is_streaming(&self) -> bool {
+        self.is_streaming.load(Ordering::Relaxed)
     }
 
     /// When the last answer was complete.
@@ -231,6 +238,11 @@ impl Answering {
         Self(visit)
     }
 
+    /// The answer goes on for as long as its reader stays.
+    pub(crate) fn stream(&self) {
+        self.0.is_streaming.store(true, Ordering::Relaxed);
+    }
+
     /// A body that is still to come: dropped, it is whole, or nobody reads it any more.
     pub(crate) fn receiving(&self) -> Receiving {
         Receiving { number: self.0.requests(), visit: self.0.clone() }
@@ -242,6 +254,7 @@ impl Drop for Answering {
         let now = self.0.now();
         self.0.answered.store(now, Ordering::Relaxed);
         self.0.is_answering.store(false, Ordering::Relaxed);
+        self.0.is_streaming.store(false, Ordering::Relaxed);
         self.0.set_waiting(now);
     }
 }

@@ -139,10 +139,13 @@ async fn connection(
                 seen.answered(&response);
             }
             let ends = is_event_stream(&response).then(|| ending(stopping));
+            if ends.is_some() {
+                answering.stream();
+            }
             Ok::<_, Error>(response.map(|body| Answer { body, ends, _answering: answering, seen }))
         }
     });
-    // A client that has sent its request may close its half of the connection, and still gets the answer.
+    // A client that has sent its request may close its half of the connection, and still gets the answer, unless that has no end.
     let mut connection =
         pin!(http1::Builder::new().half_close(true).max_buf_size(BUFFER).serve_connection(io, service));
     // Aborts by the client, time-outs and broken requests end a connection. They are not logged.
@@ -396,6 +399,15 @@ impl AsyncWrite for Guarded {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        // hyper comes here whenever it is woken, and reads nothing meanwhile.
+        if self.visit.is_streaming() {
+            let mut byte = [0];
+            match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(std::io::ErrorKind::ConnectionAborted.into())),
+                Poll::Ready(Err(gone)) => return Poll::Ready(Err(gone)),
+                Poll::Ready(Ok(_)) | Poll::Pending => {}
+            }
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

@@ -180,6 +180,7 @@ export const PAGES = [
   },
   { name: "webhooks-found", path: "/admin/webhooks?q=desk&sort=name" },
   { name: "webhook", path: (world) => `/admin/webhooks/${world.webhook}` },
+  { name: "webhook-delivery", path: (world) => `/admin/webhooks/${world.webhook}?delivery=${world.delivery}` },
   { name: "clients", path: "/admin/clients" },
   {
     name: "client-refused",

@@ -132,7 +132,7 @@ export async function fill(server, say = plain) {
   await admin.must("PUT", "/api/agents/support-desk/secrets/GITHUB_TOKEN", { value: "one" });
   await admin.post("/api/agents/support-desk/probes", { name: "github", url: "https://hooks.example.com/user", secret: "GITHUB_TOKEN" });
   const webhook = await admin.post("/api/webhooks", { url: "https://hooks.example.com/accredit", name: short("desk"), kinds: ["agent.*"] });
-  await admin.post(`/api/webhooks/${webhook.id}/test`);
+  const delivery = await admin.post(`/api/webhooks/${webhook.id}/test`);
   const service = await admin.post("/api/resources", {
     identifier: "https://payments.example.com",
     name: short("Payments"),
@@ -189,6 +189,7 @@ export async function fill(server, say = plain) {
     key: key.id,
     archived,
     webhook: webhook.id,
+    delivery: delivery.delivery_id,
     authorize,
     closure: closure.id,
   };

@@ -52,9 +52,17 @@ pub(crate) struct Bench {
     /// How many tokens the larger of the two databases holds
     #[arg(long, value_name = "TOKENS", default_value_t = 1_000_000)]
     many: u64,
-    /// Measure the pages and the sign-ins alone
-    #[arg(long)]
-    pages: bool,
+    /// Measure one part alone
+    #[arg(long, value_name = "PART")]
+    only: Option<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Part {
+    /// The pages and the sign-ins
+    Pages,
+    /// The ways of events, and notify with webhooks
+    Reach,
 }
 
 /// A request, its host, and the measurements so far.
@@ -101,8 +109,18 @@ impl Bench {
         let seed = build::native(&workspace, "seed", "seed")?;
         let receiver = build::native(&workspace, "receiver", "receiver")?;
         let stop = Stop::on_signal()?;
+        let measure_reach = || reach::measure(&workspace, (&host, &receiver), (self.seconds, self.rounds), &stop);
+        if self.only == Some(Part::Reach) {
+            let reach = measure_reach()?;
+            if self.json {
+                out(json!({"reach": reach.as_json()}))?
+            } else {
+                reach.show()?
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         let pages = measure_pages(&workspace, &host, &stop)?;
-        if self.pages {
+        if self.only == Some(Part::Pages) {
             if self.json {
                 out(json!({"pages": pages.as_json()}))?
             } else {
@@ -156,7 +174,7 @@ impl Bench {
 
         let peaks: Vec<f64> =
             servers.iter().map(|server| Ok(server.memory()?.0 as f64 / 1024.0)).collect::<Result<_>>()?;
-        let reach = reach::measure(&workspace, (&host, &receiver), (self.seconds, self.rounds), &stop)?;
+        let reach = measure_reach()?;
         if self.json {
             let mut json = as_json(&rows, &peaks, &all, &stops, &pages);
             if let Some(members) = json.as_object_mut() {

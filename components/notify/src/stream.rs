@@ -36,8 +36,10 @@ use crate::inbox::{self, Shown, number};
 
 /// How long a stream lives, seconds.
 const LONGEST: i64 = 600;
-/// How often the credential is asked again, and the connection kept from falling asleep, seconds.
+/// How often the credential is asked again, seconds.
 const CHECKED_EVERY: i64 = 15;
+/// How often something is sent at least, seconds: it keeps the connection from falling asleep, and finds a client that has gone.
+const SAID_EVERY: i64 = 5;
 /// The most rows that are read at once.
 const MOST: usize = 100;
 /// Notifications are ordered by the moment of their request, and may be stored a little later: so far back each look begins, seconds.
@@ -66,6 +68,7 @@ struct Open<S> {
     source: S,
     watch: watch::Watch,
     checked_at: Timestamp,
+    said_at: Timestamp,
     ends_at: Timestamp,
     waiting: VecDeque<String>,
     is_over: bool,
@@ -103,6 +106,11 @@ impl<S: Source> Open<S> {
             return Ok(());
         }
         let is_due = self.checked_at.plus_seconds(CHECKED_EVERY) <= now;
+        if self.said_at.plus_seconds(SAID_EVERY) <= now {
+            self.said_at = now;
+            // A comment.
+            self.waiting.push_back(":\n\n".to_owned());
+        }
         if !self.watch.has_changed(&self.app).await? && !is_due {
             watch::next_look(&self.app).await;
             return Ok(());
@@ -119,8 +127,6 @@ impl<S: Source> Open<S> {
         if is_due {
             self.checked_at = now;
             streams::renew(self.app.db(), self.app.request_id(), now).await?;
-            // A comment: it keeps proxies from closing what looks idle, and finds a client that has gone.
-            self.waiting.push_back(":\n\n".to_owned());
         }
         Ok(())
     }
@@ -155,6 +161,7 @@ async fn answer<S: Source + 'static>(
         source,
         watch: watch::Watch::default(),
         checked_at: now,
+        said_at: now,
         ends_at: now.plus_seconds(LONGEST),
         waiting: VecDeque::from(["retry: 2000\n\n".to_owned()]),
         is_over: false,

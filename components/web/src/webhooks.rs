@@ -6,7 +6,7 @@ use common::{
     event::EventKind,
     route,
 };
-use futures_util::future::{join, join3};
+use futures_util::future::{join, join4};
 use serde_json::{Map, Value as Json, json};
 use service::{app::App, extract::Path, response::Response};
 
@@ -156,6 +156,8 @@ struct WebhookPage {
     choices: Vec<Kind>,
     agents: String,
     deliveries: Vec<Json>,
+    /// The one whose content is asked for; null: none is.
+    opened: Json,
     list: List,
 }
 
@@ -166,6 +168,15 @@ impl WebhookPage {
 
     fn state_of(&self, delivery: &Json) -> Html {
         words::state(delivery.text("state"))
+    }
+
+    /// The body of the one that is opened, for people to read. Empty: its person may not see it any more.
+    fn body(&self) -> String {
+        self.opened
+            .get("body")
+            .filter(|body| !body.is_null())
+            .and_then(|body| serde_json::to_string_pretty(body).ok())
+            .unwrap_or_default()
     }
 
     /// The status of the last answer, or why there is none.
@@ -187,10 +198,14 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     let api = Api::of(app)?;
     let mut list = List::of(app, &format!("/admin/webhooks/{id}"), &["state"]);
     let pairs = list.pairs("25");
-    let (shell, webhook, page) = join3(
+    let asked = list.asked.text("delivery");
+    let open =
+        async { if asked.is_empty() { Ok(Json::Null) } else { api.get(route::DELIVERY_GET, &[id, asked], &[]).await } };
+    let (shell, webhook, page, opened) = join4(
         Shell::load(app, &api, "A webhook", "webhooks"),
         api.get(route::WEBHOOKS_GET, &[id], &[]),
         api.get(route::DELIVERIES_LIST, &[id], &pairs),
+        open,
     )
     .await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
@@ -205,6 +220,7 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
         agents: webhook.words("agents").join(" "),
         webhook,
         deliveries: page.list("items").to_vec(),
+        opened: opened?,
         list,
     };
     write_with(&page, refused.unwrap_or(status))

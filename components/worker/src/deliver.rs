@@ -8,6 +8,8 @@
 //! 4. After a failure the webhook pauses, longer each time, and the delivery is tried again later, until it is dead after a day. A webhook
 //!    whose receiver answers 410, or that nothing has reached for three days, is turned off, and its person is told.
 
+use std::time::Duration;
+
 use common::{
     event::EventKind,
     id::{DeliveryId, WebhookId},
@@ -21,6 +23,7 @@ use http::{Request, header};
 use serde_json::{Value as Json, json};
 use service::{
     app::{App, log},
+    clock::sleep,
     enrolment::without_code,
     event::{self, Event},
     outbound,
@@ -28,7 +31,7 @@ use service::{
 use store::{
     db::{DbError, Purpose},
     delivery::{self, Due, Outcome},
-    event::fan_out,
+    event::{Turn, fan_out, give_back, take_turn},
     webhook::{self, Why},
 };
 
@@ -42,13 +45,17 @@ const MOST_WEBHOOKS: usize = 32;
 /// Deliveries that one call sends to a webhook at most, and how long it goes on beginning to send, seconds.
 const MOST_AT_ONCE: usize = 200;
 const LONGEST: i64 = 8;
+/// Deliveries that one call sends to a webhook without a break, and how long it waits before each further one: a flood of events takes the
+/// machine neither from those that make them nor from the receiver.
+const BURST: usize = 50;
+const BREAK: Duration = Duration::from_millis(20);
 /// Deliveries of a webhook that have arrived and are not written at most, and for how long, ms: a sender that dies sends these again.
 const MOST_UNWRITTEN: usize = 32;
 const LONGEST_UNWRITTEN: i64 = 250;
 /// How long a webhook is its sender's, seconds: [`LONGEST`], one more try, and a little.
 const LEASE: i64 = 45;
-/// How long one call gives out what has happened, seconds.
-const FAN_OUT: i64 = 1;
+/// How long one turn gives out what has happened, seconds.
+const GIVING_OUT: i64 = 1;
 /// The longest pause of a webhook that fails, seconds.
 const LONGEST_PAUSE: i64 = 300;
 /// The longest pause that a receiver can ask for, seconds.
@@ -89,11 +96,32 @@ pub(crate) async fn send_due(app: &App) -> Result<(), DbError> {
     Ok(())
 }
 
+/// Gives what has happened to the webhooks that ask for it, unless another caller does. Under a flood nearly all callers leave at once.
+async fn give_out(app: &App) -> Result<(), DbError> {
+    // The turn after another's sees all that is committed now: nobody waits for a third.
+    for _ in 0..2 {
+        let begun = app.clock().now();
+        match take_turn(app.db(), begun).await? {
+            Turn::Nobodys => return Ok(()),
+            Turn::Anothers(rest) => sleep(rest).await,
+            Turn::Own => {
+                let mut given = 0;
+                while app.clock().now() < begun.plus_seconds(GIVING_OUT) {
+                    match fan_out(app.db(), app.chance(), app.clock().now()).await? {
+                        0 => break,
+                        number => given += number,
+                    }
+                }
+                return give_back(app.db(), given, app.clock().now()).await;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// `false`: nothing is due.
 async fn send_some(app: &App, until: Timestamp) -> Result<bool, DbError> {
-    let begun = app.clock().now();
-    while fan_out(app.db(), app.chance(), app.clock().now()).await? && app.clock().now() < begun.plus_seconds(FAN_OUT) {
-    }
+    give_out(app).await?;
     let now = app.clock().now();
     let ends = now.plus_seconds(LEASE);
     let mut taken = Vec::new();
@@ -137,7 +165,10 @@ impl Arrived {
 async fn round(app: &App, id: &WebhookId, until: Timestamp, ends: Timestamp) -> Result<(), DbError> {
     let (mut has_arrived, mut next) = (false, Timestamp::from_millis(0));
     let (mut arrived, mut last) = (Arrived::default(), None);
-    for _ in 0..MOST_AT_ONCE {
+    for number in 0..MOST_AT_ONCE {
+        if number >= BURST {
+            sleep(BREAK).await;
+        }
         let now = app.clock().now();
         if now > until {
             break;
@@ -285,7 +316,7 @@ fn request(app: &App, id: &WebhookId, due: &Due) -> Result<Request<String>, Stri
 }
 
 /// The body: the same in each try. A code for the agent's token is for those that may change the agent, now.
-fn body(due: &Due) -> Json {
+pub(crate) fn body(due: &Due) -> Json {
     let data = due.data.clone();
     let data = if due.may_change { data } else { without_code(&due.kind, data) };
     let agent = due.agent.as_ref().map(|(id, name)| json!({ "id": id, "name": name }));

@@ -36,6 +36,8 @@ fn routes() -> Routes {
         .gives::<webhooks::Queued>(&[202])
         .on(route::DELIVERIES_LIST, webhooks::deliveries)
         .gives::<Page<Delivery>>(&[200])
+        .on(route::DELIVERY_GET, webhooks::delivery)
+        .gives::<webhooks::Sent>(&[200])
         .on(route::DELIVERY_RETRY, webhooks::retry)
         .gives::<Delivery>(&[200])
         .on(route::CLIENT_DOCUMENT, client_documents::get)

@@ -27,7 +27,7 @@ use service::{
 use store::{
     agent, audit,
     db::Rows,
-    delivery,
+    delivery::{self, Delivery, Due},
     webhook::{self, Inserted, Webhook, Why},
 };
 
@@ -324,6 +324,32 @@ pub(crate) async fn deliveries(
     let found = find(app.db(), &caller, &id).await?;
     let rows = delivery::list(app.db(), &found.id, state, &page).await?;
     json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
+}
+
+/// A delivery and what it says.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeliveryWithBody")]
+pub(crate) struct Sent {
+    #[serde(flatten)]
+    delivery: Delivery,
+    /// The body of each try, without a code for a token, which is for the receiver alone. Null: the webhook's person may not see the event any
+    /// more.
+    body: Option<Json>,
+}
+
+/// `GET /api/webhooks/{id}/deliveries/{delivery}`.
+pub(crate) async fn delivery(
+    app: App,
+    caller: Caller,
+    Path(id): Path,
+    Path(delivery): Path,
+) -> Result<Response, ApiError> {
+    let found = find(app.db(), &caller, &id).await?;
+    let unknown = || Code::DeliveryNotFound.with("webhook", found.id.as_str());
+    let known = delivery::find(app.db(), &found.id, &delivery).await?.ok_or_else(unknown)?;
+    let content = delivery::content(app.db(), &found.id, &delivery, app.now()).await?.ok_or_else(unknown)?;
+    let body = content.may_see.then(|| deliver::body(&Due { may_change: false, ..content }));
+    json(StatusCode::OK, &Sent { delivery: known, body })
 }
 
 /// `POST /api/webhooks/{id}/deliveries/{delivery}/retry`: sends a delivery at once that arrived, is dead, or waits for its next try, also

@@ -729,6 +729,7 @@ routes! {
         WEBHOOKS_ROTATE = post("/api/webhooks/{id}/rotate", "Give a webhook another secret; the one before signs too for a while").scope(WebhooksWrite).for_people().idempotent().audited("webhook.rotate").page("concepts/webhooks#rotation");
         WEBHOOKS_TEST = post("/api/webhooks/{id}/test", "Send a test event to a webhook").scope(WebhooksWrite).for_people().idempotent().audited("webhook.test").page("concepts/webhooks#test");
         DELIVERIES_LIST = get("/api/webhooks/{id}/deliveries", "List a webhook's deliveries, with the answers").scope(WebhooksRead).for_people().query(&["state", "cursor", "limit"]).page("concepts/webhooks#deliveries");
+        DELIVERY_GET = get("/api/webhooks/{id}/deliveries/{delivery}", "Get a delivery, with what is sent").scope(WebhooksRead).for_people().page("concepts/webhooks#deliveries");
         DELIVERY_RETRY = post("/api/webhooks/{id}/deliveries/{delivery}/retry", "Send a delivery again at once").scope(WebhooksWrite).for_people().idempotent().audited("webhook.retry").page("concepts/webhooks#deliveries");
         CLIENT_DOCUMENT = get("/api/oauth/documents", "Read what the metadata document of an OAuth client says").for_sessions().query(&["client_id"]).page("concepts/oauth-clients#metadata-documents");
         KEY_SETS = post("/internal/key-sets", "Fetch the key sets that are waited for").public().any_query().page("concepts/workload-identity#keys");

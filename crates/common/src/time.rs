@@ -24,6 +24,12 @@ impl Timestamp {
         Self(self.0.saturating_add(seconds.saturating_mul(1000)))
     }
 
+    /// The time so many milliseconds later.
+    #[must_use]
+    pub const fn plus_millis(self, millis: i64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+
     /// Whole seconds from `self` until `later`, rounded up; 0 when `later` is not later.
     pub const fn seconds_until(self, later: Self) -> i64 {
         let millis = later.0.saturating_sub(self.0);

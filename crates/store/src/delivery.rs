@@ -257,6 +257,17 @@ pub async fn find(reads: &dyn Rows, webhook: &WebhookId, id: &str) -> Result<Opt
     reads.optional(&sql, args![webhook, id]).await
 }
 
+/// What one of a webhook's deliveries says, and whether the webhook's person may see it now: nothing is left of one that was withheld.
+pub async fn content(reads: &dyn Rows, webhook: &WebhookId, id: &str, now: Timestamp) -> Result<Option<Due>, DbError> {
+    let sql = format!("{READ} WHERE d.id = ?3 AND d.webhook_id = ?1");
+    let content: Option<Due> = reads.optional(&sql, args![webhook, now, id]).await?;
+    Ok(content.map(|content| Due { may_see: content.may_see && !is_withheld(&content), ..content }))
+}
+
+fn is_withheld(due: &Due) -> bool {
+    due.agent.is_none() && due.data.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
 /// Makes a delivery due at once: one that has ended with all its tries, and one that waits for its next try with those that it has left.
 /// `None`: it was withheld, and nothing is left of it.
 pub async fn requeue(tx: &Tx<'_>, webhook: &WebhookId, id: &str, now: Timestamp) -> Result<Option<Delivery>, DbError> {

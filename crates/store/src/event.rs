@@ -3,7 +3,7 @@
 //! An event is written in the transaction of the change that it reports, and only where there is an active webhook: without one it costs
 //! a look at an index. The tick gives it to the webhooks that ask for it ([`fan_out`]), so that a change does not pay for their number.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use serde_json::Value as Json;
 
@@ -22,7 +22,14 @@ use common::{
 };
 
 /// Events that one transaction of [`fan_out`] gives to webhooks: it holds the write lock.
-const BATCH: i64 = 200;
+const BATCH: i64 = 500;
+/// How long somebody has the turn to give events out at most, ms: longer than it takes, unless they have died.
+const TURN: i64 = 1_000;
+/// So many events given in one turn are a flood: then the next turn begins no sooner than so many ms later, and takes all that came meanwhile.
+const FLOOD: i64 = 32;
+const BREAK: i64 = 100;
+/// How long to wait for a turn that somebody has taken at this very moment.
+const MOMENT: Duration = Duration::from_millis(50);
 /// Deliveries that wait for one webhook at most; of frequent kinds fewer.
 const MOST_DUE: i64 = 50_000;
 const MOST_FREQUENT_DUE: i64 = 1_000;
@@ -183,14 +190,46 @@ static MATCHES: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Gives events that wait to the webhooks that ask for them; `true`: there may be more.
-pub async fn fan_out(db: &Db, chance: &Chance, now: Timestamp) -> Result<bool, DbError> {
+/// Whose turn it is to give out the events that wait.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Nobody's: none wait.
+    Nobodys,
+    /// The caller's, until it is [given back](give_back).
+    Own,
+    /// Another's, for so long at most. The one after sees all that is committed now.
+    Anothers(Duration),
+}
+
+/// Takes the turn to give out events, if some wait. One has it at a time, however many callers there are.
+pub async fn take_turn(db: &Db, now: Timestamp) -> Result<Turn, DbError> {
+    let sql = "SELECT ifnull((SELECT l.until FROM leases l WHERE l.name = 'events'), 0) AS until FROM events LIMIT 1";
+    let Some(until) = db.optional::<i64>(sql, args![]).await? else { return Ok(Turn::Nobodys) };
+    let rest = u64::try_from(until - now.millis()).unwrap_or(0);
+    if rest > 0 {
+        return Ok(Turn::Anothers(Duration::from_millis(rest)));
+    }
+    let sql = "INSERT INTO leases (name, until) VALUES ('events', ?2)
+               ON CONFLICT (name) DO UPDATE SET until = excluded.until WHERE until <= ?1 RETURNING 1";
+    let is_taken = !db.hot::<Affected>(sql, args![now, now.plus_millis(TURN)]).await?.is_empty();
+    Ok(if is_taken { Turn::Own } else { Turn::Anothers(MOMENT) })
+}
+
+/// Gives the turn back after so many events were given out.
+pub async fn give_back(db: &Db, given: i64, now: Timestamp) -> Result<(), DbError> {
+    let next = if given < FLOOD { now } else { now.plus_millis(BREAK) };
+    let sql = "UPDATE leases SET until = ?1 WHERE name = 'events' RETURNING 1";
+    db.hot::<Affected>(sql, args![next]).await.map(drop)
+}
+
+/// Gives events that wait to the webhooks that ask for them, a bounded number; gives how many. None: there are no more.
+pub async fn fan_out(db: &Db, chance: &Chance, now: Timestamp) -> Result<i64, DbError> {
     let last = "SELECT max(e.seq) AS last FROM (SELECT seq FROM events ORDER BY seq LIMIT ?1) e HAVING count(*) > 0";
     if db.optional::<i64>(last, args![BATCH]).await?.is_none() {
-        return Ok(false);
+        return Ok(0);
     }
     let tx = db.begin(Purpose::Durable).await?;
-    let Some(last) = tx.optional::<i64>(last, args![BATCH]).await? else { return Ok(false) };
+    let Some(last) = tx.optional::<i64>(last, args![BATCH]).await? else { return Ok(0) };
     // Counted before anything is given: what is given takes room.
     let sql = format!(
         "{} UPDATE webhooks SET left_out = left_out + f.number
@@ -212,7 +251,7 @@ pub async fn fan_out(db: &Db, chance: &Chance, now: Timestamp) -> Result<bool, D
     let sql = "DELETE FROM events WHERE seq <= ?1 RETURNING 1";
     let given = tx.list::<Affected>(sql, args![last]).await?.len();
     tx.commit().await?;
-    Ok(i64::try_from(given).unwrap_or(0) >= BATCH)
+    Ok(i64::try_from(given).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -248,8 +287,30 @@ mod tests {
                 insert(&tx, (&tenant, t.chance(), t.now()), &new).await.unwrap();
             }
             tx.commit().await.unwrap();
-            while fan_out(t.db(), t.chance(), t.now()).await.unwrap() {}
+            while fan_out(t.db(), t.chance(), t.now()).await.unwrap() > 0 {}
             assert_eq!((t.number(due).await, t.number(left_out).await), expected);
         }
+    }
+
+    /// R296: one caller at a time gives events out, and the next one at once, unless it was a flood.
+    #[tokio::test]
+    async fn events_are_given_out_in_turns() {
+        let t = TestDb::new();
+        assert_eq!(take_turn(t.db(), t.now()).await.unwrap(), Turn::Nobodys, "nothing waits");
+        t.execute(
+            "INSERT INTO events (id, tenant_id, kind, user_id, at, data) VALUES ('msg_1', 'ten_1', 'message', NULL, 0, '{}')",
+        )
+        .await
+        .unwrap();
+        assert_eq!(take_turn(t.db(), t.now()).await.unwrap(), Turn::Own);
+        assert_eq!(take_turn(t.db(), t.now()).await.unwrap(), Turn::Anothers(Duration::from_secs(1)));
+        give_back(t.db(), 1, t.now()).await.unwrap();
+        assert_eq!(take_turn(t.db(), t.now()).await.unwrap(), Turn::Own, "the next one needs not wait");
+        give_back(t.db(), FLOOD, t.now()).await.unwrap();
+        assert_eq!(take_turn(t.db(), t.now()).await.unwrap(), Turn::Anothers(Duration::from_millis(100)));
+        let later = t.now().plus_millis(BREAK);
+        assert_eq!(take_turn(t.db(), later).await.unwrap(), Turn::Own);
+        // One that dies has it for a second.
+        assert_eq!(take_turn(t.db(), later.plus_seconds(1)).await.unwrap(), Turn::Own);
     }
 }

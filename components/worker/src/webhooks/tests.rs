@@ -456,6 +456,37 @@ async fn a_withheld_delivery_cannot_be_sent_again() {
     assert!(sent().is_empty());
 }
 
+/// R297: what was sent can be read by those that may read the webhook, as it was sent, without a code for a token, and only while the
+/// webhook's person may see it.
+#[tokio::test]
+async fn a_delivery_shows_what_is_sent() {
+    let s = stage().await;
+    let mia = s.t.user(&s.max.tenant, "mia@example.com", Role::Member).await;
+    s.t.grant(s.helper.agent.as_ref().unwrap(), &s.max.tenant, mia.user.as_str(), "viewer", &s.max.user).await;
+    let made = s.webhook(&mia, json!({ "kinds": ["agent.*"] })).await;
+    s.step("helper", "pause").await;
+    s.tick().await;
+    let said = sent().remove(0);
+    let path = format!("{WEBHOOKS}/{}/deliveries", id(&made));
+    let listed = s.t.as_(&mia, "GET", &path, Null).await.is(200)["items"][0].clone();
+    let path = format!("{path}/{}", id(&listed));
+    for reader in [&mia, &s.ada] {
+        let mut found = s.t.as_(reader, "GET", &path, Null).await.is(200);
+        assert_eq!(found["body"].take(), said);
+        found.as_object_mut().unwrap().remove("body");
+        assert_eq!(found, listed);
+    }
+    s.t.as_(&s.max, "GET", &path, Null).await.refused(404, "webhook_not_found");
+    let other = s.webhook(&s.max, json!({})).await;
+    let crossed = format!("{WEBHOOKS}/{}/deliveries/{}", id(&other), id(&listed));
+    s.t.as_(&s.max, "GET", &crossed, Null).await.refused(404, "delivery_not_found");
+    let secret = json!({ "code": "acr_enr_x", "runtime": "pod" }).to_string();
+    s.t.execute(&format!("UPDATE deliveries SET kind = 'agent.deploy', data = '{secret}'")).await.unwrap();
+    assert_eq!(s.t.as_(&s.ada, "GET", &path, Null).await.is(200)["body"]["data"], json!({ "runtime": "pod" }));
+    s.t.execute("DELETE FROM grants").await.unwrap();
+    assert_eq!(s.t.as_(&mia, "GET", &path, Null).await.is(200)["body"], Null);
+}
+
 /// R196: an approval that ends by time is told once, as one that is revoked: to its agent, its owner and webhooks, also after a gap, and by the
 /// same call of the tick.
 #[tokio::test]
