@@ -164,7 +164,8 @@ const fn want(is_session: bool) -> &'static str {
 /// `GET /auth/device/{id}`: what the person decides about.
 pub(crate) async fn get(app: App, caller: Caller, Path(code): Path) -> Result<Response, ApiError> {
     let code = look_up(&app, &caller, &code).await?;
-    let found = device::find_waiting(app.db(), &code, app.now()).await?.ok_or(Code::DeviceNotFound)?;
+    let found =
+        device::find_waiting(app.db(), &code, caller.tenant_id(), app.now()).await?.ok_or(Code::DeviceNotFound)?;
     let shown = Shown {
         name: &found.name,
         client: &found.client,
@@ -198,7 +199,9 @@ pub(crate) async fn approve(change: Change<Body<Approve>>, Path(code): Path) -> 
     change
         .run(async |write, Body(body)| {
             let now = write.now();
-            let waiting = device::find_waiting(&write.tx, &code, now).await?.ok_or(Code::DeviceNotFound)?;
+            let waiting = device::find_waiting(&write.tx, &code, write.caller.tenant_id(), now)
+                .await?
+                .ok_or(Code::DeviceNotFound)?;
             let scope = given(&write.caller, &waiting, body)?;
             if waiting.is_session {
                 // What the new session is for needs a fresh proof, and it has this session's: without one it would be of no use.
@@ -238,7 +241,9 @@ pub(crate) async fn deny(change: Change<()>, Path(code): Path) -> Result<Respons
     let code = look_up(&change.app, &change.caller, &code).await?;
     change
         .run(async |write, ()| {
-            let waiting = device::find_waiting(&write.tx, &code, write.now()).await?.ok_or(Code::DeviceNotFound)?;
+            let waiting = device::find_waiting(&write.tx, &code, write.caller.tenant_id(), write.now())
+                .await?
+                .ok_or(Code::DeviceNotFound)?;
             if !device::deny(&write.tx, &code, write.caller.user_id(), write.now()).await? {
                 return Err(Code::DeviceNotFound.into());
             }

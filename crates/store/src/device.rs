@@ -2,7 +2,7 @@
 //! device polls with its device code, and spends an approval by one statement.
 
 use common::{
-    id::{CredentialId, UserId},
+    id::{CredentialId, TenantId, UserId},
     scope::Patterns,
     secret::{Digest, OneTimeCode, UserCode},
     time::Timestamp,
@@ -89,11 +89,17 @@ impl FromRow for Waiting {
     }
 }
 
-/// The request with this user code that waits for a decision.
-pub async fn find_waiting(reads: &dyn Rows, code: &Digest, now: Timestamp) -> Result<Option<Waiting>, DbError> {
-    let sql = "SELECT name, client, address, scope, is_session, created_at, expires_at FROM device_requests
-               WHERE user_digest = ?1 AND state = 'waiting' AND expires_at > ?2";
-    reads.optional(sql, args![code, now]).await
+/// The request with this user code that waits for a decision by somebody of this tenant: no request of another tenant's registered client.
+pub async fn find_waiting(
+    reads: &dyn Rows,
+    code: &Digest,
+    tenant: &TenantId,
+    now: Timestamp,
+) -> Result<Option<Waiting>, DbError> {
+    let sql = "SELECT name, client, address, scope, is_session, created_at, expires_at FROM device_requests d
+               WHERE user_digest = ?1 AND state = 'waiting' AND expires_at > ?2
+                 AND NOT EXISTS (SELECT 1 FROM oauth_clients c WHERE c.id = d.client AND c.tenant_id <> ?3)";
+    reads.optional(sql, args![code, now, tenant]).await
 }
 
 /// Approves a request that waits, by a person in a session; `false`: there is none.

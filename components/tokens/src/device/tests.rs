@@ -454,6 +454,12 @@ async fn a_registered_client_of_a_device_proves_itself() {
     assert_eq!(t.number("SELECT count(*) FROM device_requests").await, 0);
 
     let codes = asked(&t, &format!("client_id={id}&client_secret={secret}")).await;
+    // R298: it is known in its tenant alone.
+    let other = t.tenant("other").await;
+    let eve = t.user(&other, "eve@example.com", Role::Admin).await;
+    for (method, act, body) in [("GET", "", Null), ("POST", "/approve", json!({})), ("POST", "/deny", Null)] {
+        t.as_(&eve, method, &path(&codes, act), body).await.refused(404, "device_request_not_found");
+    }
     assert_eq!(t.as_(&ada, "GET", &path(&codes, ""), Null).await.is(200)["client"], id);
     t.as_(&ada, "POST", &path(&codes, "/approve"), json!({ "scope": ["agents.read"] })).await.is(200);
     let right = redemption(&codes, id);
