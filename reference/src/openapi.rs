@@ -254,6 +254,9 @@ fn parameters(row: &Described) -> Vec<Json> {
             return json!({ "$ref": format!("#/components/parameters/{shared}") });
         }
         let words = words::sent(row.route, shape.name);
+        if let (Some(values), Some(members)) = (words.and_then(words::choices), schema.as_object_mut()) {
+            members.insert("enum".to_owned(), json!(values));
+        }
         let mut parameter = json!({ "name": shape.name, "in": "query", "description": words, "schema": schema });
         if let Some(members) = parameter.as_object_mut() {
             if shape.is_required {
@@ -274,7 +277,7 @@ pub(crate) fn say(route: &Route, schema: &mut Json) {
     for (name, about) in schema.get_mut("properties").and_then(Json::as_object_mut).into_iter().flatten() {
         say(route, about);
         if let (Some(members), Some(words)) = (about.as_object_mut(), words::sent(route, name)) {
-            members.insert("description".to_owned(), json!(words));
+            words::say(members, words);
         }
     }
     if let Some(items) = schema.get_mut("items") {

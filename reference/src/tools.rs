@@ -9,7 +9,7 @@ use common::{
 use serde_json::{Map, Value as Json, json};
 use service::{form, router::Described};
 
-use crate::{examples, fields, openapi};
+use crate::{examples, fields, openapi, words};
 
 /// By name: title, description, schema of the arguments, the route, hints. Then the pages, by their paths below `/docs/`.
 pub fn tools(rows: &[Described], docs: &Path) -> Json {
@@ -58,7 +58,7 @@ fn arguments(row: &Described) -> Json {
         let about = match (name.as_str(), route.object) {
             ("agent", Some(Object::OwnAgent)) => "Always me: the calling agent.",
             ("agent", _) => "The agent's name. An agent is itself by me.",
-            (name, _) if name.ends_with("_id") => "The id.",
+            (name, _) if name.ends_with("_id") || name == "delivery" => "The id.",
             _ => "The name.",
         };
         required.push(json!(name));
@@ -113,9 +113,16 @@ mod tests {
             for (argument, schema) in tool["inputSchema"]["properties"].as_object().into_iter().flatten() {
                 let about = schema["description"].as_str().unwrap_or_default();
                 assert!(about.len() > 3, "{name}: {argument} has no description");
+                // R299: where there are few values, they are given.
+                let values =
+                    crate::words::choices(about).filter(|_| schema["type"] == "string").map(|values| json!(values));
+                assert_eq!(values.as_ref(), schema.get("enum"), "{name}: {argument}");
                 count += 1;
             }
         }
+        let of = |tool: &str, argument: &str| all[tool]["inputSchema"]["properties"][argument].clone();
+        assert_eq!(of("notify", "priority")["enum"], json!(["low", "normal", "high"]));
+        assert_eq!(of("users_list", "sort")["enum"], json!(["created_at", "email", "last_login_at"]));
         assert!(count > 200 && all["inbox"]["inputSchema"]["properties"]["wait"]["description"].as_str().is_some());
     }
 }

@@ -238,6 +238,7 @@ const SENT: &[(&str, &str, &str)] = &[
     ("", "issuer", "The issuer of the tokens that are trusted."),
     ("", "jwks", "The public keys by which the client proves who it is."),
     ("", "jwks_uri", "Where these keys are."),
+    ("GET /auth/tokens", "kind", "Only personal access tokens, or the credentials of your agents too: pat or any."),
     ("", "kind", "Only those of this kind: session, pat, agent_token or api_key."),
     ("", "kinds", "The kinds of events that are sent; left out or null, all."),
     ("", "labels", "Labels: texts by their names."),
@@ -273,10 +274,16 @@ const SENT: &[(&str, &str, &str)] = &[
     ("", "since", "Only those at or after this time."),
     ("", "single_use", "Whether each token of the issuer is taken once; true if left out."),
     (
-        "",
+        "/auth/",
         "sort",
-        "What the list is ordered by: created_at, last_used_at (both the latest first) or expires_at (the soonest first).",
+        "The order, the soonest to end first, or else the latest: created_at, last_used_at or expires_at.",
     ),
+    (
+        "/api/users",
+        "sort",
+        "The order, by address from A to Z, or else the latest first: created_at, email or last_login_at.",
+    ),
+    ("", "sort", "The order, the newest first, or by name from A to Z: created_at or name."),
     ("", "source", "The source of the guides: app: and the name of an application."),
     ("", "spent_cents", "What the agent has spent in all, cents."),
     ("", "subject", "A user's address or id, or the name or id of an agent."),
@@ -517,6 +524,24 @@ pub(crate) fn sent(route: &Route, name: &str) -> Option<&'static str> {
     SENT.iter().find(|(start, known, _)| *known == name && fits(start)).map(|(.., words)| *words)
 }
 
+/// The values that words end with, such as `low, normal or high.`, if they end so: then there are no others.
+pub(crate) fn choices(words: &str) -> Option<Vec<&str>> {
+    let list = words.strip_suffix('.')?;
+    let list = list.rsplit_once(": ").map_or(list, |(_, list)| list);
+    let (firsts, last) = list.rsplit_once(" or ")?;
+    let all: Vec<&str> = firsts.split(", ").chain([last]).collect();
+    let is_word = |word: &&str| word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    all.iter().all(|word| is_word(word)).then_some(all)
+}
+
+/// Says in a field's schema what the field is, and which values it can have.
+pub(crate) fn say(schema: &mut Map<String, Json>, words: &'static str) {
+    schema.insert("description".to_owned(), json!(words));
+    if let (Some(values), Some("string")) = (choices(words), schema.get("type").and_then(Json::as_str)) {
+        schema.insert("enum".to_owned(), json!(values));
+    }
+}
+
 /// What a name in a path stands for.
 pub(crate) fn in_path(route: &Route, name: &str) -> Option<&'static str> {
     IN_PATH.iter().find(|(start, known, _)| *known == name && route.path.starts_with(start)).map(|(.., words)| *words)
@@ -545,4 +570,18 @@ pub(crate) fn all(rows: &[Described]) -> Json {
         (!known.is_empty()).then(|| (format!("{} {}", row.route.method, row.route.path), Json::Object(known)))
     };
     Json::Object(rows.iter().filter(|row| row.route.group != Group::Web).filter_map(of_row).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_from_words_that_end_with_them() {
+        assert_eq!(choices("low, normal or high."), Some(vec!["low", "normal", "high"]));
+        assert_eq!(choices("Only those of this state: due, sent or dead."), Some(vec!["due", "sent", "dead"]));
+        for other in ["The user, by id or address.", "An https URL, or a path.", "true: it is mailed.", "The name."] {
+            assert_eq!(choices(other), None, "{other}");
+        }
+    }
 }

@@ -276,3 +276,29 @@ fn the_document_is_served() {
         "{page:?}"
     );
 }
+
+/// R299: where the document gives the values of a filter, they are all there are: each is taken, and another one is refused with the same list.
+#[test]
+fn the_values_of_filters_are_those_of_the_document() {
+    let (server, admin) = &*site();
+    let document = server.client(None).get("/openapi.json").is(200);
+    let mut count = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for parameter in methods["get"]["parameters"].as_array().into_iter().flatten() {
+            let Some(values) = parameter["schema"]["enum"].as_array().filter(|_| path.starts_with("/a")) else {
+                continue;
+            };
+            let (name, values) = (text(&parameter["name"]), values.iter().map(text).collect::<Vec<_>>());
+            let path = path.replace("{name}", "scout").replace("{id}", "unknown");
+            let refused = admin.get(&format!("{path}?{name}=nonsense")).refused(400, "invalid_filter");
+            let (_, valid) = text(&refused["fix"]).split_once(": ").unwrap();
+            assert_eq!(valid.trim_end_matches('.').split(", ").collect::<Vec<_>>(), values, "{path} {name}");
+            for value in values {
+                let answer = admin.get(&format!("{path}?{name}={value}"));
+                assert!(answer.status() == 200 || path.contains("unknown"), "{path} {name}={value}: {answer:?}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count}");
+}
