@@ -144,7 +144,7 @@ fn follow(target: &mut Target, is_moved: &AtomicBool) {
     if let (true, Target::File(name, file)) = (is_moved.swap(false, Ordering::AcqRel), target) {
         match append(name) {
             Ok(new) => *file = new,
-            Err(error) => eprintln!("accredit-host: {error:#}"),
+            Err(error) => say!("accredit-host: {error:#}"),
         }
     }
 }
@@ -162,7 +162,7 @@ fn flush(buffer: &mut Vec<u8>, target: &mut Target, has_failed: &mut bool) {
         Ok(()) => *has_failed = false,
         // Said once, until it works again.
         Err(error) if !std::mem::replace(has_failed, true) => {
-            eprintln!("accredit-host: the access log cannot be written, lines are lost: {error}");
+            say!("accredit-host: the access log cannot be written, lines are lost: {error}");
         }
         Err(_) => {}
     }

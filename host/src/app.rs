@@ -95,7 +95,7 @@ impl Endpoint {
                     // One that was ended because of the time takes all requests with it that are still in it: none is in time.
                     Ok(Err(error)) if began.elapsed() < limit && !error.is::<ExpirationError>() => error,
                     _ => {
-                        eprintln!("accredit-host: {} gave no response within the time-out", self.id);
+                        say!("accredit-host: {} gave no response within the time-out", self.id);
                         let mut response = come_again(TOO_LATE);
                         response.extensions_mut().insert(Late);
                         return response;
@@ -103,7 +103,7 @@ impl Endpoint {
                 }
             }
         };
-        eprintln!("accredit-host: {} gave no response: {error:#}", self.id);
+        say!("accredit-host: {} gave no response: {error:#}", self.id);
         if error.is::<InstantiationError<()>>() {
             come_again(NO_ROOM)
         } else {
@@ -118,7 +118,7 @@ impl Endpoint {
             Err(error) => error,
         };
         let failed = error.downcast::<InstantiationError<()>>()?;
-        eprintln!("accredit-host: no instance of {}, one more attempt follows: {:#}", self.id, failed.error);
+        say!("accredit-host: no instance of {}, one more attempt follows: {:#}", self.id, failed.error);
         // Nothing of the request has happened yet: when other instances have ended there may be room.
         sleep(ROOM).await;
         let request = failed.request.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -181,7 +181,7 @@ impl Restore {
                     bail!("another program has {} open; stop it first", database.display())
                 }
                 _ => {
-                    eprintln!("accredit-host: {} is damaged, so it is not compared: {error:#}", database.display());
+                    say!("accredit-host: {} is damaged, so it is not compared: {error:#}", database.display());
                     return Ok(());
                 }
             },

@@ -83,7 +83,7 @@ impl Cache {
         // SAFETY: `open` made sure that only this user can write to the directory, and `insert` puts compiled components there only.
         #[expect(unsafe_code, reason = "compiled code can only be trusted, not checked")]
         let component = unsafe { Component::deserialize_file(engine, &path) };
-        component.inspect_err(|error| eprintln!("accredit-host: cannot use {}: {error}", path.display())).ok()
+        component.inspect_err(|error| say!("accredit-host: cannot use {}: {error}", path.display())).ok()
     }
 
     /// Adds a compiled component. It is written to a file of its own and then renamed, so that readers find whole files only.

@@ -185,7 +185,7 @@ fn load_from<'a>(cache: &Cache, engine: &Engine, limits: Limits, missing: &mut M
         files: missing.values().map(|path| (*path).to_owned()).collect(),
     };
     if let Err(error) = job.run_in_child() {
-        eprintln!("accredit-host: the process that compiles into {} failed: {error:#}", job.cache_dir.display());
+        say!("accredit-host: the process that compiles into {} failed: {error:#}", job.cache_dir.display());
     }
     find_in(cache, engine, missing, loaded);
 }
@@ -214,7 +214,7 @@ fn find_ahead<'a>(ahead: &Ahead, engine: &Engine, missing: &mut Missing<'a>, loa
         None => true,
     });
     if let Some(error) = refused {
-        eprintln!(
+        say!(
             "accredit-host: components that were compiled ahead are not used here, so their wasm is compiled: {error:#}"
         );
     }

@@ -58,9 +58,7 @@ pub(crate) fn engine(limits: Limits) -> Result<Engine> {
     match Engine::new(&config) {
         Ok(engine) => Ok(engine),
         Err(error) => {
-            eprintln!(
-                "accredit-host: no address space for {instances} instances ({error}); they are allocated one by one"
-            );
+            say!("accredit-host: no address space for {instances} instances ({error}); they are allocated one by one");
             config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
             Engine::new(&config).map_err(|error| anyhow!("{error:?}"))
         }

@@ -140,7 +140,7 @@ impl WorkerState for Worker {
     fn drop(&self, store: Store<Guest>, result: wasmtime::Result<()>) {
         drop(store);
         if let Err(error) = result {
-            eprintln!("accredit-host: an instance of {} failed: {error:?}", self.component);
+            say!("accredit-host: an instance of {} failed: {error:?}", self.component);
         }
     }
 }

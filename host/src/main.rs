@@ -21,9 +21,12 @@
 //! | `backlog`, `observe`, `variables` | what waits in the database; what an operator sees of requests; variables and their values |
 //! | `manifest`, `allowed`, `body`, `cache`, `kept` | the manifest; which hosts may be called; bodies; compiled components on disk; connections that wait for another request |
 //! | `access_log`, `address`, `connections`, `deadline`, `metrics` | the log of requests; counters; public and private addresses; the bound and the shares of connections; moving deadlines |
-//! | `lock`, `patterns`, `private`, `route`, `temporary`, `threads` | which programs use a directory; patterns of the log; files for this user only; routes; temporary directories; blocking threads |
+//! | `lock`, `patterns`, `private`, `route`, `say`, `temporary`, `threads` | which programs use a directory; patterns of the log; lines on stderr; files for this user only; routes; temporary directories; blocking threads |
 
 #![deny(unsafe_code, reason = "only `cache` may, to load compiled code")]
+
+#[macro_use]
+mod say;
 
 mod access_log;
 mod address;
@@ -100,7 +103,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("accredit-host: {error:#}");
+            say!("accredit-host: {error:#}");
             ExitCode::FAILURE
         }
     }

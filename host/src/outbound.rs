@@ -109,7 +109,7 @@ impl Outbound {
         let is_to_self = host.is_empty() || host == "self.alt";
         let is_allowed = if is_to_self { self.allowed.allow_self() } else { self.allowed.allow(scheme, &host, port) };
         if !is_allowed {
-            eprintln!(
+            say!(
                 "accredit-host: {} may not call {scheme}://{host}:{port}: it is not in its allowed_outbound_hosts",
                 self.component
             );
@@ -137,7 +137,7 @@ impl Outbound {
         let report = |error: &Error| {
             let Place { is_tls, host, port } = place;
             let scheme = if *is_tls { "https" } else { "http" };
-            eprintln!("accredit-host: {} could not call {scheme}://{host}:{port}: {error}", self.component);
+            say!("accredit-host: {} could not call {scheme}://{host}:{port}: {error}", self.component);
         };
         let resolve = resolve(&self.shared.filter, place);
         let addresses =

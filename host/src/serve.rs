@@ -77,7 +77,7 @@ pub(crate) async fn serve(
             Ok(accepted) => accepted,
             // No file descriptor is free, or the client went away: neither is a reason to stop.
             Err(error) => {
-                eprintln!("accredit-host: cannot accept a connection: {error}");
+                say!("accredit-host: cannot accept a connection: {error}");
                 sleep(Duration::from_millis(50)).await;
                 continue;
             }
@@ -99,7 +99,7 @@ pub(crate) async fn serve(
     }
     drop((listener, running));
     if timeout(STOP, ended.recv()).await.is_err() {
-        eprintln!("accredit-host: stopped with requests still running after {} s", STOP.as_secs());
+        say!("accredit-host: stopped with requests still running after {} s", STOP.as_secs());
     }
     Ok(())
 }
@@ -186,7 +186,7 @@ pub(crate) async fn tick(app: Arc<App>) {
         *request.uri_mut() = Uri::from_static(TICK);
         let response = app.respond_to_self(request).await;
         if !response.status().is_success() {
-            eprintln!("accredit-host: the tick was answered {}", response.status());
+            say!("accredit-host: the tick was answered {}", response.status());
         }
         // Otherwise it might still run when the next one is sent.
         drop(response.into_body().collect().await);

@@ -71,14 +71,14 @@ impl Start {
         }
         // Spin takes them without a word too. A setting that has a slip of the pen in its name would be unset unseen.
         for name in given.keys().filter(|name| !manifest.variables.contains_key(*name)) {
-            eprintln!("accredit-host: --variable {name} is not used: the manifest has no variable of this name");
+            say!("accredit-host: --variable {name} is not used: the manifest has no variable of this name");
         }
         let mut providers = vec![Provider::Static(given)];
         providers.append(&mut config.providers);
         providers.push(Provider::environment(None, Some(Path::new(".env"))));
         let variables = variables::resolve(&manifest, &providers)?;
         if let Some(directory) = config.log_dir.as_deref().filter(|directory| !directory.is_empty()) {
-            eprintln!("accredit-host: log_dir {directory:?} is not used: components print on this stderr");
+            say!("accredit-host: log_dir {directory:?} is not used: components print on this stderr");
         }
         Ok(Self { manifest, home, config, variables })
     }
@@ -163,13 +163,16 @@ impl Start {
             let Some(pattern) = &trigger.route else { continue };
             routes.push((pattern.clone(), endpoint(pattern)?));
             if route::whole(pattern).starts_with("/.well-known/spin/") {
-                eprintln!("accredit-host: the route {pattern} of {id} will never be reached: the host answers there");
+                say!("accredit-host: the route {pattern} of {id} will never be reached: the host answers there");
             }
         }
         let router = Router::new(routes, |route, other| {
-            eprintln!(
+            say!(
                 "accredit-host: the route {} of {} will never be reached: {} of {} is equal",
-                route.pattern, route.target.id, other.pattern, other.target.id
+                route.pattern,
+                route.target.id,
+                other.pattern,
+                other.target.id
             );
         })?;
         Ok((router, components))
@@ -262,7 +265,7 @@ impl Start {
             .map(|exception| address::parse_private(exception))
             .collect::<Result<Vec<_>>>()?;
         for (host, port) in &private {
-            eprintln!("accredit-host: components may call {host}:{port} at private addresses");
+            say!("accredit-host: components may call {host}:{port} at private addresses");
         }
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let filter = Filter { blocked: self.config.blocked.clone(), private };
@@ -284,16 +287,16 @@ impl Start {
         if flags.quiet {
             return Ok(());
         }
-        eprintln!("Serving {base_url}");
+        say!("Serving {base_url}");
         if let Some(metrics) = metrics {
-            eprintln!("Counters at http://{metrics}/metrics");
+            say!("Counters at http://{metrics}/metrics");
         }
         for trigger in &self.manifest.triggers {
             let component = self.manifest.components.get(&trigger.component);
             let description = component.map(|component| component.description.as_str()).unwrap_or_default();
             let route =
                 trigger.route.as_deref().map_or_else(|| "(private)".to_owned(), |route| format!("{base_url}{route}"));
-            eprintln!("  {}: {route}  {description}", trigger.component);
+            say!("  {}: {route}  {description}", trigger.component);
         }
         Ok(())
     }
@@ -306,20 +309,17 @@ fn make_private<'a>(paths: impl Iterator<Item = &'a Option<PathBuf>> + Clone) ->
         let is_open = private::directory(parent);
         if is_open.with_context(|| format!("cannot make the directory {}", parent.display()))? {
             let parent = parent.display();
-            eprintln!("accredit-host: {parent} is open to other users of this machine; chmod 700 {parent}");
+            say!("accredit-host: {parent} is open to other users of this machine; chmod 700 {parent}");
         }
     }
     for path in paths.flatten() {
         match private::narrow(path) {
             Ok(narrowed) => {
                 for path in narrowed {
-                    eprintln!(
-                        "accredit-host: {} was open to other users of this machine, and is not now",
-                        path.display()
-                    );
+                    say!("accredit-host: {} was open to other users of this machine, and is not now", path.display());
                 }
             }
-            Err(error) => eprintln!("accredit-host: cannot narrow the mode of {}: {error}", path.display()),
+            Err(error) => say!("accredit-host: cannot narrow the mode of {}: {error}", path.display()),
         }
     }
     Ok(())
@@ -328,7 +328,5 @@ fn make_private<'a>(paths: impl Iterator<Item = &'a Option<PathBuf>> + Clone) ->
 /// Without a cache the host starts more slowly, and nothing else changes.
 fn open_cache(flags: &Flags) -> Option<Cache> {
     let directory = flags.cache_dir.clone().or_else(Cache::default_directory).filter(|_| !flags.no_cache)?;
-    Cache::open(directory)
-        .inspect_err(|error| eprintln!("accredit-host: compiled components are not kept: {error:#}"))
-        .ok()
+    Cache::open(directory).inspect_err(|error| say!("accredit-host: compiled components are not kept: {error:#}")).ok()
 }

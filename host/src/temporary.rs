@@ -57,7 +57,7 @@ pub(crate) fn clean() {
         if name.starts_with(PREFIX)
             && let Err(error) = remove_left_over(&path)
         {
-            eprintln!("accredit-host: cannot delete {}, which a killed host left behind: {error}", path.display());
+            say!("accredit-host: cannot delete {}, which a killed host left behind: {error}", path.display());
         }
     }
 }

@@ -11,6 +11,6 @@ use tokio::runtime::Handle;
 pub(crate) fn run(runtime: &Handle, job: impl FnOnce() + Send + 'static) {
     let started = catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(job)));
     if started.is_err() {
-        eprintln!("accredit-host: no thread for a statement: the system's limit of threads or of memory is reached");
+        say!("accredit-host: no thread for a statement: the system's limit of threads or of memory is reached");
     }
 }

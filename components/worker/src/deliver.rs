@@ -104,16 +104,23 @@ async fn give_out(app: &App) -> Result<(), DbError> {
         match take_turn(app.db(), begun).await? {
             Turn::Nobodys => return Ok(()),
             Turn::Anothers(rest) => sleep(rest).await,
-            Turn::Own => {
+            Turn::Own(ends) => {
                 let mut given = 0;
-                while app.clock().now() < begun.plus_seconds(GIVING_OUT) {
-                    match fan_out(app.db(), app.chance(), app.clock().now()).await? {
-                        0 => break,
-                        number => given += number,
-                    }
-                }
-                return give_back(app.db(), given, app.clock().now()).await;
+                let done = give_all(app, begun.plus_seconds(GIVING_OUT), &mut given).await;
+                give_back(app.db(), ends, given, app.clock().now()).await?;
+                return done;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Gives out all that waits, until then; counts it.
+async fn give_all(app: &App, until: Timestamp, given: &mut i64) -> Result<(), DbError> {
+    while app.clock().now() < until {
+        match fan_out(app.db(), app.chance(), app.clock().now()).await? {
+            0 => break,
+            number => *given += number,
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use store::{
     audit::{chain, retention},
     closure,
     db::{DbError, schema},
-    housekeeping,
+    housekeeping::{self, Lease},
 };
 
 use crate::{approvals, deliver, deployments, expiring, mail, probes, reseal, silence};
@@ -37,8 +37,13 @@ async fn run(app: &App) -> Result<(), DbError> {
         if probes::run_due(&prober).await? { deliver::send_due(&prober).await } else { Ok(()) }
     })
     .await;
-    if !housekeeping::take_lease(app.db(), app.now()).await? {
-        return Ok(());
+    match housekeeping::take_lease(app.db(), app.now()).await? {
+        Lease::Taken => {}
+        Lease::AfterAClockAhead => {
+            log(app.request_id(), "tick", "a clock was ahead of this one: what it has put off is due now");
+            housekeeping::forget_the_future(app.db(), app.now()).await?;
+        }
+        Lease::Anothers => return Ok(()),
     }
     // The clock is read after they were found, and so after their transactions have committed.
     let open = closure::list_open(app.db(), MOST_CLOSURES).await?;

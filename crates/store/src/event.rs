@@ -24,12 +24,12 @@ use common::{
 /// Events that one transaction of [`fan_out`] gives to webhooks: it holds the write lock.
 const BATCH: i64 = 500;
 /// How long somebody has the turn to give events out at most, ms: longer than it takes, unless they have died.
-const TURN: i64 = 1_000;
+const TURN: i64 = 10_000;
 /// So many events given in one turn are a flood: then the next turn begins no sooner than so many ms later, and takes all that came meanwhile.
 const FLOOD: i64 = 32;
 const BREAK: i64 = 100;
-/// How long to wait for a turn that somebody has taken at this very moment.
-const MOMENT: Duration = Duration::from_millis(50);
+/// How long to wait for another's turn to end, ms: what one takes that gives out all that waits.
+const PATIENCE: i64 = 1_000;
 /// Deliveries that wait for one webhook at most; of frequent kinds fewer.
 const MOST_DUE: i64 = 50_000;
 const MOST_FREQUENT_DUE: i64 = 1_000;
@@ -195,9 +195,9 @@ static MATCHES: LazyLock<String> = LazyLock::new(|| {
 pub enum Turn {
     /// Nobody's: none wait.
     Nobodys,
-    /// The caller's, until it is [given back](give_back).
-    Own,
-    /// Another's, for so long at most. The one after sees all that is committed now.
+    /// The caller's, until it is [given back](give_back), or this moment comes.
+    Own(Timestamp),
+    /// Another's: to be asked for again after this time. The one after sees all that is committed now.
     Anothers(Duration),
 }
 
@@ -205,21 +205,23 @@ pub enum Turn {
 pub async fn take_turn(db: &Db, now: Timestamp) -> Result<Turn, DbError> {
     let sql = "SELECT ifnull((SELECT l.until FROM leases l WHERE l.name = 'events'), 0) AS until FROM events LIMIT 1";
     let Some(until) = db.optional::<i64>(sql, args![]).await? else { return Ok(Turn::Nobodys) };
-    let rest = u64::try_from(until - now.millis()).unwrap_or(0);
-    if rest > 0 {
-        return Ok(Turn::Anothers(Duration::from_millis(rest)));
+    let rest = until.saturating_sub(now.millis());
+    // An end that is farther away is of a clock that was wrong.
+    if (1..=TURN).contains(&rest) {
+        return Ok(Turn::Anothers(Duration::from_millis(rest.min(PATIENCE).unsigned_abs())));
     }
+    let ends = now.plus_millis(TURN);
     let sql = "INSERT INTO leases (name, until) VALUES ('events', ?2)
-               ON CONFLICT (name) DO UPDATE SET until = excluded.until WHERE until <= ?1 RETURNING 1";
-    let is_taken = !db.hot::<Affected>(sql, args![now, now.plus_millis(TURN)]).await?.is_empty();
-    Ok(if is_taken { Turn::Own } else { Turn::Anothers(MOMENT) })
+               ON CONFLICT (name) DO UPDATE SET until = excluded.until WHERE until = ?1 RETURNING 1";
+    let is_taken = !db.hot::<Affected>(sql, args![until, ends]).await?.is_empty();
+    Ok(if is_taken { Turn::Own(ends) } else { Turn::Anothers(Duration::from_millis(BREAK.unsigned_abs())) })
 }
 
-/// Gives the turn back after so many events were given out.
-pub async fn give_back(db: &Db, given: i64, now: Timestamp) -> Result<(), DbError> {
+/// Gives the turn back that ends then, after so many events were given out.
+pub async fn give_back(db: &Db, ends: Timestamp, given: i64, now: Timestamp) -> Result<(), DbError> {
     let next = if given < FLOOD { now } else { now.plus_millis(BREAK) };
-    let sql = "UPDATE leases SET until = ?1 WHERE name = 'events' RETURNING 1";
-    db.hot::<Affected>(sql, args![next]).await.map(drop)
+    let sql = "UPDATE leases SET until = ?2 WHERE name = 'events' AND until = ?1 RETURNING 1";
+    db.hot::<Affected>(sql, args![ends, next]).await.map(drop)
 }
 
 /// Gives events that wait to the webhooks that ask for them, a bounded number; gives how many. None: there are no more.
@@ -302,15 +304,23 @@ mod tests {
         )
         .await
         .unwrap();
-        assert_eq!(take_turn(t.db(), t.now()).await.unwrap(), Turn::Own);
-        assert_eq!(take_turn(t.db(), t.now()).await.unwrap(), Turn::Anothers(Duration::from_secs(1)));
-        give_back(t.db(), 1, t.now()).await.unwrap();
-        assert_eq!(take_turn(t.db(), t.now()).await.unwrap(), Turn::Own, "the next one needs not wait");
-        give_back(t.db(), FLOOD, t.now()).await.unwrap();
-        assert_eq!(take_turn(t.db(), t.now()).await.unwrap(), Turn::Anothers(Duration::from_millis(100)));
+        let ends = t.now().plus_millis(TURN);
+        let take = async |now| take_turn(t.db(), now).await.unwrap();
+        assert_eq!(take(t.now()).await, Turn::Own(ends));
+        assert_eq!(take(t.now()).await, Turn::Anothers(Duration::from_secs(1)));
+        give_back(t.db(), ends, 1, t.now()).await.unwrap();
+        assert_eq!(take(t.now()).await, Turn::Own(ends), "the next one needs not wait");
+        give_back(t.db(), ends, FLOOD, t.now()).await.unwrap();
+        assert_eq!(take(t.now()).await, Turn::Anothers(Duration::from_millis(100)));
         let later = t.now().plus_millis(BREAK);
-        assert_eq!(take_turn(t.db(), later).await.unwrap(), Turn::Own);
-        // One that dies has it for a second.
-        assert_eq!(take_turn(t.db(), later.plus_seconds(1)).await.unwrap(), Turn::Own);
+        let ends = later.plus_millis(TURN);
+        assert_eq!(take(later).await, Turn::Own(ends));
+        // One that dies loses it, and takes nothing from the next one when it comes back.
+        let after = Turn::Own(ends.plus_millis(TURN));
+        assert_eq!(take(ends).await, after);
+        give_back(t.db(), ends, 1, ends).await.unwrap();
+        assert!(matches!(take(ends).await, Turn::Anothers(_)));
+        // A clock that is set back by an hour keeps nobody waiting.
+        assert!(matches!(take(ends.plus_seconds(-3_600)).await, Turn::Own(_)));
     }
 }

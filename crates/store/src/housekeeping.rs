@@ -17,10 +17,54 @@ use common::{
 /// Rows that one tick purges of a table at most, so that it never holds the write lock for long.
 const BATCH: i64 = 2_000;
 
-/// Takes the tick's lease for a second; `false`: another instance or host has it.
-pub async fn take_lease(db: &Db, now: Timestamp) -> Result<bool, DbError> {
-    let sql = "UPDATE leases SET until = ?1 + 1000 WHERE name = 'tick' AND until <= ?1 RETURNING 1";
-    Ok(!db.hot::<Affected>(sql, args![now]).await?.is_empty())
+/// What came of asking for the tick's lease.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// The caller has it for a second.
+    Taken,
+    /// The caller has it, and whoever had it before had a clock that was ahead by more than a minute.
+    AfterAClockAhead,
+    /// Another instance or host has it.
+    Anothers,
+}
+
+/// Takes the tick's lease for a second, unless somebody else has it. Nobody has it for longer: an end that is farther away is of a clock that
+/// was wrong.
+pub async fn take_lease(db: &Db, now: Timestamp) -> Result<Lease, DbError> {
+    const AHEAD: i64 = 60_000;
+    let until = db.optional::<i64>("SELECT until FROM leases WHERE name = 'tick'", args![]).await?.unwrap_or(0);
+    let rest = until.saturating_sub(now.millis());
+    if (1..=AHEAD).contains(&rest) {
+        return Ok(Lease::Anothers);
+    }
+    let sql = "UPDATE leases SET until = ?1 + 1000 WHERE name = 'tick' AND until = ?2 RETURNING 1";
+    Ok(match db.hot::<Affected>(sql, args![now, until]).await?.is_empty() {
+        true => Lease::Anothers,
+        false if rest > AHEAD => Lease::AfterAClockAhead,
+        false => Lease::Taken,
+    })
+}
+
+/// Brings back to now what a clock that was ahead has put farther away than it ever is: leases, pauses, next tries, counters. What it has
+/// written as times of what happened stays.
+pub async fn forget_the_future(db: &Db, now: Timestamp) -> Result<(), DbError> {
+    const SECOND: i64 = 1_000;
+    const HOUR: i64 = 3_600 * SECOND;
+    let tx = db.begin(Purpose::Narrowing).await?;
+    for (sql, longest) in [
+        ("UPDATE leases SET until = 0 WHERE until > ?1 + ?2", 120 * SECOND),
+        ("UPDATE webhooks SET leased_until = 0 WHERE leased_until > ?1 + ?2", 2 * HOUR),
+        ("UPDATE probes SET busy_until = 0 WHERE busy_until > ?1 + ?2", 120 * SECOND),
+        ("UPDATE probes SET due_at = ?1 WHERE due_at > ?1 + ?2 + every_hours * 3600000", HOUR),
+        ("UPDATE deliveries SET due_at = ?1 WHERE state = 'due' AND due_at > ?1 + ?2", 12 * HOUR),
+        ("UPDATE outbox SET due_at = ?1 WHERE state = 'due' AND due_at > ?1 + ?2", 12 * HOUR),
+        ("UPDATE guards SET until = ?1 + ?2 WHERE until > ?1 + ?2", 120 * SECOND),
+        ("DELETE FROM streams WHERE until > ?1 + ?2", 120 * SECOND),
+        ("DELETE FROM attempts WHERE ends_at > ?1 + ?2", 48 * HOUR),
+    ] {
+        tx.execute(sql, args![now, longest]).await?;
+    }
+    tx.commit().await
 }
 
 /// Takes a lease for a minute; `false`: another instance or host has it, or had it less than a minute ago.

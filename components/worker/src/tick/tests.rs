@@ -21,6 +21,30 @@ async fn the_tick_runs_once_a_second_however_often_it_is_called() {
     assert!(t.db().statements() - before > 1);
 }
 
+/// R300: a clock that was ahead for a while holds nothing up once it is right again: the tick runs, and what it put off is due.
+#[tokio::test]
+async fn a_clock_that_was_ahead_holds_nothing_up() {
+    let t = TestApp::new(with_neighbours());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
+    let month = t.now().plus_seconds(30 * 86_400).millis();
+    for sql in [
+        format!("UPDATE leases SET until = {month} WHERE name <> 'nearly full'"),
+        format!("INSERT INTO attempts VALUES (x'01', 3, {month}), (x'02', 3, {})", t.now().plus_seconds(600).millis()),
+        format!("INSERT INTO streams VALUES ('req_1', '{}', {month})", ada.user),
+    ] {
+        t.execute(&sql).await.unwrap();
+    }
+    tick(&t).await;
+    assert_eq!(t.number(&format!("SELECT count(*) FROM leases WHERE until = {month}")).await, 0);
+    assert_eq!(t.texts("SELECT hex(key) FROM attempts").await, ["02"]);
+    assert_eq!(t.number("SELECT count(*) FROM streams").await, 0);
+    // From then on it is an ordinary tick, once a second.
+    let before = t.db().statements();
+    tick(&t).await;
+    assert_eq!(t.db().statements() - before, 4);
+}
+
 /// R53: kept answers and counters are deleted when their time is over, and not before.
 #[tokio::test]
 async fn ended_rows_are_purged() {
