@@ -33,6 +33,8 @@ const NO_ROOM: &str = "{\"error\":\"no_instance\",\"detail\":\"This host has no 
 const NO_TARGET: &str = "{\"error\":\"invalid_request\",\"detail\":\"The request does not say clearly which host it is for.\",\"fix\":\"Send one Host header with the name or address of this server, and its port if that is not the usual one.\"}";
 const TOO_LATE: &str = "{\"error\":\"request_timeout\",\"detail\":\"The answer did not begin within the time that this host allows.\",\"fix\":\"Wait for the seconds in the header Retry-After, then send the same request again. It may have taken effect: repeat it with the same Idempotency-Key, or look first.\"}";
 
+const STOPPING: &str = "{\"error\":\"server_stopping\",\"detail\":\"This host stops, so it waits no longer for what you asked for.\",\"fix\":\"Wait for the seconds in the header Retry-After, then send the same request again: another host answers it, or this one after its restart.\"}";
+
 const WELL_KNOWN: &str = "/.well-known/spin/";
 const PATH_INFO: HeaderName = HeaderName::from_static("spin-path-info");
 const FULL_URL: HeaderName = HeaderName::from_static("spin-full-url");
@@ -216,6 +218,11 @@ fn refused(status: StatusCode, body: &'static str) -> Response<WasiBody> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// The answer to a request that waits for something while the host stops.
+pub(crate) fn stopping() -> Response<WasiBody> {
+    come_again(STOPPING)
 }
 
 /// A 503 of the host itself.

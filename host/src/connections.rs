@@ -49,7 +49,7 @@ pub(crate) struct Visit {
     began: Instant,
     requests: AtomicU32,
     is_answering: AtomicBool,
-    is_streaming: AtomicBool,
+    is_long: AtomicBool,
     /// When the last answer was complete, in milliseconds since `began`.
     answered: AtomicU64,
     /// Since when the connection waits for its client, in milliseconds since `began`; or [`BUSY`]; or [`ENDED`].
@@ -154,7 +154,7 @@ impl Visit {
             began: Instant::now(),
             requests: AtomicU32::new(0),
             is_answering: AtomicBool::new(false),
-            is_streaming: AtomicBool::new(false),
+            is_long: AtomicBool::new(false),
             answered: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             end: Notify::new(),
@@ -171,9 +171,9 @@ impl Visit {
         self.is_answering.load(Ordering::Relaxed)
     }
 
-    /// Whether the answer is a stream that goes on for as long as its reader stays.
-    pub(crate) fn is_streaming(&self) -> bool {
-        self.is_streaming.load(Ordering::Relaxed)
+    /// Whether the answer takes so long that it is for a client that stays alone.
+    pub(crate) fn is_long(&self) -> bool {
+        self.is_long.load(Ordering::Relaxed)
     }
 
     /// When the last answer was complete.
@@ -238,9 +238,9 @@ impl Answering {
         Self(visit)
     }
 
-    /// The answer goes on for as long as its reader stays.
-    pub(crate) fn stream(&self) {
-        self.0.is_streaming.store(true, Ordering::Relaxed);
+    /// The answer takes long: it ends with a client that sends nothing more.
+    pub(crate) fn take_long(&self) {
+        self.0.is_long.store(true, Ordering::Relaxed);
     }
 
     /// A body that is still to come: dropped, it is whole, or nobody reads it any more.
@@ -254,7 +254,7 @@ impl Drop for Answering {
         let now = self.0.now();
         self.0.answered.store(now, Ordering::Relaxed);
         self.0.is_answering.store(false, Ordering::Relaxed);
-        self.0.is_streaming.store(false, Ordering::Relaxed);
+        self.0.is_long.store(false, Ordering::Relaxed);
         self.0.set_waiting(now);
     }
 }

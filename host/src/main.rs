@@ -72,6 +72,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser as _;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -109,7 +110,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// Allows as many open files as the system lets this process have: many systems begin with 1,024, which connections and databases soon reach.
+fn raise_limit_of_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if setrlimit(Resource::Nofile, limit).is_err() {
+        say!("accredit-host: the limit of open files stays as it is");
+    }
+}
+
 fn run(flags: &Flags) -> Result<()> {
+    raise_limit_of_files();
     // A blocking thread for each connection, and more: with fewer, statements that wait for a database's lock could take all
     // threads from the statement that would release it.
     let threads = flags.max_connections.saturating_add(64);
@@ -139,11 +150,17 @@ async fn start_and_serve(flags: &Flags) -> Result<()> {
     let (stop, stopped) = watch::channel(false);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        for is_first in [true, false] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if is_first {
+                stop.send_replace(true);
+            }
         }
-        stop.send_replace(true);
+        say!("accredit-host: ended at once by a second signal");
+        std::process::exit(1);
     });
     let metrics_address = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
     start.announce(flags, address, metrics_address)?;

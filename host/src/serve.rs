@@ -27,7 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, Sleep, interval, sleep, timeout};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use crate::app::App;
+use crate::app::{self, App};
 use crate::backlog;
 use crate::body::{Pace, Timed, full};
 use crate::connections::{Admitted, Answering, Connections, Visit};
@@ -41,6 +41,8 @@ const HEAD: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a client may read nothing of a response.
 const WRITE: Duration = Duration::from_secs(30);
+/// After this time the answer to a reading request is one that is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How long running requests may go on when the host stops.
 const STOP: Duration = Duration::from_secs(30);
 /// Refusals at a time; further connections are closed without an answer.
@@ -130,7 +132,12 @@ async fn connection(
                 true => full(Bytes::new()),
                 false => Timed::new(body, pace, answering.receiving()).boxed_unsync(),
             });
-            let mut response = app.respond(request, client).await;
+            let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+            let responding = app.respond(request, client);
+            let mut response = match reads {
+                true => patient(responding, &answering, stopping.clone()).await,
+                false => responding.await,
+            };
             if response.status() == StatusCode::REQUEST_TIMEOUT {
                 // The rest of the body is not read.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -140,12 +147,12 @@ async fn connection(
             }
             let ends = is_event_stream(&response).then(|| ending(stopping));
             if ends.is_some() {
-                answering.stream();
+                answering.take_long();
             }
             Ok::<_, Error>(response.map(|body| Answer { body, ends, _answering: answering, seen }))
         }
     });
-    // A client that has sent its request may close its half of the connection, and still gets the answer, unless that has no end.
+    // A client that has sent its request may close its half of the connection, and still gets the answer, unless that takes long.
     let mut connection =
         pin!(http1::Builder::new().half_close(true).max_buf_size(BUFFER).serve_connection(io, service));
     // Aborts by the client, time-outs and broken requests end a connection. They are not logged.
@@ -156,6 +163,24 @@ async fn connection(
             connection.as_mut().graceful_shutdown();
             drop(connection.await);
         }
+    }
+}
+
+/// The answer to a request that changes nothing. One that is waited for is only for a client that is still there, and only while the host
+/// serves: a wait of the application would hold the stop up, and the client finds the next host at once.
+async fn patient(
+    responding: impl Future<Output = Response<WasiBody>>,
+    answering: &Answering,
+    mut stop: watch::Receiver<bool>,
+) -> Response<WasiBody> {
+    let mut responding = pin!(responding);
+    if let Ok(response) = timeout(PATIENCE, responding.as_mut()).await {
+        return response;
+    }
+    answering.take_long();
+    tokio::select! {
+        response = responding => response,
+        _ = stop.wait_for(|is_stopping| *is_stopping) => app::stopping(),
     }
 }
 
@@ -400,7 +425,7 @@ impl AsyncWrite for Guarded {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         // hyper comes here whenever it is woken, and reads nothing meanwhile.
-        if self.visit.is_streaming() {
+        if self.visit.is_long() {
             let mut byte = [0];
             match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(std::io::ErrorKind::ConnectionAborted.into())),

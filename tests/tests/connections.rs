@@ -272,3 +272,40 @@ fn a_client_that_goes_away_leaves_no_connection() {
     until_logged(&host, "slow: begun");
     until("room", || (host.client().get("/bare/count").status() == 200).then_some(()));
 }
+
+/// R301: a client that closes its half of the connection while it waits has gone: nobody holds its place for it. One whose answer comes at once
+/// still gets it.
+#[test]
+fn a_client_that_goes_while_it_waits_leaves_its_place() {
+    let (server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["agents.read"]);
+    let bearer = format!("Bearer {}", scout.client.bearer());
+    let ask = |path: &str| {
+        let mut connection = Connection::open(server.host().address()).unwrap();
+        let request = raw::request("GET", path, server.host().address(), &[("authorization", &bearer)], None);
+        connection.send(&request).unwrap();
+        connection.end().unwrap();
+        String::from_utf8(connection.reader().unwrap().rest().unwrap()).unwrap()
+    };
+    assert!(ask(WHOAMI).starts_with("HTTP/1.1 200"));
+    assert_eq!(ask("/api/agents/me/inbox?wait=25"), "");
+}
+
+/// R302: a stop waits for no request that waits itself: it is told to come again, and the next host has it at once.
+#[test]
+fn a_stop_ends_waits() {
+    let (mut server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["agents.read"]);
+    let answers = at_once(2, |number| {
+        if number == 0 {
+            return Some(scout.client.get("/api/agents/me/inbox?wait=25"));
+        }
+        until("the wait has begun", || (server.number("SELECT count(*) FROM streams") == 1).then_some(()));
+        server.host().terminate();
+        None
+    });
+    let answer = answers.into_iter().flatten().next().unwrap();
+    assert_eq!((answer.status(), answer.header("retry-after")), (503, "1"));
+    assert!(answer.text().contains("server_stopping"), "{answer:?}");
+    assert!(server.host_mut().ended().success());
+}

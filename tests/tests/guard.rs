@@ -36,6 +36,8 @@ fn nginx(accredit: &str, service: &str) -> Option<Proxy> {
             ("127.0.0.1:3000", accredit.to_owned()),
             ("127.0.0.1:8080", service.to_owned()),
             ("listen 80;", format!("listen 127.0.0.1:{port};")),
+            // A service that takes uploads.
+            ("location / {", "location / { client_max_body_size 8m;".to_owned()),
         ];
         let site = proxy::configuration("nginx", "nginx", &changes);
         let place = folder.display();
@@ -109,6 +111,9 @@ fn a_real_nginx_protects_a_service_as_the_recipe_says() {
             ("x.crm.read".to_owned(), "agent_token".to_owned())
         );
     }
+    // R305: an upload is no business of the question.
+    assert_eq!(at(&reader).call("POST", "/upload", &[], Some(&vec![b'a'; 3 << 20])).status(), 200);
+
     // A person has no agent: then the header is not there at all, whatever the client sends.
     let pat = server.plant_pat(&admin, "x.crm.read");
     let head = nginx.client.with(pat.bearer()).call("GET", "/", &headers, None);

@@ -631,3 +631,14 @@ fn without_the_switch_the_host_says_its_routes() {
     child.wait().unwrap();
     assert!(said.contains("Serving http://127.0.0.1:") && said.contains("/one/..."), "{said}");
 }
+
+/// R306: a log that cannot be written ends no host, neither at its start nor later.
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let host = Start::trap(&trap_manifest()).after("exec 2>/dev/full").run();
+    let client = host.client();
+    // The host says of each that it has failed.
+    assert_eq!(client.get("/other/trap").status(), 500);
+    assert_eq!(client.get("/other/trap").status(), 500);
+    assert_eq!(who(&client, "/other/who"), "other");
+}

@@ -412,7 +412,7 @@ pub(crate) async fn get(
     Path(id): Path,
     Query(query): Query<Follow>,
 ) -> Result<Response, ApiError> {
-    let mut watch = Watch::begin(&app, query.wait).await?;
+    let mut watch = Watch::begin(&app, &caller, query.wait).await?;
     loop {
         let found = access_request::get(app.db(), caller.subject(), &id, app.clock().now()).await?;
         if found.state != AccessRequestState::Open || watch.is_over() {

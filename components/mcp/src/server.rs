@@ -111,7 +111,7 @@ async fn called(api: &Api<'_>, message: &Message) -> Result<Map<String, Json>, F
         }
         result
     };
-    if message.method.ends_with("/list") && message.params.get("cursor").is_some() {
+    if message.method.ends_with("/list") && message.params.get("cursor").is_some_and(|cursor| !cursor.is_null()) {
         return Err(Fault::params("Invalid params: this cursor is none of this server's; every list is whole"));
     }
     let result = match (message.method.as_str(), is_modern) {

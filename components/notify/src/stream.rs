@@ -25,7 +25,7 @@ use service::{
     form, guard,
     headers::Headers,
     response::{Response, bytes},
-    watch,
+    watch::{self, Place},
 };
 use store::{
     notification,
@@ -132,28 +132,13 @@ impl<S: Source> Open<S> {
     }
 }
 
-/// Closes the row of a stream, however the stream ends.
-struct Closing(App);
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        let app = self.0.clone();
-        self.0.at_the_end(async move { streams::close(app.db(), app.request_id()).await });
-    }
-}
-
 async fn answer<S: Source + 'static>(
     app: App,
     caller: Caller,
     route: &'static Route,
     source: S,
 ) -> Result<Response, ApiError> {
-    let subject = caller.subject().id().to_owned();
-    if !streams::open(app.db(), app.request_id(), &subject, app.now()).await? {
-        // Those that were cut off end by then.
-        return Err(ApiError::from(Code::TooManyStreams).retry_after(streams::RENEWED_WITHIN));
-    }
-    let closing = Closing(app.clone());
+    let place = Place::of_stream(&app, &caller).await?;
     let now = app.now();
     let open = Open {
         caller,
@@ -167,9 +152,9 @@ async fn answer<S: Source + 'static>(
         is_over: false,
         app,
     };
-    let pieces = stream::unfold((open, closing), |(mut open, closing)| async move {
+    let pieces = stream::unfold((open, place), |(mut open, place)| async move {
         let piece = open.next().await?;
-        Some((Ok::<_, Infallible>(Bytes::from(piece)), (open, closing)))
+        Some((Ok::<_, Infallible>(Bytes::from(piece)), (open, place)))
     });
     let mut response = bytes(StatusCode::OK, "text/event-stream", Body::pieces(pieces));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

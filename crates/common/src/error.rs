@@ -699,8 +699,8 @@ errors! {
 
     DatabaseUnavailable 503 "database_unavailable": "The database does not answer at the moment.",
         "Wait for the number of seconds in the header Retry-After, then send the request again, with the same Idempotency-Key if it had one.";
-    StorageFull 503 "storage_full": "The database has reached the maximum size that the operator allows.",
-        "Ask the operator to raise the variable database_max_mib or to free space. Requests that only read or revoke still work.";
+    StorageFull 503 "storage_full": "The database cannot grow: it has reached the size that the operator allows, or its disk is full.",
+        "Ask the operator to raise the variable database_max_mib, or to free space on the disk. Requests that only read work, and so do those that only revoke, unless the disk itself is full.";
     DatabaseTooNew 503 "database_too_new": "A newer release has upgraded the database, and this release must not use it.",
         "Ask the operator to deploy the newer release here too.";
     ProviderUnavailable 503 "provider_unavailable": "The provider does not answer at the moment, or not as it should.",

@@ -61,7 +61,8 @@ impl Algorithm {
     fn takes(self, key: &Json) -> bool {
         let (kind, curve) = self.of_key();
         let is_of_kind = text(key, "kty") == kind && text(key, "crv") == curve;
-        let is_for_signatures = matches!(text(key, "use"), "" | "sig");
+        // SPIFFE has a word of its own for keys that sign ("The SPIFFE Trust Domain and Bundle", section 4.2.2).
+        let is_for_signatures = matches!(text(key, "use"), "" | "sig" | "jwt-svid");
         is_of_kind && is_for_signatures && (key.get("alg").is_none() || Self::parse(text(key, "alg")) == Some(self))
     }
 }
@@ -283,7 +284,11 @@ mod tests {
         let is_found = |header: Json, keys: &[Json]| Jws::parse(&token(header)).unwrap().key(keys).is_some();
         let named = || json!({ "alg": "RS256", "kid": "a" });
         assert!(is_found(named(), &[rsa(json!({ "kid": "b" })), rsa(json!({ "use": "sig", "alg": "RS256" }))]));
-        assert!(!is_found(named(), &[rsa(json!({ "kid": "b" })), rsa(json!({ "use": "enc" }))]));
+        // R303.
+        assert!(is_found(named(), &[rsa(json!({ "kid": "b" })), rsa(json!({ "use": "jwt-svid" }))]));
+        for other in ["enc", "x509-svid"] {
+            assert!(!is_found(named(), &[rsa(json!({ "kid": "b" })), rsa(json!({ "use": other }))]));
+        }
         assert!(!is_found(named(), &[rsa(json!({ "alg": "RS512" })), rsa(json!({ "kty": "EC", "crv": "P-256" }))]));
         assert!(is_found(json!({ "alg": "RS256" }), &[rsa(json!({}))]));
         assert!(!is_found(json!({ "alg": "RS256" }), &[rsa(json!({})), rsa(json!({ "kid": "b" }))]));

@@ -6,7 +6,7 @@ use common::{
 };
 
 /// The longest time that a request can wait for something, seconds: less than what proxies usually allow one.
-const MOST_WAIT: i64 = 25;
+pub(crate) const MOST_WAIT: i64 = 25;
 
 /// Where `now` comes from: read once for each request.
 #[derive(Clone, Debug)]

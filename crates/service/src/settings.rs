@@ -305,9 +305,22 @@ impl PublicUrl {
             && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'));
         let path_is_plain =
             path.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'/' | b'~'));
-        if !host_is_plain || !path_is_plain {
+        // An address of IPv6 stands in brackets, and nothing else does.
+        let (name, port) = match host.strip_prefix('[') {
+            Some(rest) => {
+                let (address, port) = rest.split_once(']')?;
+                address.parse::<std::net::Ipv6Addr>().ok()?;
+                (address, port)
+            }
+            None => host.split_at(host.find(':').unwrap_or(host.len())),
+        };
+        let port_is_one = port.is_empty()
+            || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+        if !host_is_plain || !path_is_plain || name.is_empty() || name.contains(['[', ']']) || !port_is_one {
             return None;
         }
+        // A browser leaves the usual port out, and so do issuers: it would be another origin.
+        let host = host.strip_suffix(if is_secure { ":443" } else { ":80" }).unwrap_or(host);
         let path = path.trim_end_matches('/');
         let path = if path.is_empty() { String::new() } else { format!("/{path}") };
         Some(Self { origin: format!("{scheme}://{}", host.to_ascii_lowercase()), path, is_secure })
@@ -449,6 +462,16 @@ mod tests {
         }
     }
 
+    /// R304: the usual port makes no other origin.
+    #[test]
+    fn the_usual_port_is_left_out() {
+        let origin = |text: &str| PublicUrl::parse(text).map(|url| url.origin);
+        assert_eq!(origin("https://Accredit.example:443/x").as_deref(), Some("https://accredit.example"));
+        assert_eq!(origin("http://accredit.example:80").as_deref(), Some("http://accredit.example"));
+        assert_eq!(origin("http://[::1]:443").as_deref(), Some("http://[::1]:443"));
+        assert_eq!(origin("https://accredit.example:8443").as_deref(), Some("https://accredit.example:8443"));
+    }
+
     #[test]
     fn a_value_that_cannot_be_used_is_named() {
         for (name, value) in [
@@ -459,6 +482,13 @@ mod tests {
             ("public_url", "https://a@x"),
             ("public_url", "https://x/?y"),
             ("public_url", "https://x/#y"),
+            ("public_url", "https://x:abc"),
+            ("public_url", "https://x:99999"),
+            ("public_url", "https://x:"),
+            ("public_url", "https://:443"),
+            ("public_url", "https://[::"),
+            ("public_url", "https://::1"),
+            ("public_url", "https://[x]"),
             ("database_max_mib", "0"),
             ("database_max_mib", "many"),
             ("retention_days", "0"),

@@ -2,9 +2,17 @@
 
 use std::{cell::Cell, time::Duration};
 
-use common::{error::ApiError, time::Timestamp};
+use common::{
+    error::{ApiError, Code},
+    time::Timestamp,
+};
+use store::stream;
 
-use crate::{app::App, clock};
+use crate::{
+    app::{App, log},
+    caller::Caller,
+    clock,
+};
 
 /// How often in a second an instance asks whether somebody has written: what happens reaches those who wait within 200 ms.
 pub const LOOKS: i64 = 6;
@@ -22,17 +30,55 @@ fn rest(now: Timestamp) -> Option<Duration> {
     LOOK.checked_sub(Duration::from_millis(since)).filter(|rest| !rest.is_zero())
 }
 
+/// The place of a stream, or of a request that waits, in the bound of its person or agent. It is left however the request ends.
+pub struct Place(App);
+
+impl Place {
+    /// Takes a stream's place.
+    pub async fn of_stream(app: &App, caller: &Caller) -> Result<Self, ApiError> {
+        match stream::open(app.db(), app.request_id(), caller.subject().id(), app.now()).await? {
+            true => Ok(Self(app.clone())),
+            // Those that were cut off end by then.
+            false => Err(ApiError::from(Code::TooManyStreams).retry_after(stream::RENEWED_WITHIN)),
+        }
+    }
+
+    /// Takes the place of a request that waits. One that cannot be counted, as while the database is full, waits all the same.
+    async fn of_wait(app: &App, subject: &str) -> Result<Self, ApiError> {
+        match stream::begin_wait(app.db(), app.request_id(), subject, app.clock().now()).await {
+            Ok(false) => {
+                let refusal = Code::TooManyStreams
+                    .detail("You have as many requests waiting as one person or agent may have at once.")
+                    .fix("Wait for the number of seconds in the header Retry-After, or send the request without wait. One request that waits is enough for all that one program wants to know.");
+                return Err(refusal.retry_after(clock::MOST_WAIT));
+            }
+            Ok(true) => {}
+            Err(error) => log(app.request_id(), "a wait is not counted", &error.to_string()),
+        }
+        Ok(Self(app.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let app = self.0.clone();
+        self.0.at_the_end(async move { stream::close(app.db(), app.request_id()).await });
+    }
+}
+
 /// What one request has seen, and for how long it still waits.
 #[derive(Default)]
 pub struct Watch {
     version: Option<i64>,
     looks: i64,
+    subject: String,
+    place: Option<Place>,
 }
 
 impl Watch {
     /// Begins to watch before the request reads for the first time. `wait`: for how many seconds, as a query gives them.
-    pub async fn begin(app: &App, wait: Option<i64>) -> Result<Self, ApiError> {
-        let mut watch = Self { version: None, looks: looks(wait)? };
+    pub async fn begin(app: &App, caller: &Caller, wait: Option<i64>) -> Result<Self, ApiError> {
+        let mut watch = Self { looks: looks(wait)?, subject: caller.subject().id().to_owned(), ..Self::default() };
         if !watch.is_over() {
             watch.has_changed(app).await?;
         }
@@ -46,6 +92,9 @@ impl Watch {
 
     /// Waits until somebody may have written, or until the time is over. Both want a look: a credential may have ended by its time.
     pub async fn wait(&mut self, app: &App) -> Result<(), ApiError> {
+        if self.place.is_none() {
+            self.place = Some(Place::of_wait(app, &self.subject).await?);
+        }
         while !self.is_over() {
             self.looks -= 1;
             next_look(app).await;

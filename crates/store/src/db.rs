@@ -72,6 +72,9 @@ const PAGES_IN_USE: &str = "SELECT page_count - freelist_count AS pages FROM pra
 /// SQLite's page size here; it is its default, and the first migration does not change it.
 const PAGE: i64 = 4096;
 
+/// Gives the disk back what a long read has made the write-ahead log grow to, beyond 64 MiB: the bound of the database does not count it.
+const SHRINK: &str = "PRAGMA journal_size_limit=67108864";
+
 /// The database of this instance: idle connections and the writers' queue.
 pub struct Db {
     source: backend::Source,
@@ -203,6 +206,7 @@ impl Db {
             None => {
                 let connection = self.open().await?;
                 connection.execute("PRAGMA synchronous=FULL", vec![]).await?;
+                connection.execute(SHRINK, vec![]).await?;
                 connection
             }
         };
@@ -214,6 +218,7 @@ impl Db {
     async fn open_hot(&self) -> Result<backend::Connection, DbError> {
         let connection = self.open().await?;
         connection.execute("PRAGMA synchronous=NORMAL", vec![]).await?;
+        connection.execute(SHRINK, vec![]).await?;
         if let Some(max) = self.max_pages {
             let rows = connection.execute(&format!("PRAGMA max_page_count={max}"), vec![]).await?;
             let set = rows.into_iter().flatten().next();

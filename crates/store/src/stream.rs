@@ -1,4 +1,4 @@
-//! Table `streams`: the event streams that are open now.
+//! Table `streams`: the event streams that are open now, and the requests that wait.
 
 use serde::Serialize;
 
@@ -11,15 +11,26 @@ use common::{id::RequestId, role::Role, time::Timestamp};
 
 /// Streams that one person or agent has at once at most.
 pub const MOST: i64 = 10;
+/// Requests that one person or agent has waiting at once at most: each holds a connection.
+pub const MOST_WAITS: i64 = 50;
 /// How long a stream that is not renewed counts as open, seconds: an instance that ended cannot close it.
 pub const RENEWED_WITHIN: i64 = 40;
 
 /// Opens a stream; `false`: the subject has as many as it may.
 pub async fn open(db: &Db, id: &RequestId, subject: &str, now: Timestamp) -> Result<bool, DbError> {
+    take_place(db, id, (subject, MOST), now).await
+}
+
+/// Begins a wait, which is [closed](close) as a stream is; `false`: the subject has as many as it may.
+pub async fn begin_wait(db: &Db, id: &RequestId, subject: &str, now: Timestamp) -> Result<bool, DbError> {
+    take_place(db, id, (&format!("{subject} waits"), MOST_WAITS), now).await
+}
+
+async fn take_place(db: &Db, id: &RequestId, (of, most): (&str, i64), now: Timestamp) -> Result<bool, DbError> {
     let sql = "INSERT INTO streams (id, subject_id, until)
                SELECT ?1, ?2, ?4 WHERE (SELECT count(*) FROM streams s WHERE s.subject_id = ?2 AND s.until > ?3) < ?5
                ON CONFLICT (id) DO NOTHING RETURNING 1";
-    let row = args![id.as_str(), subject, now, now.plus_seconds(RENEWED_WITHIN), MOST];
+    let row = args![id.as_str(), of, now, now.plus_seconds(RENEWED_WITHIN), most];
     Ok(!db.hot::<Affected>(sql, row).await?.is_empty())
 }
 
