@@ -11,13 +11,16 @@ use clap::{
 use common::{route::Query, secret::Secret};
 use serde_json::Value as Json;
 
-use crate::verbs::{self, At, Input, Kind, Verb};
+use crate::{
+    pages, span,
+    verbs::{self, At, Input, Kind, Verb},
+};
 
 /// What each parameter of a query means; the route table has their names.
 const PARAMETERS: &[(&str, &str)] = &[
     ("after", "The id of the last event that you have"),
     ("format", "json, env (lines for a shell), files, or docker (lines for docker run --env-file)"),
-    ("limit", "Items on a page, 1 to 200"),
+    ("limit", "At most so many items; left out, 50"),
     ("cursor", "Go on where the last page ended"),
     ("q", "Only what has this in its name, address or text"),
     ("state", "Only those in this state"),
@@ -30,11 +33,11 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("sort", "By what: the manual's page of lists says by which fields"),
     ("user", "Only those of this user: id or address"),
     ("kind", "Only those of this kind"),
-    ("unused_since", "Only those that were last used before this time"),
+    ("unused_since", "Only those that were last used before this time: a date, a time, or how long ago, such as 30d"),
     ("role", "Only those with this role"),
     ("active", "true or false"),
-    ("since", "At or after this time, such as 2026-11-22T02:38:46Z"),
-    ("until", "Before this time"),
+    ("since", "From this time on: 2026-11-22, 2026-11-22T02:38:46Z, or how long ago, such as 2h"),
+    ("until", "Before this time, written in the same ways"),
     ("actor", "A user's id or address, or an agent"),
     ("action", "A scope, such as agents.update"),
     ("object", "An agent or a key"),
@@ -45,7 +48,7 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("from", "The number to go on from"),
     ("level", "Only lines of this level: debug, info, warn or error"),
     ("lines", "How many lines, 1 to 1000"),
-    ("wait", "Seconds to wait, at most 25"),
+    ("wait", "How long to wait, at most 25s"),
     ("unread_only", "true: only unread ones"),
     ("subject", "A user's address or id, or an agent"),
     ("relation", "viewer or editor"),
@@ -193,11 +196,22 @@ fn of_every_command() -> [Arg; 5] {
         text("profile", "NAME").help("The profile [env: ACCREDIT_PROFILE]"),
         switch("json").help("Print the API's answer, as JSON"),
         switch("yes").short('y').help("Ask no question: the answer is yes"),
-        text("timeout", "SECONDS")
-            .value_parser(value_parser!(u64).range(1..=3600))
-            .help("Wait so long for an answer; left out, 40"),
+        text("timeout", "TIME")
+            .value_parser(up_to_an_hour)
+            .help("Wait so long for an answer: 40s, or 2m; left out, 40s"),
     ]
     .map(|arg| arg.global(true).help_heading("Options of every command"))
+}
+
+/// Reads seconds, `30s` or `2m`.
+fn up_to_an_hour(text: &str) -> Result<u64, String> {
+    let seconds = text.parse().ok().or_else(|| u64::try_from(span::seconds(text)?).ok());
+    seconds.filter(|seconds| (1..=3600).contains(seconds)).ok_or_else(|| "it must be 1s to 1h".to_owned())
+}
+
+/// Reads how many items are wanted.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "it must be a whole number, 1 or more".to_owned())
 }
 
 /// Commands by their words.
@@ -286,12 +300,19 @@ fn of_verb(verb: &Verb) -> Command {
         {
             let help = PARAMETERS.iter().find(|(known, _)| known == name).map_or("", |(_, help)| help);
             command = command.arg(flag(name).help(help));
+            if *name == "limit" && pages::is_paged(verb.route) {
+                let all = Arg::new("all").long("all").action(ArgAction::SetTrue).conflicts_with("limit");
+                command = command
+                    .mut_arg(name, |arg| arg.value_parser(at_least_one))
+                    .arg(all.help("The whole list, however long it is"));
+            }
         }
     }
-    if matches!(verb.show, verbs::Show::Secret(_)) {
-        command = command.arg(raw());
+    match verb.show {
+        verbs::Show::Secret(_) => command.arg(raw()),
+        verbs::Show::Log => command.arg(follow()),
+        _ => command,
     }
-    command
 }
 
 /// The flag of a field or parameter.
@@ -302,18 +323,27 @@ fn flag(name: &'static str) -> Arg {
 fn of_input(input: &Input) -> Arg {
     let arg = match input.is_positional {
         true => Arg::new(input_id(input)).required(true),
+        // It can be a date.
+        false if input.name == "expires_in_days" => {
+            Arg::new(input_id(input)).long(input.long()).visible_alias("expires")
+        }
         false => Arg::new(input_id(input)).long(input.long()),
     };
     let arg = arg.value_name(match input.kind {
-        Kind::Days => "TIME".to_owned(),
+        Kind::Lasts(_) | Kind::When => "TIME".to_owned(),
         Kind::Object => "FILE".to_owned(),
         _ => input.name.to_uppercase(),
     });
-    let help = input.null.map_or_else(|| input.help.to_owned(), |null| format!("{}, or {null}", input.help));
+    let help = match (input.kind, input.null) {
+        (Kind::Lasts(unit), null) => format!("{}: {}", input.help, unit.forms(null)),
+        (_, Some(null)) => format!("{}, or {null}", input.help),
+        (_, None) => input.help.to_owned(),
+    };
     let arg = arg.help(help);
     match input.kind {
         Kind::No => arg.action(ArgAction::SetTrue).num_args(0),
         Kind::Number => arg.value_parser(number(input.null)).allow_negative_numbers(true),
+        Kind::Lasts(_) => arg.required(input.is_required).allow_negative_numbers(true),
         Kind::Words | Kind::Pairs => arg.action(ArgAction::Append).value_delimiter(','),
         // A secret on a command line is in the list of processes and in the shell's history.
         Kind::Secret | Kind::SecretText => {
@@ -321,7 +351,7 @@ fn of_input(input: &Input) -> Arg {
             let help = format!("{}: - reads it from standard input; left out, it is asked for", input.help);
             arg.help(if input.is_required { help } else { format!("{}: - reads it from standard input", input.help) })
         }
-        Kind::Text | Kind::Days | Kind::Data | Kind::File | Kind::Object => arg.required(input.is_required),
+        Kind::Text | Kind::When | Kind::Data | Kind::File | Kind::Object => arg.required(input.is_required),
     }
 }
 
@@ -334,6 +364,11 @@ fn number(null: Option<&'static str>) -> impl Fn(&str) -> Result<Json, String> +
             Err(format!("it must be a whole number{}", null.map(|null| format!(", or {null}")).unwrap_or_default()))
         }
     }
+}
+
+fn follow() -> Arg {
+    let help = "Go on, and print each line as it comes; with --json an object a line. Ctrl-C ends it";
+    Arg::new("follow").long("follow").short('f').action(ArgAction::SetTrue).conflicts_with("until").help(help)
 }
 
 fn raw() -> Arg {
@@ -407,9 +442,9 @@ fn own() -> Vec<(&'static str, Command)> {
             Command::new("watch").about("The tree as it changes; in a pipe, a line for each change").arg(
                 Arg::new("every")
                     .long("every")
-                    .value_name("SECONDS")
-                    .value_parser(value_parser!(u64).range(1..=3600))
-                    .help("Look every so many seconds, whatever the server's events say"),
+                    .value_name("TIME")
+                    .value_parser(up_to_an_hour)
+                    .help("Look at this interval, such as 30s, whatever the server's events say"),
             ),
         ),
         (

@@ -1,10 +1,6 @@
 //! Signing in, and a session of ten minutes for what only sessions may do.
 
-use std::{
-    io::IsTerminal as _,
-    thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{io::IsTerminal as _, thread, time::Duration};
 
 use clap::ArgMatches;
 use common::{
@@ -21,6 +17,7 @@ use crate::{
     http::{Call, Client},
     key::Key,
     show,
+    span::now,
 };
 
 /// What this program calls itself to the server.
@@ -216,8 +213,7 @@ pub(crate) fn session_for(context: &Context, client: &Client, route: &Route) -> 
 
 /// The time of day after so many seconds, in UTC.
 fn in_seconds(seconds: u64) -> String {
-    #[expect(clippy::disallowed_methods, reason = "a person compares it with the clock of this machine")]
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs());
+    let now = u64::try_from(now().millis() / 1000).unwrap_or_default();
     time_of_day(now.saturating_add(seconds))
 }
 

@@ -8,11 +8,14 @@
 //! run                   a verb of the table: what was typed, the request, the answer
 //! login                 sign-in, and a session for what only sessions may do
 //! line                  the command line
+//! pages                 lists of any length
 //! context               what every verb has
 //! http                  requests
 //! proxy, trust          through which proxy, and which certificates are trusted
 //! fix                   steps of refusals as commands
-//! verbs, config, show   the table of verbs; files of the user; what a person sees
+//! verbs, config         the table of verbs; files of the user
+//! span                  durations and times as people write them
+//! show                  what a person sees
 //! key                   the key that a token is bound to
 //! fail                  failures and exit statuses
 //! ```
@@ -27,9 +30,11 @@ mod key;
 mod line;
 mod login;
 mod own;
+mod pages;
 mod proxy;
 mod run;
 mod show;
+mod span;
 mod trust;
 mod verbs;
 

@@ -1,10 +1,12 @@
 //! The verbs that are more than one route, or none.
 
+mod logs;
 mod mcp;
 mod news;
 mod receipt;
 mod secrets;
 mod skills;
+mod stop;
 mod update;
 mod watch;
 
@@ -20,7 +22,8 @@ use crate::{
     http::Call,
     key::Key,
     line, login,
-    run::{find, items, list, show_next},
+    pages::{items, list},
+    run::{find, show_next},
     show,
     verbs::LookUp,
 };
@@ -51,6 +54,7 @@ pub(crate) fn online(words: &str, context: &Context, typed: &ArgMatches) -> Opti
         "auth logout" => logout(context, typed),
         "agents tree" => tree(context),
         "agents watch" => watch::watch(context, typed),
+        "agents logs" if typed.get_flag("follow") => logs::follow(context, typed),
         "access wait" => wait(context, typed),
         "secrets exec" => secrets::exec(context, typed),
         "secrets write" => secrets::write(context, typed),

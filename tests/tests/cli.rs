@@ -264,6 +264,83 @@ fn what_is_shown_fits_its_reader() {
     assert_eq!(cli.run_into(fs::File::from(std::os::fd::OwnedFd::from(writer)), &["agents", "list"]), 0);
 }
 
+/// R286: a list is read to its end, or as far as is asked for, in one table or one document; where there is more, that is said.
+#[test]
+fn a_list_is_read_to_its_end() {
+    let (server, admin) = Server::with_admin();
+    for number in 0..230 {
+        let agent = json!({ "name": format!("scout-{number}"), "issue_token": false });
+        admin.post("/api/agents", &agent).is(201);
+    }
+    let cli = signed_in(&server);
+    let rows = |ran: &tests::cli::Ran| ran.out.lines().filter(|line| line.starts_with("scout-")).count();
+    let page = cli.run(&["agents", "list"]).is(0);
+    assert_eq!(rows(&page), 50);
+    assert!(page.err.contains("There is more: --all"), "{page:?}");
+    let all = cli.run(&["agents", "list", "--all"]).is(0);
+    assert_eq!((rows(&all), all.out.lines().count(), all.err.as_str()), (230, 231, ""));
+    let all = cli.run(&["agents", "list", "--all", "--json"]).is(0).json();
+    assert_eq!((all["items"].as_array().unwrap().len(), &all["next_cursor"]), (230, &json!(null)));
+    let names: std::collections::BTreeSet<&str> =
+        all["items"].as_array().unwrap().iter().map(|agent| text(&agent["name"])).collect();
+    assert_eq!(names.len(), 230);
+    // A program sees the cursor itself.
+    let some = cli.run(&["agents", "list", "--limit", "210", "--json"]).is(0);
+    assert_eq!((some.json()["items"].as_array().unwrap().len(), some.err.as_str()), (210, ""));
+    let cursor = text(&some.json()["next_cursor"]).to_owned();
+    let rest = cli.run(&["agents", "list", "--cursor", &cursor, "--all"]).is(0);
+    assert_eq!((rows(&rest), rest.err.as_str()), (20, ""));
+    let none = cli.run(&["agents", "list", "--q", "nothing", "--all"]).is(0);
+    assert_eq!((none.out.as_str(), none.err.as_str()), ("", "There is nothing.\n"));
+    let none = cli.run(&["agents", "list", "--q", "nothing", "--all", "--json"]).is(0).json();
+    assert_eq!(none, json!({ "items": [], "next_cursor": null }));
+    for wrong in [&["--limit", "0"][..], &["--limit", "x"], &["--limit", "5", "--all"]] {
+        cli.run(&[&["agents", "list"], wrong].concat()).is(64);
+    }
+    // What the server refuses is refused in the same words.
+    let refused = cli.run(&["agents", "list", "--all", "--state", "nothing", "--json"]).is(1);
+    assert_eq!(refused.json()["error"], "invalid_filter");
+    let (_, shown) = cli.in_terminal(80, &["agents", "list", "--limit", "2", "--json"]).ended();
+    assert!(shown.contains("There is more: --all"), "{shown}");
+}
+
+/// R287: a duration, a date and a time are typed alike everywhere, in whatever the route counts.
+#[test]
+fn durations_are_typed_alike() {
+    let (server, admin) = Server::with_admin();
+    let cli = signed_in(&server);
+    // Days of the newest credential.
+    let life =
+        || server.number("SELECT (expires_at - created_at) / 86400000 FROM credentials ORDER BY id DESC LIMIT 1");
+    for (ttl, days) in [("2w", 14), ("30d", 30), ("7", 7), ("48h", 2)] {
+        cli.run(&["agents", "create", "scout", "--ttl", ttl]).is(0);
+        assert_eq!(life(), days, "{ttl}");
+    }
+    let soon = server.texts("SELECT strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '+5 days', '+1 hour')");
+    cli.run(&["token", "create", "ci", "--expires", soon.first().unwrap()]).is(0);
+    assert_eq!(life(), 5);
+    for (ttl, fix) in [("12h", "Write 1d."), ("soon", "30m, 12h, 7d or 2w"), ("2020-01-01", "to come")] {
+        let ran = cli.run(&["token", "create", "ci", "--ttl", ttl]).is(64);
+        assert!(ran.err.contains(fix), "{ran:?}");
+    }
+    cli.run(&["agents", "update", "scout", "--silent-after-minutes", "2h"]).is(0);
+    assert_eq!(admin.get("/api/agents/scout").is(200)["silent_after_minutes"], 120);
+    cli.run(&["agents", "update", "scout", "--silent-after-minutes", "none"]).is(0);
+    assert_eq!(admin.get("/api/agents/scout").is(200)["silent_after_minutes"], json!(null));
+    let scout = cli.run(&["agents", "token", "issue", "scout", "--grace-seconds", "10m", "--yes", "--raw"]).is(0);
+    let scout = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", scout.out.trim());
+    let asked = scout.run(&["access", "request", "agents.create", "--reason", "r", "--hours", "2d", "--json"]).is(0);
+    assert_eq!(asked.json()["hours"], 48);
+    scout.run(&["agents", "log", "here"]).is(0);
+    for (since, is_there) in [("1h", true), ("2020-01-01", true), ("2100-01-01", false)] {
+        let read = cli.run(&["agents", "logs", "scout", "--since", since]).is(0);
+        assert_eq!(read.out.contains("here"), is_there, "{since}: {read:?}");
+    }
+    assert!(cli.run(&["agents", "logs", "scout", "--since", "soon"]).is(64).err.contains("2026-12-31"));
+    cli.run(&["whoami", "--timeout", "2m"]).is(0);
+    cli.run(&["whoami", "--timeout", "2h"]).is(64);
+}
+
 /// R106: the life of an agent by its verbs; what destroys asks; a refusal has its step as a command, its page and its request.
 #[test]
 fn an_agent_lives_by_verbs() {

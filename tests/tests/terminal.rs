@@ -188,6 +188,75 @@ fn a_tree_is_drawn_in_its_place() {
     assert!(!shown.contains("error"), "{shown}");
 }
 
+/// R285: a log is followed: what is in it, each line as it comes, once, also when the server was away; Ctrl-C ends it well.
+#[test]
+fn a_log_is_followed() {
+    let (mut server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["agents.read", "agents.logs"]);
+    let write = |client: &Client, text: &str| {
+        client.post("/api/agents/me/logs", &json!({ "text": text, "level": "warn" })).is(201);
+    };
+    for text in ["one", "two", "two"] {
+        write(&scout.client, text);
+    }
+    let cli = of(&server, &admin);
+    let mut following = cli.started(&["agents", "logs", "scout", "--follow"]);
+    for text in ["one", "two", "two"] {
+        assert_eq!(following.line().split_once(" warn  ").unwrap().1, text);
+    }
+    write(&scout.client, "three");
+    assert!(following.line().ends_with(" warn  three"));
+    let mut second = cli.started(&["agents", "logs", "scout", "-f", "--lines", "1", "--json", "--q", "four"]);
+    write(&scout.client, "four");
+    let line: serde_json::Value = serde_json::from_str(&second.line()).unwrap();
+    assert_eq!((&line["text"], &line["level"]), (&json!("four"), &json!("warn")));
+    assert_eq!(second.signalled(Signal::INT), 0);
+    assert!(following.line().ends_with("four"));
+    // The same server again, after some looks that found nobody.
+    let address = server.host().address().to_owned();
+    server.host_mut().kill();
+    following.until_said("Trying again.");
+    let again = Server::settings().on(server.state()).flag("--listen", &address).start();
+    write(&again.with(scout.client.bearer()), "five");
+    assert!(following.line().ends_with("five"));
+    let mut since =
+        of(&again, &admin).started(&["agents", "logs", "scout", "--follow", "--since", "1h", "--lines", "1"]);
+    assert!(since.line().ends_with("five"));
+    assert_eq!(since.signalled(Signal::TERM), 0);
+    // What may no longer be read is said.
+    admin.delete("/api/agents/scout").is(204);
+    let (code, err) = following.ended();
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("It answers again.") && err.contains("does not exist"), "{err}");
+    for wrong in [&["--until", "1h"][..], &["--lines", "1001"], &["--since", "soon"]] {
+        of(&again, &admin).run(&[&["agents", "logs", "scout", "-f"], wrong].concat()).is(64);
+    }
+    of(&again, &admin).run(&["agents", "logs", "nobody", "--follow"]).is(1);
+}
+
+/// R285: more lines than one answer holds are followed whole, in their order.
+#[test]
+fn a_log_is_followed_over_a_gap() {
+    let (server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["agents.read", "agents.logs"]);
+    let mut following = of(&server, &admin).started(&["agents", "logs", "scout", "--follow"]);
+    scout.client.post("/api/agents/me/logs", &json!({ "text": "begin" })).is(201);
+    assert!(following.line().ends_with("begin"));
+    following.pause();
+    // A minute of a machine that slept, in which 2,500 lines came.
+    let now = server.number("SELECT max(at) FROM agent_logs");
+    let rows = format!(
+        "INSERT INTO agent_logs (agent_id, seq, at, level, text) WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
+         SELECT agent_id, seq + i, {now} + i * 40, 'info', 'line ' || i FROM agent_logs, n"
+    );
+    server.execute(&rows);
+    following.go_on();
+    for number in 1..=2500 {
+        assert!(following.line().ends_with(&format!(" line {number}")), "{number}");
+    }
+    assert_eq!(following.signalled(Signal::INT), 0);
+}
+
 const SIGN_IN: [&str; 5] = ["auth", "login", "--password", "--email", "ada@example.com"];
 
 /// R97, R207: a person with a second factor is asked for its code in the terminal, without an echo, and again when it was wrong.

@@ -14,7 +14,7 @@ use crate::{
     context::Context,
     fail::{Exit, Failure, of_file},
     http::{Call, Client},
-    run::list,
+    pages::list,
     show,
 };
 
