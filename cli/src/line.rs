@@ -1,6 +1,6 @@
 //! The command line: clap's commands, made of the table of verbs and of the verbs that are more than one route.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 use clap::{
     Arg, ArgAction, ArgMatches, Command,
@@ -160,6 +160,80 @@ pub(crate) fn without_credentials(error: clap::Error, line: &[String]) -> clap::
         false => named.any(|text| Secret::is_in(text.as_bytes())),
     };
     if is_hidden { taken_as_no_argument(at, None) } else { error }
+}
+
+/// What people type for verbs that are called otherwise here.
+const OTHERWISE: &[(&str, &[&str])] = &[
+    ("list", &["ls"]),
+    ("get", &["show", "describe", "info", "view"]),
+    ("create", &["new", "add"]),
+    ("update", &["edit", "set"]),
+    ("delete", &["rm", "remove", "destroy"]),
+    ("login", &["signin", "sign-in"]),
+    ("logout", &["signout", "sign-out"]),
+];
+
+/// The line as it is read. `accredit help agents list` and `accredit version` are what other programs have for the options.
+pub(crate) fn in_words(mut line: Vec<OsString>) -> Vec<OsString> {
+    match line.get(1).and_then(|word| word.to_str()) {
+        Some("help") => {
+            line.remove(1);
+            line.push("--help".into());
+        }
+        Some("version") if line.len() == 2 => {
+            line.pop();
+            line.push("--version".into());
+        }
+        _ => {}
+    }
+    line
+}
+
+/// An error about a word that is no command, with the commands that may be meant, whole.
+pub(crate) fn with_tips(mut error: clap::Error, line: &[String]) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    let mut whole = command();
+    whole.build();
+    let (mut at, mut above) = (&whole, String::new());
+    for word in line {
+        if let Some(below) = at.find_subcommand(word) {
+            at = below;
+            above.push_str(word);
+            above.push(' ');
+        }
+    }
+    let tips = meant(word, &above);
+    if !tips.is_empty() {
+        let tips = tips.into_iter().map(|words| format!("accredit {words}")).collect();
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(tips));
+    }
+    error
+}
+
+/// The commands and groups that a word may mean behind others: the usual name for it, or what stands elsewhere. None, if it can be many.
+fn meant(word: &str, above: &str) -> Vec<String> {
+    let usual = OTHERWISE.iter().find(|(_, others)| others.contains(&word)).map_or(word, |(usual, _)| usual);
+    let own = own();
+    let verbs: Vec<&str> =
+        verbs::all().iter().map(|verb| verb.words).chain(own.iter().map(|(words, _)| *words)).collect();
+    let exact = format!("{above}{usual}");
+    if verbs.contains(&exact.as_str()) {
+        return vec![exact];
+    }
+    let mut found: Vec<String> = Vec::new();
+    for words in verbs {
+        let parts: Vec<&str> = words.split(' ').collect();
+        let at = parts.iter().position(|part| *part == usual || part.strip_suffix('s') == Some(usual));
+        let Some(path) = at.and_then(|at| parts.get(..=at)).map(|path| path.join(" ")) else { continue };
+        if !found.contains(&path) {
+            found.push(path);
+        }
+    }
+    let last = above.trim_end().rsplit(' ').next().unwrap_or_default();
+    let nearer: Vec<String> =
+        found.iter().filter(|path| !last.is_empty() && path.split(' ').any(|part| part == last)).cloned().collect();
+    let found = if nearer.is_empty() { found } else { nearer };
+    if found.len() > 3 { Vec::new() } else { found }
 }
 
 /// The whole command line.
@@ -553,7 +627,12 @@ fn own() -> Vec<(&'static str, Command)> {
                 Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(clap_complete::Shell)),
             ),
         ),
-        ("man", Command::new("man").about("Print the manual page")),
+        (
+            "man",
+            Command::new("man")
+                .about("Print the manual page of the program, or of a command")
+                .arg(Arg::new("words").value_name("COMMAND").num_args(0..).help("Its words, such as: agents list")),
+        ),
     ]
 }
 
@@ -614,6 +693,36 @@ mod tests {
         {
             command().try_get_matches_from(line.split(' ')).unwrap();
         }
+    }
+
+    /// R290: what is called otherwise elsewhere leads to the command; help and version are taken as words too.
+    #[test]
+    fn other_words_lead_to_the_command() {
+        for (line, tips) in [
+            ("accredit login", &["accredit auth login"][..]),
+            ("accredit logout", &["accredit auth logout"]),
+            ("accredit users list", &["accredit admin users"]),
+            ("accredit audit", &["accredit admin audit"]),
+            ("accredit agent list", &["accredit agents"]),
+            ("accredit agents ls", &["accredit agents list"]),
+            ("accredit agents rm scout", &["accredit agents delete"]),
+            ("accredit agents show scout", &["accredit agents get"]),
+            ("accredit secrets list", &["accredit agents secrets list"]),
+            ("accredit --json login", &["accredit auth login"]),
+        ] {
+            let line: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let error = with_tips(command().try_get_matches_from(&line).unwrap_err(), &line);
+            let expected = ContextValue::Strings(tips.iter().map(|tip| (*tip).to_owned()).collect());
+            assert_eq!(error.get(ContextKind::SuggestedSubcommand), Some(&expected), "{line:?}: {error}");
+        }
+        let read = |line: &str| {
+            let line = in_words(line.split(' ').map(OsString::from).collect());
+            line.join(OsStr::new(" ")).into_string().unwrap()
+        };
+        assert_eq!(read("accredit help"), "accredit --help");
+        assert_eq!(read("accredit help agents list"), "accredit agents list --help");
+        assert_eq!(read("accredit version"), "accredit --version");
+        assert_eq!(read("accredit agents help"), "accredit agents help");
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(crate) fn offline(words: &str, typed: &ArgMatches) -> Option<Result<u8, Fail
         "skills show" => skills::show(typed),
         "skills install" => skills::install(typed),
         "completions" => completions(typed),
-        "man" => man(),
+        "man" => man(typed),
         _ => return None,
     })
 }
@@ -98,9 +98,20 @@ fn completions(typed: &ArgMatches) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn man() -> Result<u8, Failure> {
+/// `man`: the page of the program, or of one of its commands.
+fn man(typed: &ArgMatches) -> Result<u8, Failure> {
+    let mut command = line::command();
+    command.build();
+    for word in typed.get_many::<String>("words").into_iter().flatten() {
+        let below = command.find_subcommand(word).cloned();
+        command = below.ok_or_else(|| {
+            let sentence = format!("{} has no command {}.", command.get_name(), show::line(word));
+            Failure::usage(sentence).fix("accredit --help lists the commands.")
+        })?;
+    }
     let mut text = Vec::new();
-    let written = clap_mangen::Man::new(line::command()).render(&mut text);
+    let name = command.get_display_name().unwrap_or("accredit").to_owned();
+    let written = clap_mangen::Man::new(command.name(name)).render(&mut text);
     written.map_err(crate::fail::of_file("the manual page"))?;
     show::raw(&String::from_utf8_lossy(&text));
     Ok(0)

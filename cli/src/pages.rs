@@ -150,8 +150,8 @@ pub(crate) fn print(mut pages: Pages<'_>, verb: &Verb, is_json: bool) -> Result<
 
 /// Says that there is more. A program that reads JSON sees the cursor itself.
 pub(crate) fn hint(page: &Json, is_json: bool) {
-    if let Some(cursor) = cursor(page).filter(|_| !is_json || std::io::stdout().is_terminal()) {
-        show::say(&format!("There is more: --all shows all of it, --cursor {} goes on here.", show::line(cursor)));
+    if cursor(page).is_some() && (!is_json || std::io::stdout().is_terminal()) {
+        show::say("There is more: add --all, or a --limit.");
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::io::Read as _;
 
-use clap::ArgMatches;
+use clap::{ArgMatches, parser::ValueSource};
 use common::{
     id::is_id,
     route::{Access, Media, Query, Route},
+    secret::Kind as SecretKind,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -31,6 +32,7 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
     if verb.route.access != Access::Public {
         client = client.signed_in()?;
     }
+    is_somebody(&client, verb, typed)?;
     let (names, several) = names(&client, verb, typed)?;
     let query = query(verb, typed)?;
     let body = body(verb, typed)?;
@@ -84,6 +86,18 @@ fn renamed<'t>(sent: &'t Map<String, Json>, answer: &'t Json) -> Vec<(&'t str, &
     let documents = sent.get("agents").and_then(Json::as_array).into_iter().flatten();
     let several = documents.zip(list(answer, "agents")).filter_map(|(sent, stored)| name(sent).zip(name(stored)));
     one.into_iter().chain(several).filter(|(typed, stored)| typed != stored).collect()
+}
+
+/// Refuses to take a person for the agent that nobody has named.
+pub(crate) fn is_somebody(client: &Client, verb: &Verb, typed: &ArgMatches) -> Result<(), Failure> {
+    let is_person = client.token().is_some_and(|token| matches!(token.kind(), SecretKind::Session | SecretKind::Pat));
+    let is_left_out = |name| typed.value_source(&path_id(name)) == Some(ValueSource::DefaultValue);
+    if !verb.is_about_me || !is_person || !verb.names().any(is_left_out) {
+        return Ok(());
+    }
+    let option = if verb.inputs.iter().any(|input| input.is_positional) { "--agent NAME" } else { "NAME" };
+    Err(Failure::usage("Which agent? Left out, it is the agent that asks, and you are a person.")
+        .fix(format!("Name it: accredit {} {option}. accredit agents list lists them.", verb.words)))
 }
 
 /// What the names in the path stand for; and all that were typed for the last one, where several may be.

@@ -12,7 +12,10 @@ use common::text::is_unseen;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value as Json};
 
-use crate::fail::{Exit, Failure, of_file};
+use crate::{
+    fail::{Exit, Failure, of_file},
+    hidden,
+};
 
 const BOLD: Style = Style::new().effects(Effects::BOLD);
 const BAD: Style = AnsiColor::Red.on_default().effects(Effects::BOLD);
@@ -102,9 +105,10 @@ fn width() -> Option<u16> {
     asked.or_else(of_terminal).map(|width| width.max(NARROWEST))
 }
 
-/// A member by its dotted name.
-fn member<'j>(json: &'j Json, name: &str) -> &'j Json {
-    name.split('.').try_fold(json, |json, part| json.get(part)).unwrap_or(&Json::Null)
+/// A member by its dotted name, or the first of several that is there: `agent.name|email`.
+fn member<'j>(json: &'j Json, names: &str) -> &'j Json {
+    let of = |name: &str| name.split('.').try_fold(json, |json, part| json.get(part)).filter(|json| !json.is_null());
+    names.split('|').find_map(of).unwrap_or(&Json::Null)
 }
 
 /// A value in few words.
@@ -267,7 +271,10 @@ pub(crate) fn ask(question: &str) -> Option<bool> {
     }
     drop(write!(anstream::stderr(), "{question} [y/N] "));
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).ok()?;
+    // Its end is no answer, and has no line end of its own.
+    if std::io::stdin().read_line(&mut answer).ok()? == 0 {
+        say("");
+    }
     Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
@@ -298,7 +305,7 @@ fn all_of(from: &mut dyn BufRead) -> std::io::Result<String> {
 /// Asks in a terminal without an echo, or reads standard input.
 fn asked(what: &str, read: fn(&mut dyn BufRead) -> std::io::Result<String>) -> Result<String, Failure> {
     if std::io::stdin().is_terminal() {
-        return rpassword::prompt_password(format!("{what}: ")).map_err(of_file("the terminal"));
+        return hidden::ask(what);
     }
     let text = read(&mut std::io::stdin().lock()).map_err(of_file("standard input"))?;
     if text.is_empty() {

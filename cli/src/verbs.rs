@@ -767,8 +767,9 @@ pub(crate) fn all() -> Vec<Verb> {
             .done("Revoked."),
         Verb::new("admin audit list", route::AUDIT_LIST).table(&[
             ("AT", "at"),
-            ("WHO", "actor.email"),
+            ("WHO", "actor.agent_name|actor.email"),
             ("ACTION", "action"),
+            ("ON", "object_name"),
             ("OUTCOME", "outcome"),
         ]),
         Verb::new("admin audit export", route::AUDIT_EXPORT).show(Show::Plain),

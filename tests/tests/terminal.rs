@@ -288,6 +288,25 @@ fn a_terminal_asks_for_the_second_factor() {
     assert!(shown.contains("error:") && shown.contains("request:"), "{shown}");
 }
 
+/// R291: Ctrl-C, or another end, at a question without an echo leaves the terminal as it was.
+#[test]
+fn a_terminal_is_left_as_it_was() {
+    let (server, _admin) = Server::with_admin();
+    let cli = Cli::of(server.host().base_url());
+    let mut terminal = cli.in_terminal(60, &SIGN_IN);
+    terminal.until("Password: ").hidden().types("half a passw\u{3}");
+    let (_, shown) = terminal.ended();
+    assert!(terminal.echoes(), "{shown}");
+    assert!(!shown.contains("error:") && !shown.contains("half"), "{shown}");
+    assert_eq!(cli.saved(), "");
+    // What was typed before is no part of what is typed now.
+    let mut terminal = cli.in_terminal(60, &SIGN_IN);
+    terminal.until("Password: ").hidden().types(&format!("{PASSWORD}\n"));
+    let (status, shown) = terminal.ended();
+    assert_eq!(status, 0, "{shown}");
+    assert!(terminal.echoes());
+}
+
 /// R97, R207: without a terminal the code is the next line, a recovery code too; without one the advice is to approve a code.
 #[test]
 fn the_second_factor_is_read_from_a_pipe() {

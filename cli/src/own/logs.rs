@@ -17,7 +17,7 @@ use crate::{
     http::{Call, Client},
     line::path_id,
     pages::list,
-    run::{log_line, query},
+    run::{is_somebody, log_line, query},
     show,
     verbs::{self, Verb},
 };
@@ -83,6 +83,7 @@ struct Log<'v> {
 
 impl<'v> Log<'v> {
     fn of(client: Client, verb: &'v Verb, typed: &ArgMatches) -> Result<Self, Failure> {
+        is_somebody(&client, verb, typed)?;
         let agent = typed.get_one::<String>(&path_id("name")).cloned().unwrap_or_default();
         let mut query = query(verb, typed)?;
         let mut take = |name: &str| query.iter().position(|(known, _)| known == name).map(|at| query.remove(at).1);
