@@ -922,6 +922,11 @@ fn the_program_replaces_itself_by_what_the_server_hands_out() {
     let server = Server::settings().manifest(manifest).start();
     let cli = Cli::of(server.host().base_url()).program(own.clone());
     assert!(cli.run(&["self", "update", "--check"]).is(1).out.contains("9.9.9"));
+    // What pip or uv has installed is theirs.
+    let mark = folder.path().join("pyvenv.cfg");
+    fs::write(&mark, "").unwrap();
+    assert!(cli.run(&["self", "update"]).is(1).err.contains("uv tool upgrade accredit"));
+    fs::remove_file(&mark).unwrap();
     let ran = cli.run(&["self", "update"]).is(0);
     assert!(ran.out.contains("9.9.9"), "{ran:?}");
     assert_eq!((fs::read(&own).unwrap().as_slice(), mode(&own)), (&new[..], 0o755));
