@@ -10,7 +10,7 @@ mod stop;
 mod update;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use clap::ArgMatches;
 use common::{route, secret::Secret};
@@ -27,6 +27,27 @@ use crate::{
     show,
     verbs::LookUp,
 };
+
+/// Between two attempts to reach a server that is away.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Whether a server that is asked again and again is away. It is said once, and once that it is back.
+#[derive(Default)]
+struct Lost(bool);
+
+impl Lost {
+    fn say(&mut self, failure: &Failure) {
+        if !std::mem::replace(&mut self.0, true) {
+            show::say(&format!("{} Trying again.", failure.sentence));
+        }
+    }
+
+    fn found(&mut self) {
+        if std::mem::take(&mut self.0) {
+            show::say("It answers again.");
+        }
+    }
+}
 
 /// Checks that a table of the doctor shows.
 const CHECKS: &[(&str, &str)] = &[("CHECK", "requires"), ("STATUS", "status"), ("DETAIL", "detail")];
@@ -215,9 +236,23 @@ fn wait(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let look_up = LookUp { route: route::ACCESS_LIST, prefix: "acc_" };
     let id = find(&client, look_up, &[], typed.get_one::<String>("id").map_or("", String::as_str))?;
     let spinner = show::spinner("Waiting for the decision");
+    let (mut is_known, mut lost) = (false, Lost::default());
     let answer = loop {
-        let query = vec![("wait".to_owned(), "25".to_owned())];
-        let answer = client.call(route::ACCESS_GET, Call { names: vec![id.clone()], query, ..Call::default() })?;
+        // The first look says whether there is such a request, and that the server is there.
+        let query = is_known.then(|| ("wait".to_owned(), "25".to_owned())).into_iter().collect();
+        let call = Call { names: vec![id.clone()], query, ..Call::default() };
+        let answer = match client.call(route::ACCESS_GET, call) {
+            Ok(answer) => answer,
+            // A decision may take days, in which a server is restarted.
+            Err(failure) if is_known && failure.exit == Exit::Unreachable => {
+                spinner.suspend(|| lost.say(&failure));
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        spinner.suspend(|| lost.found());
+        is_known = true;
         if answer.json.get("state").and_then(Json::as_str) != Some("open") {
             break answer;
         }

@@ -184,7 +184,8 @@ impl Columns {
     fn laid_out_for(&mut self, headings: &[&str], cells: &[Vec<String>], width: Option<u16>) -> String {
         let is_first = self.widths.is_empty();
         self.widths.resize(headings.len(), (0, 0));
-        let count = |text: &str| u16::try_from(text.chars().count()).unwrap_or(u16::MAX);
+        // A letter can be two cells wide.
+        let count = |text: &str| u16::try_from(console::measure_text_width(text)).unwrap_or(u16::MAX);
         let longest = |text: &str| text.split(' ').map(count).max().unwrap_or(0);
         for (at, (words, cell)) in self.widths.iter_mut().enumerate() {
             let texts = cells.iter().filter_map(|row| row.get(at)).map(String::as_str);

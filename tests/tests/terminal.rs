@@ -234,6 +234,30 @@ fn a_log_is_followed() {
     of(&again, &admin).run(&["agents", "logs", "nobody", "--follow"]).is(1);
 }
 
+/// R293: what waits for a person goes on over a restart of the server: a decision, and a sign-in by a code.
+#[test]
+fn waiting_goes_on_over_a_restart() {
+    let (mut server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["agents.read"]);
+    let ask = json!({ "scope": ["agents.create"], "reason": "To build" });
+    let id = scout.client.post("/api/access-requests", &ask).is(201)["id"].as_str().unwrap().to_owned();
+    let mut waiting = of(&server, &scout.client).started(&["access", "wait", &id]);
+    waiting.until_said("Waiting for the decision.");
+    let signing_in = Cli::of(server.host().base_url());
+    let signing_in = signing_in.waiting(&["auth", "login"]);
+    let address = server.host().address().to_owned();
+    server.host_mut().kill();
+    waiting.until_said("Trying again.");
+    let again = Server::settings().on(server.state()).flag("--listen", &address).start();
+    admin.post(&format!("/api/access-requests/{id}/approve"), &json!({})).is(200);
+    admin.post(&format!("/auth/device/{}/approve", signing_in.code), &json!({ "scope": ["agents.read"] })).is(200);
+    let (code, err) = waiting.ended();
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("It answers again."), "{err}");
+    signing_in.ended().is(0);
+    drop(again);
+}
+
 /// R285: more lines than one answer holds are followed whole, in their order.
 #[test]
 fn a_log_is_followed_over_a_gap() {

@@ -9,7 +9,7 @@ use clap::ArgMatches;
 use common::{route, time::Timestamp};
 use serde_json::Value as Json;
 
-use super::stop;
+use super::{Lost, stop};
 use crate::{
     context::Context,
     fail::{Exit, Failure},
@@ -41,7 +41,7 @@ pub(super) fn follow(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
         _ = end.send(());
     })?;
     let mut lines = log.first()?;
-    let mut is_lost = false;
+    let mut lost = Lost::default();
     loop {
         for line in &lines {
             show::out(&if context.is_json { line.to_string() } else { log_line(line) });
@@ -51,15 +51,11 @@ pub(super) fn follow(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
         }
         lines = match log.next() {
             Ok(lines) => {
-                if std::mem::take(&mut is_lost) {
-                    show::say("It answers again.");
-                }
+                lost.found();
                 lines
             }
             Err(failure) if failure.exit == Exit::Unreachable => {
-                if !std::mem::replace(&mut is_lost, true) {
-                    show::say(&format!("{} Trying again.", failure.sentence));
-                }
+                lost.say(&failure);
                 Vec::new()
             }
             Err(failure) => return Err(failure),

@@ -45,8 +45,9 @@ pub(super) fn update(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
         return Ok(u8::from(!is_same));
     }
     if own.ancestors().nth(2).is_some_and(|environment| environment.join("pyvenv.cfg").exists()) {
-        return Err(Failure::new(Exit::Refused, format!("{} was installed as a Python package.", own.display()))
-            .fix("Upgrade it as one: uv tool upgrade accredit, or pip install --upgrade accredit in its environment."));
+        return Err(Failure::new(Exit::Refused, format!("{} was installed as a Python package.", own.display())).fix(
+            "Upgrade it as one: uv tool upgrade accredit, or pip install --upgrade accredit in its environment.",
+        ));
     }
     // Beside the program, so that the last step is a move within one file system.
     let part = own.with_file_name(format!(".accredit-part-{}", std::process::id()));
