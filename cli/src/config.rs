@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) key: Option<Key>,
     /// Whether the token comes from the environment.
     pub(crate) is_from_environment: bool,
+    /// The server that the profile is signed in to, if it is another one.
+    elsewhere: Option<String>,
 }
 
 /// The address of a server, without a slash at its end.
@@ -175,7 +177,9 @@ impl Settings {
                 (token.and_then(|token| Secret::parse(&token)), false)
             }
         };
-        Ok(Self { folder, profile, url, token, key, is_from_environment })
+        let is_saved = !is_from_environment && token.is_none() && text(&of_profile, "token").is_some();
+        let elsewhere = saved_url.filter(|_| is_saved);
+        Ok(Self { folder, profile, url, token, key, is_from_environment, elsewhere })
     }
 
     /// The server.
@@ -183,6 +187,18 @@ impl Settings {
         self.url.as_ref().ok_or_else(|| {
             Failure::usage("No server is named.").fix("Add --url https://…, or set the variable ACCREDIT_URL.")
         })
+    }
+
+    /// A failure for want of a credential, with the server that the profile has one for.
+    pub(crate) fn explained(&self, mut failure: Failure) -> Failure {
+        if let (Exit::Credential, None, Some(url)) = (failure.exit, &failure.answer, &self.elsewhere) {
+            let profile = show::line(&self.profile);
+            failure.lines.push(format!("The profile {profile} is signed in to {}.", show::line(url)));
+            failure.fix = Some(
+                "Sign in here too: accredit auth login. Or ask that server: without --url and ACCREDIT_URL.".to_owned(),
+            );
+        }
+        failure
     }
 
     /// The file of credentials. Whoever will save something asks for it first: a code may be spent by then.
@@ -238,12 +254,15 @@ impl Settings {
 
     fn change(&self, change: impl FnOnce(&mut Map<String, Json>)) -> Result<(), Failure> {
         let file = self.file()?;
+        let folder = file.parent().unwrap_or(Path::new("."));
+        make_folder(folder).map_err(of_file(folder.display()))?;
+        // Two that save at the same time would lose what one of them saves.
+        let _turn = turn(folder);
         // The one who loaded the settings was warned of a damaged file, which holds no token.
         let mut profiles = read_saved(&file).unwrap_or_default();
         change(&mut profiles);
         let text = format!("{:#}\n", json!({ "profiles": profiles }));
-        let folder = file.parent().map_or(Ok(()), make_folder);
-        folder.and_then(|()| replace(&file, text.as_bytes())).map_err(of_file(file.display()))
+        replace(&file, text.as_bytes()).map_err(of_file(file.display()))
     }
 }
 
@@ -321,6 +340,19 @@ fn read_saved(file: &Path) -> Result<Map<String, Json>, Failure> {
     }
 }
 
+/// Waits until nobody else changes a file of this folder. Where the system has no such locks, nobody waits.
+#[cfg(unix)]
+fn turn(folder: &Path) -> Option<fs::File> {
+    let folder = fs::File::open(folder).ok()?;
+    folder.lock().ok()?;
+    Some(folder)
+}
+
+#[cfg(not(unix))]
+fn turn(_: &Path) -> Option<fs::File> {
+    None
+}
+
 #[cfg(unix)]
 fn make_folder(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -349,6 +381,8 @@ fn narrow(_: &Path) {}
 /// Writes a file that only its owner can read, beside the old one, and puts it in its place.
 fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let part = file.with_extension(format!("part-{}", std::process::id()));
+    // A program with the same number that was killed may have left one, as in a container.
+    drop(fs::remove_file(&part));
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

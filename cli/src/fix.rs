@@ -97,7 +97,7 @@ pub(crate) fn in_options(verb: &Verb, mut failure: Failure) -> Failure {
 fn option(verb: &Verb, name: &str) -> Option<(String, Option<&'static str>)> {
     if let Some(input) = verb.inputs.iter().find(|input| input.name == name) {
         let option = if input.is_positional { name.to_uppercase() } else { format!("--{}", input.long()) };
-        return Some((option, (input.kind == Kind::Days).then_some("never")));
+        return Some((option, input.null));
     }
     let Query::Only(known) = verb.route.query else { return None };
     known.contains(&name).then(|| (format!("--{}", verbs::long(name)), None))
@@ -346,7 +346,7 @@ mod tests {
             (
                 "agents update",
                 fix(Code::TreeCycle),
-                "Give --parent as the name of an agent that is not below this one.",
+                "Give --parent as the name of an agent that is not below this one, or as none.",
             ),
             ("agents update", "Send url as an https URL.".to_owned(), "Give --agent-url as an https URL."),
             ("agents keys create", fix(Code::InvalidGrace), fix(Code::InvalidGrace).as_str()),
@@ -365,7 +365,10 @@ mod tests {
                 .map(str::to_owned)
                 .to_vec();
         let lines = in_options(verb("agents create"), failure).lines.clone();
-        assert_eq!(lines, ["--ttl must be a whole number or never", "--parent must be a text", "other is unknown"]);
+        assert_eq!(
+            lines,
+            ["--ttl must be a whole number or never", "--parent must be a text or none", "other is unknown"]
+        );
     }
 
     #[test]

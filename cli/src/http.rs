@@ -255,6 +255,11 @@ impl Client {
             400..=599 if json.get("error").is_some() && json.get("request_id").is_some() => {
                 Err(self.refusal(status, json))
             }
+            502..=504 => Err(Failure::unreachable(format!(
+                "{} does not answer: what stands before it says {status}.",
+                self.url.as_str()
+            ))
+            .fix("Try again in a while. If it goes on, tell the operator of the server.")),
             _ => Err(self.stranger(&format!(" ({status} {})", show::line(media)))),
         }
     }
@@ -323,6 +328,16 @@ fn lost(url: &Url, through: Option<&Through>, error: &ureq::Error) -> Failure {
     }
     let url = url.as_str();
     let Some(Through { proxy, variable }) = through else {
+        if let ureq::Error::Timeout(what) = error {
+            let is_slow = matches!(what, ureq::Timeout::RecvResponse | ureq::Timeout::RecvBody);
+            let what = if is_slow {
+                "has taken the request, and has not answered in time"
+            } else {
+                "cannot be reached in time"
+            };
+            return Failure::unreachable(format!("{url} {what}."))
+                .fix("Check the address and the network, or wait longer: --timeout 2m");
+        }
         return Failure::unreachable(format!("{url} cannot be reached: {why}"))
             .fix("Check the address and the network.");
     };

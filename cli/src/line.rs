@@ -1,6 +1,6 @@
 //! The command line: clap's commands, made of the table of verbs and of the verbs that are more than one route.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 use clap::{
     Arg, ArgAction, ArgMatches, Command,
@@ -11,13 +11,16 @@ use clap::{
 use common::{route::Query, secret::Secret};
 use serde_json::Value as Json;
 
-use crate::verbs::{self, At, Input, Kind, Verb};
+use crate::{
+    pages, span,
+    verbs::{self, At, Input, Kind, Verb},
+};
 
 /// What each parameter of a query means; the route table has their names.
 const PARAMETERS: &[(&str, &str)] = &[
     ("after", "The id of the last event that you have"),
     ("format", "json, env (lines for a shell), files, or docker (lines for docker run --env-file)"),
-    ("limit", "Items on a page, 1 to 200"),
+    ("limit", "At most so many items; left out, 50"),
     ("cursor", "Go on where the last page ended"),
     ("q", "Only what has this in its name, address or text"),
     ("state", "Only those in this state"),
@@ -30,11 +33,11 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("sort", "By what: the manual's page of lists says by which fields"),
     ("user", "Only those of this user: id or address"),
     ("kind", "Only those of this kind"),
-    ("unused_since", "Only those that were last used before this time"),
+    ("unused_since", "Only those that were last used before this time: a date, a time, or how long ago, such as 30d"),
     ("role", "Only those with this role"),
     ("active", "true or false"),
-    ("since", "At or after this time, such as 2026-11-22T02:38:46Z"),
-    ("until", "Before this time"),
+    ("since", "From this time on: 2026-11-22, 2026-11-22T02:38:46Z, or how long ago, such as 2h"),
+    ("until", "Before this time, written in the same ways"),
     ("actor", "A user's id or address, or an agent"),
     ("action", "A scope, such as agents.update"),
     ("object", "An agent or a key"),
@@ -45,7 +48,7 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("from", "The number to go on from"),
     ("level", "Only lines of this level: debug, info, warn or error"),
     ("lines", "How many lines, 1 to 1000"),
-    ("wait", "Seconds to wait, at most 25"),
+    ("wait", "How long to wait, at most 25s"),
     ("unread_only", "true: only unread ones"),
     ("subject", "A user's address or id, or an agent"),
     ("relation", "viewer or editor"),
@@ -159,6 +162,80 @@ pub(crate) fn without_credentials(error: clap::Error, line: &[String]) -> clap::
     if is_hidden { taken_as_no_argument(at, None) } else { error }
 }
 
+/// What people type for verbs that are called otherwise here.
+const OTHERWISE: &[(&str, &[&str])] = &[
+    ("list", &["ls"]),
+    ("get", &["show", "describe", "info", "view"]),
+    ("create", &["new", "add"]),
+    ("update", &["edit", "set"]),
+    ("delete", &["rm", "remove", "destroy"]),
+    ("login", &["signin", "sign-in"]),
+    ("logout", &["signout", "sign-out"]),
+];
+
+/// The line as it is read. `accredit help agents list` and `accredit version` are what other programs have for the options.
+pub(crate) fn in_words(mut line: Vec<OsString>) -> Vec<OsString> {
+    match line.get(1).and_then(|word| word.to_str()) {
+        Some("help") => {
+            line.remove(1);
+            line.push("--help".into());
+        }
+        Some("version") if line.len() == 2 => {
+            line.pop();
+            line.push("--version".into());
+        }
+        _ => {}
+    }
+    line
+}
+
+/// An error about a word that is no command, with the commands that may be meant, whole.
+pub(crate) fn with_tips(mut error: clap::Error, line: &[String]) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    let mut whole = command();
+    whole.build();
+    let (mut at, mut above) = (&whole, String::new());
+    for word in line {
+        if let Some(below) = at.find_subcommand(word) {
+            at = below;
+            above.push_str(word);
+            above.push(' ');
+        }
+    }
+    let tips = meant(word, &above);
+    if !tips.is_empty() {
+        let tips = tips.into_iter().map(|words| format!("accredit {words}")).collect();
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(tips));
+    }
+    error
+}
+
+/// The commands and groups that a word may mean behind others: the usual name for it, or what stands elsewhere. None, if it can be many.
+fn meant(word: &str, above: &str) -> Vec<String> {
+    let usual = OTHERWISE.iter().find(|(_, others)| others.contains(&word)).map_or(word, |(usual, _)| usual);
+    let own = own();
+    let verbs: Vec<&str> =
+        verbs::all().iter().map(|verb| verb.words).chain(own.iter().map(|(words, _)| *words)).collect();
+    let exact = format!("{above}{usual}");
+    if verbs.contains(&exact.as_str()) {
+        return vec![exact];
+    }
+    let mut found: Vec<String> = Vec::new();
+    for words in verbs {
+        let parts: Vec<&str> = words.split(' ').collect();
+        let at = parts.iter().position(|part| *part == usual || part.strip_suffix('s') == Some(usual));
+        let Some(path) = at.and_then(|at| parts.get(..=at)).map(|path| path.join(" ")) else { continue };
+        if !found.contains(&path) {
+            found.push(path);
+        }
+    }
+    let last = above.trim_end().rsplit(' ').next().unwrap_or_default();
+    let nearer: Vec<String> =
+        found.iter().filter(|path| !last.is_empty() && path.split(' ').any(|part| part == last)).cloned().collect();
+    let found = if nearer.is_empty() { found } else { nearer };
+    if found.len() > 3 { Vec::new() } else { found }
+}
+
 /// The whole command line.
 pub(crate) fn command() -> Command {
     let mut root = Node::default();
@@ -193,11 +270,22 @@ fn of_every_command() -> [Arg; 5] {
         text("profile", "NAME").help("The profile [env: ACCREDIT_PROFILE]"),
         switch("json").help("Print the API's answer, as JSON"),
         switch("yes").short('y').help("Ask no question: the answer is yes"),
-        text("timeout", "SECONDS")
-            .value_parser(value_parser!(u64).range(1..=3600))
-            .help("Wait so long for an answer; left out, 40"),
+        text("timeout", "TIME")
+            .value_parser(up_to_an_hour)
+            .help("Wait so long for an answer: 40s, or 2m; left out, 40s"),
     ]
     .map(|arg| arg.global(true).help_heading("Options of every command"))
+}
+
+/// Reads seconds, `30s` or `2m`.
+fn up_to_an_hour(text: &str) -> Result<u64, String> {
+    let seconds = text.parse().ok().or_else(|| u64::try_from(span::seconds(text)?).ok());
+    seconds.filter(|seconds| (1..=3600).contains(seconds)).ok_or_else(|| "it must be 1s to 1h".to_owned())
+}
+
+/// Reads how many items are wanted.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "it must be a whole number, 1 or more".to_owned())
 }
 
 /// Commands by their words.
@@ -286,12 +374,19 @@ fn of_verb(verb: &Verb) -> Command {
         {
             let help = PARAMETERS.iter().find(|(known, _)| known == name).map_or("", |(_, help)| help);
             command = command.arg(flag(name).help(help));
+            if *name == "limit" && pages::is_paged(verb.route) {
+                let all = Arg::new("all").long("all").action(ArgAction::SetTrue).conflicts_with("limit");
+                command = command
+                    .mut_arg(name, |arg| arg.value_parser(at_least_one))
+                    .arg(all.help("The whole list, however long it is"));
+            }
         }
     }
-    if matches!(verb.show, verbs::Show::Secret(_)) {
-        command = command.arg(raw());
+    match verb.show {
+        verbs::Show::Secret(_) => command.arg(raw()),
+        verbs::Show::Log => command.arg(follow()),
+        _ => command,
     }
-    command
 }
 
 /// The flag of a field or parameter.
@@ -302,18 +397,27 @@ fn flag(name: &'static str) -> Arg {
 fn of_input(input: &Input) -> Arg {
     let arg = match input.is_positional {
         true => Arg::new(input_id(input)).required(true),
+        // It can be a date.
+        false if input.name == "expires_in_days" => {
+            Arg::new(input_id(input)).long(input.long()).visible_alias("expires")
+        }
         false => Arg::new(input_id(input)).long(input.long()),
     };
     let arg = arg.value_name(match input.kind {
-        Kind::Days => "TIME".to_owned(),
+        Kind::Lasts(_) | Kind::When => "TIME".to_owned(),
         Kind::Object => "FILE".to_owned(),
         _ => input.name.to_uppercase(),
     });
-    let help = input.null.map_or_else(|| input.help.to_owned(), |null| format!("{}, or {null}", input.help));
+    let help = match (input.kind, input.null) {
+        (Kind::Lasts(unit), null) => format!("{}: {}", input.help, unit.forms(null)),
+        (_, Some(null)) => format!("{}, or {null}", input.help),
+        (_, None) => input.help.to_owned(),
+    };
     let arg = arg.help(help);
     match input.kind {
         Kind::No => arg.action(ArgAction::SetTrue).num_args(0),
         Kind::Number => arg.value_parser(number(input.null)).allow_negative_numbers(true),
+        Kind::Lasts(_) => arg.required(input.is_required).allow_negative_numbers(true),
         Kind::Words | Kind::Pairs => arg.action(ArgAction::Append).value_delimiter(','),
         // A secret on a command line is in the list of processes and in the shell's history.
         Kind::Secret | Kind::SecretText => {
@@ -321,7 +425,7 @@ fn of_input(input: &Input) -> Arg {
             let help = format!("{}: - reads it from standard input; left out, it is asked for", input.help);
             arg.help(if input.is_required { help } else { format!("{}: - reads it from standard input", input.help) })
         }
-        Kind::Text | Kind::Days | Kind::Data | Kind::File | Kind::Object => arg.required(input.is_required),
+        Kind::Text | Kind::When | Kind::Data | Kind::File | Kind::Object => arg.required(input.is_required),
     }
 }
 
@@ -334,6 +438,11 @@ fn number(null: Option<&'static str>) -> impl Fn(&str) -> Result<Json, String> +
             Err(format!("it must be a whole number{}", null.map(|null| format!(", or {null}")).unwrap_or_default()))
         }
     }
+}
+
+fn follow() -> Arg {
+    let help = "Go on, and print each line as it comes; with --json an object a line. Ctrl-C ends it";
+    Arg::new("follow").long("follow").short('f').action(ArgAction::SetTrue).conflicts_with("until").help(help)
 }
 
 fn raw() -> Arg {
@@ -407,9 +516,9 @@ fn own() -> Vec<(&'static str, Command)> {
             Command::new("watch").about("The tree as it changes; in a pipe, a line for each change").arg(
                 Arg::new("every")
                     .long("every")
-                    .value_name("SECONDS")
-                    .value_parser(value_parser!(u64).range(1..=3600))
-                    .help("Look every so many seconds, whatever the server's events say"),
+                    .value_name("TIME")
+                    .value_parser(up_to_an_hour)
+                    .help("Look at this interval, such as 30s, whatever the server's events say"),
             ),
         ),
         (
@@ -518,7 +627,12 @@ fn own() -> Vec<(&'static str, Command)> {
                 Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(clap_complete::Shell)),
             ),
         ),
-        ("man", Command::new("man").about("Print the manual page")),
+        (
+            "man",
+            Command::new("man")
+                .about("Print the manual page of the program, or of a command")
+                .arg(Arg::new("words").value_name("COMMAND").num_args(0..).help("Its words, such as: agents list")),
+        ),
     ]
 }
 
@@ -579,6 +693,36 @@ mod tests {
         {
             command().try_get_matches_from(line.split(' ')).unwrap();
         }
+    }
+
+    /// R290: what is called otherwise elsewhere leads to the command; help and version are taken as words too.
+    #[test]
+    fn other_words_lead_to_the_command() {
+        for (line, tips) in [
+            ("accredit login", &["accredit auth login"][..]),
+            ("accredit logout", &["accredit auth logout"]),
+            ("accredit users list", &["accredit admin users"]),
+            ("accredit audit", &["accredit admin audit"]),
+            ("accredit agent list", &["accredit agents"]),
+            ("accredit agents ls", &["accredit agents list"]),
+            ("accredit agents rm scout", &["accredit agents delete"]),
+            ("accredit agents show scout", &["accredit agents get"]),
+            ("accredit secrets list", &["accredit agents secrets list"]),
+            ("accredit --json login", &["accredit auth login"]),
+        ] {
+            let line: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let error = with_tips(command().try_get_matches_from(&line).unwrap_err(), &line);
+            let expected = ContextValue::Strings(tips.iter().map(|tip| (*tip).to_owned()).collect());
+            assert_eq!(error.get(ContextKind::SuggestedSubcommand), Some(&expected), "{line:?}: {error}");
+        }
+        let read = |line: &str| {
+            let line = in_words(line.split(' ').map(OsString::from).collect());
+            line.join(OsStr::new(" ")).into_string().unwrap()
+        };
+        assert_eq!(read("accredit help"), "accredit --help");
+        assert_eq!(read("accredit help agents list"), "accredit agents list --help");
+        assert_eq!(read("accredit version"), "accredit --version");
+        assert_eq!(read("accredit agents help"), "accredit agents help");
     }
 
     #[test]

@@ -1,10 +1,6 @@
 //! Signing in, and a session of ten minutes for what only sessions may do.
 
-use std::{
-    io::IsTerminal as _,
-    thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{io::IsTerminal as _, thread, time::Duration};
 
 use clap::ArgMatches;
 use common::{
@@ -21,6 +17,7 @@ use crate::{
     http::{Call, Client},
     key::Key,
     show,
+    span::now,
 };
 
 /// What this program calls itself to the server.
@@ -181,6 +178,7 @@ fn by_device(client: &Client, want: &str, scope: &str) -> Result<Secret, Failure
         vec![("grant_type", GRANT.to_owned()), ("device_code", text("device_code")), ("client_id", CLIENT.to_owned())]
     };
     let mut interval = codes.get("interval").and_then(Json::as_u64).unwrap_or(INTERVAL);
+    let mut waited = 0;
     let answer = loop {
         match client.call(route::DEVICE_TOKEN, Call { form: Some(form()), ..Call::default() }) {
             Ok(answer) => break answer.json,
@@ -188,6 +186,8 @@ fn by_device(client: &Client, want: &str, scope: &str) -> Result<Secret, Failure
                 let asked = refusal.answer.as_ref().and_then(|answer| answer.get("interval")).and_then(Json::as_u64);
                 interval = asked.unwrap_or(interval);
             }
+            // A line that breaks for a moment breaks no sign-in (RFC 8628, section 3.5).
+            Err(failure) if failure.exit == Exit::Unreachable && waited < life => {}
             Err(mut failure) => {
                 spinner.finish_and_clear();
                 if matches!(failure.slug(), "access_denied" | "expired_token" | "invalid_grant") {
@@ -197,7 +197,9 @@ fn by_device(client: &Client, want: &str, scope: &str) -> Result<Secret, Failure
                 return Err(failure);
             }
         }
-        thread::sleep(Duration::from_secs(interval.clamp(1, 60)));
+        let pause = interval.clamp(1, 60);
+        thread::sleep(Duration::from_secs(pause));
+        waited += pause;
     };
     spinner.finish_and_clear();
     token_of(&answer, "access_token")
@@ -216,8 +218,7 @@ pub(crate) fn session_for(context: &Context, client: &Client, route: &Route) -> 
 
 /// The time of day after so many seconds, in UTC.
 fn in_seconds(seconds: u64) -> String {
-    #[expect(clippy::disallowed_methods, reason = "a person compares it with the clock of this machine")]
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs());
+    let now = u64::try_from(now().millis() / 1000).unwrap_or_default();
     time_of_day(now.saturating_add(seconds))
 }
 

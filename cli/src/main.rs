@@ -8,11 +8,15 @@
 //! run                   a verb of the table: what was typed, the request, the answer
 //! login                 sign-in, and a session for what only sessions may do
 //! line                  the command line
+//! pages                 lists of any length
 //! context               what every verb has
 //! http                  requests
 //! proxy, trust          through which proxy, and which certificates are trusted
 //! fix                   steps of refusals as commands
-//! verbs, config, show   the table of verbs; files of the user; what a person sees
+//! verbs, config         the table of verbs; files of the user
+//! span                  durations and times as people write them
+//! show                  what a person sees
+//! hidden                what is typed without an echo
 //! key                   the key that a token is bound to
 //! fail                  failures and exit statuses
 //! ```
@@ -22,14 +26,17 @@ mod config;
 mod context;
 mod fail;
 mod fix;
+mod hidden;
 mod http;
 mod key;
 mod line;
 mod login;
 mod own;
+mod pages;
 mod proxy;
 mod run;
 mod show;
+mod span;
 mod trust;
 mod verbs;
 
@@ -43,11 +50,12 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let matches = match line::command().try_get_matches() {
+    let line = line::in_words(std::env::args_os().collect());
+    let matches = match line::command().try_get_matches_from(&line) {
         Ok(matches) => matches,
         Err(error) => {
-            let line: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-            let error = line::without_credentials(error, &line);
+            let line: Vec<String> = line.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+            let error = line::with_tips(line::without_credentials(error, &line), &line);
             drop(error.print());
             let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             return ExitCode::from(if is_help { 0 } else { Exit::Usage as u8 });
@@ -72,11 +80,15 @@ fn act(words: &str, typed: &ArgMatches) -> Result<u8, Failure> {
         return done;
     }
     let context = Context::of(typed)?;
-    if let Some(done) = own::online(words, &context, typed) {
+    with(&context, words, typed).map_err(|failure| context.settings.explained(failure))
+}
+
+fn with(context: &Context, words: &str, typed: &ArgMatches) -> Result<u8, Failure> {
+    if let Some(done) = own::online(words, context, typed) {
         return done;
     }
     let verbs = verbs::all();
     let verb = verbs.iter().find(|verb| verb.words == words);
     let verb = verb.ok_or_else(|| Failure::usage(format!("accredit {words} is no command.")))?;
-    run::run(&context, verb, typed)
+    run::run(context, verb, typed)
 }

@@ -1,14 +1,16 @@
 //! The verbs that are more than one route, or none.
 
+mod logs;
 mod mcp;
 mod news;
 mod receipt;
 mod secrets;
 mod skills;
+mod stop;
 mod update;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use clap::ArgMatches;
 use common::{route, secret::Secret};
@@ -20,10 +22,32 @@ use crate::{
     http::Call,
     key::Key,
     line, login,
-    run::{find, items, list, show_next},
+    pages::{items, list},
+    run::{find, show_next},
     show,
     verbs::LookUp,
 };
+
+/// Between two attempts to reach a server that is away.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Whether a server that is asked again and again is away. It is said once, and once that it is back.
+#[derive(Default)]
+struct Lost(bool);
+
+impl Lost {
+    fn say(&mut self, failure: &Failure) {
+        if !std::mem::replace(&mut self.0, true) {
+            show::say(&format!("{} Trying again.", failure.sentence));
+        }
+    }
+
+    fn found(&mut self) {
+        if std::mem::take(&mut self.0) {
+            show::say("It answers again.");
+        }
+    }
+}
 
 /// Checks that a table of the doctor shows.
 const CHECKS: &[(&str, &str)] = &[("CHECK", "requires"), ("STATUS", "status"), ("DETAIL", "detail")];
@@ -36,7 +60,7 @@ pub(crate) fn offline(words: &str, typed: &ArgMatches) -> Option<Result<u8, Fail
         "skills show" => skills::show(typed),
         "skills install" => skills::install(typed),
         "completions" => completions(typed),
-        "man" => man(),
+        "man" => man(typed),
         _ => return None,
     })
 }
@@ -51,6 +75,7 @@ pub(crate) fn online(words: &str, context: &Context, typed: &ArgMatches) -> Opti
         "auth logout" => logout(context, typed),
         "agents tree" => tree(context),
         "agents watch" => watch::watch(context, typed),
+        "agents logs" if typed.get_flag("follow") => logs::follow(context, typed),
         "access wait" => wait(context, typed),
         "secrets exec" => secrets::exec(context, typed),
         "secrets write" => secrets::write(context, typed),
@@ -94,9 +119,20 @@ fn completions(typed: &ArgMatches) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn man() -> Result<u8, Failure> {
+/// `man`: the page of the program, or of one of its commands.
+fn man(typed: &ArgMatches) -> Result<u8, Failure> {
+    let mut command = line::command();
+    command.build();
+    for word in typed.get_many::<String>("words").into_iter().flatten() {
+        let below = command.find_subcommand(word).cloned();
+        command = below.ok_or_else(|| {
+            let sentence = format!("{} has no command {}.", command.get_name(), show::line(word));
+            Failure::usage(sentence).fix("accredit --help lists the commands.")
+        })?;
+    }
     let mut text = Vec::new();
-    let written = clap_mangen::Man::new(line::command()).render(&mut text);
+    let name = command.get_display_name().unwrap_or("accredit").to_owned();
+    let written = clap_mangen::Man::new(command.name(name)).render(&mut text);
     written.map_err(crate::fail::of_file("the manual page"))?;
     show::raw(&String::from_utf8_lossy(&text));
     Ok(0)
@@ -200,9 +236,23 @@ fn wait(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let look_up = LookUp { route: route::ACCESS_LIST, prefix: "acc_" };
     let id = find(&client, look_up, &[], typed.get_one::<String>("id").map_or("", String::as_str))?;
     let spinner = show::spinner("Waiting for the decision");
+    let (mut is_known, mut lost) = (false, Lost::default());
     let answer = loop {
-        let query = vec![("wait".to_owned(), "25".to_owned())];
-        let answer = client.call(route::ACCESS_GET, Call { names: vec![id.clone()], query, ..Call::default() })?;
+        // The first look says whether there is such a request, and that the server is there.
+        let query = is_known.then(|| ("wait".to_owned(), "25".to_owned())).into_iter().collect();
+        let call = Call { names: vec![id.clone()], query, ..Call::default() };
+        let answer = match client.call(route::ACCESS_GET, call) {
+            Ok(answer) => answer,
+            // A decision may take days, in which a server is restarted.
+            Err(failure) if is_known && failure.exit == Exit::Unreachable => {
+                spinner.suspend(|| lost.say(&failure));
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        spinner.suspend(|| lost.found());
+        is_known = true;
         if answer.json.get("state").and_then(Json::as_str) != Some("open") {
             break answer;
         }

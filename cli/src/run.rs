@@ -2,10 +2,11 @@
 
 use std::io::Read as _;
 
-use clap::ArgMatches;
+use clap::{ArgMatches, parser::ValueSource};
 use common::{
     id::is_id,
     route::{Access, Media, Query, Route},
+    secret::Kind as SecretKind,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -15,8 +16,11 @@ use crate::{
     fix,
     http::{Answer, Call, Client},
     line::{input_id, path_id},
-    login, show,
-    verbs::{At, Input, Kind, LookUp, Show, Verb},
+    login,
+    pages::{self, Pages, items, list},
+    show,
+    span::{self, Unit},
+    verbs::{self, At, Input, Kind, LookUp, Show, Verb},
 };
 
 /// Items of a list that a short name is looked up among.
@@ -28,8 +32,9 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
     if verb.route.access != Access::Public {
         client = client.signed_in()?;
     }
+    is_somebody(&client, verb, typed)?;
     let (names, several) = names(&client, verb, typed)?;
-    let query = query(verb, typed);
+    let query = query(verb, typed)?;
     let body = body(verb, typed)?;
     if let Some(question) = verb.asks {
         context.make_sure(&filled(question, verb, typed, &names))?;
@@ -40,6 +45,12 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
     if let (Some(route), true) = (verb.bulk, several.len() > 1) {
         let all = bulk(context, &client, route, &several, body.unwrap_or_default());
         return all.map_err(|failure| fix::in_options(verb, failure));
+    }
+    if let Some(most) = pages::wanted(verb, typed) {
+        let pages = Pages::new(&client, verb.route, &names, query, most);
+        return pages::print(pages, verb, context.is_json)
+            .map(|()| 0)
+            .map_err(|failure| fix::in_options(verb, failure));
     }
     let body = body.filter(|_| !matches!(verb.route.method, "GET" | "DELETE"));
     let sent = body.clone().unwrap_or_default();
@@ -58,6 +69,7 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
     }
     if context.is_json {
         answer.print();
+        pages::hint(&answer.json, true);
     } else {
         show_answer(verb, typed, &names, &answer);
     }
@@ -74,6 +86,18 @@ fn renamed<'t>(sent: &'t Map<String, Json>, answer: &'t Json) -> Vec<(&'t str, &
     let documents = sent.get("agents").and_then(Json::as_array).into_iter().flatten();
     let several = documents.zip(list(answer, "agents")).filter_map(|(sent, stored)| name(sent).zip(name(stored)));
     one.into_iter().chain(several).filter(|(typed, stored)| typed != stored).collect()
+}
+
+/// Refuses to take a person for the agent that nobody has named.
+pub(crate) fn is_somebody(client: &Client, verb: &Verb, typed: &ArgMatches) -> Result<(), Failure> {
+    let is_person = client.token().is_some_and(|token| matches!(token.kind(), SecretKind::Session | SecretKind::Pat));
+    let is_left_out = |name| typed.value_source(&path_id(name)) == Some(ValueSource::DefaultValue);
+    if !verb.is_about_me || !is_person || !verb.names().any(is_left_out) {
+        return Ok(());
+    }
+    let option = if verb.inputs.iter().any(|input| input.is_positional) { "--agent NAME" } else { "NAME" };
+    Err(Failure::usage("Which agent? Left out, it is the agent that asks, and you are a person.")
+        .fix(format!("Name it: accredit {} {option}. accredit agents list lists them.", verb.words)))
 }
 
 /// What the names in the path stand for; and all that were typed for the last one, where several may be.
@@ -107,22 +131,6 @@ pub(crate) fn find(client: &Client, look_up: LookUp, above: &[String], typed: &s
         Err(refusal) if refusal.exit == Exit::Refused => Ok(typed.to_owned()),
         Err(failure) => Err(failure),
     }
-}
-
-/// The items of a list, page by page, until there are as many as `most` or no more.
-pub(crate) fn items(client: &Client, route: &Route, names: &[String], most: usize) -> Result<Vec<Json>, Failure> {
-    let (mut items, mut cursor) = (Vec::new(), None);
-    while items.len() < most {
-        let mut query = vec![("limit".to_owned(), "200".to_owned())];
-        query.extend(cursor.map(|cursor: String| ("cursor".to_owned(), cursor)));
-        let page = client.call(route, Call { names: names.to_vec(), query, ..Call::default() })?.json;
-        items.extend_from_slice(list(&page, "items"));
-        cursor = page.get("next_cursor").and_then(Json::as_str).map(str::to_owned);
-        if cursor.is_none() {
-            break;
-        }
-    }
-    Ok(items)
 }
 
 /// The one item that a short name means. Several are named, and none of them is taken.
@@ -159,10 +167,29 @@ fn choose(items: &[Json], typed: &str) -> Result<String, Failure> {
     }
 }
 
-fn query(verb: &Verb, typed: &ArgMatches) -> Vec<(String, String)> {
-    let Query::Only(known) = verb.route.query else { return Vec::new() };
-    let value = |name: &&str| typed.try_get_one::<String>(name).ok().flatten().cloned();
-    known.iter().filter_map(|name| Some(((*name).to_owned(), value(name)?))).collect()
+pub(crate) fn query(verb: &Verb, typed: &ArgMatches) -> Result<Vec<(String, String)>, Failure> {
+    let Query::Only(known) = verb.route.query else { return Ok(Vec::new()) };
+    let mut query = Vec::new();
+    for name in known {
+        if let Some(limit) = pages::limit(typed).filter(|_| *name == "limit") {
+            query.push(("limit".to_owned(), limit.to_string()));
+            continue;
+        }
+        let Some(text) = typed.try_get_one::<String>(name).ok().flatten() else { continue };
+        let option = format!("--{}", verbs::long(name));
+        let value = match *name {
+            "since" | "until" | "unused_since" => moment(&option, text)?,
+            "wait" => span::lasts(&option, text, Unit::Seconds, None, span::now())?.to_string(),
+            _ => text.clone(),
+        };
+        query.push(((*name).to_owned(), value));
+    }
+    Ok(query)
+}
+
+/// A moment as the server takes it.
+fn moment(option: &str, text: &str) -> Result<String, Failure> {
+    span::when(option, text, span::now()).map(|at| at.to_string())
 }
 
 /// The fields of the body. `None`: the verb has none, and the route none that must be sent.
@@ -192,7 +219,13 @@ fn field(input: &Input, typed: &ArgMatches) -> Result<Option<Json>, Failure> {
         }),
         Kind::Number => typed.get_one::<Json>(id).cloned(),
         Kind::Words if input.null.is_some() && all().is_some_and(|words| words.eq(input.null)) => Some(Json::Null),
-        Kind::Days => text().map(|text| days(&flag, text)).transpose()?,
+        Kind::Lasts(unit) => text()
+            .map(|text| match is_null(text) {
+                true => Ok(Json::Null),
+                false => span::lasts(&format!("--{flag}"), text, unit, input.null, span::now()).map(Json::from),
+            })
+            .transpose()?,
+        Kind::When => text().map(|text| moment(&input.name.to_uppercase(), text)).transpose()?.map(Json::from),
         Kind::No => typed.get_flag(id).then_some(Json::Bool(false)),
         Kind::Words => all().map(|words| words.map(Json::from).collect()),
         Kind::Pairs => all().map(|pairs| read_pairs(&flag, pairs)).transpose()?,
@@ -205,17 +238,6 @@ fn field(input: &Input, typed: &ArgMatches) -> Result<Option<Json>, Failure> {
         Kind::SecretText if text().is_some() || input.is_required => Some(show::secret_text(input.help)?.into()),
         Kind::Secret | Kind::SecretText => None,
         Kind::File | Kind::Object => text().map(read_file).transpose()?,
-    })
-}
-
-/// `30d`, a number of days, or `never`.
-fn days(flag: &str, text: &str) -> Result<Json, Failure> {
-    if text == "never" {
-        return Ok(Json::Null);
-    }
-    let number = text.strip_suffix('d').unwrap_or(text).parse::<i64>();
-    number.map(Json::from).map_err(|_| {
-        Failure::usage(format!("{} is no time for --{flag}.", show::line(text))).fix("Write it as 30d, or as never.")
     })
 }
 
@@ -302,8 +324,7 @@ fn show_answer(verb: &Verb, typed: &ArgMatches, names: &[String], answer: &Answe
                 show::say("There is nothing.");
             }
             for line in list(json, "lines") {
-                let text = |member: &str| line.get(member).and_then(Json::as_str).map(show::line).unwrap_or_default();
-                show::out(&format!("{} {:<5} {}", text("at"), text("level"), text("text")));
+                show::out(&log_line(line));
             }
         }
         Show::Table(member, columns) => {
@@ -314,9 +335,7 @@ fn show_answer(verb: &Verb, typed: &ArgMatches, names: &[String], answer: &Answe
                 [] => show::say("There is nothing."),
                 rows => show::out(&show::table(rows, columns)),
             }
-            if let Some(cursor) = json.get("next_cursor").and_then(Json::as_str) {
-                show::say(&format!("There is more: add --cursor {}", show::line(cursor)));
-            }
+            pages::hint(json, false);
         }
         // What was mailed in its place.
         Show::Secret(_) if json.is_null() => show::say("Done."),
@@ -342,16 +361,17 @@ fn show_answer(verb: &Verb, typed: &ArgMatches, names: &[String], answer: &Answe
     }
 }
 
+/// A line of a log.
+pub(crate) fn log_line(line: &Json) -> String {
+    let text = |member: &str| line.get(member).and_then(Json::as_str).map(show::line).unwrap_or_default();
+    format!("{} {:<5} {}", text("at"), text("level"), text("text"))
+}
+
 /// What to do now, on a line of its own: a command in it is pasted.
 pub(crate) fn show_next(json: &Json) {
     if let Some(next) = json.get("next").and_then(Json::as_str) {
         show::out(&format!("next: {}", fix::in_commands(&show::line(next))));
     }
-}
-
-/// The items of a member.
-pub(crate) fn list<'j>(json: &'j Json, name: &str) -> &'j [Json] {
-    json.get(name).and_then(Json::as_array).map_or(&[], Vec::as_slice)
 }
 
 #[cfg(test)]
@@ -440,16 +460,6 @@ mod tests {
         ] {
             let refused = sent(&format!("accredit agents update scout {line}")).unwrap_err();
             assert!(refused.contains(says), "{line}: {refused}");
-        }
-    }
-
-    #[test]
-    fn a_time_is_days_or_never() {
-        assert_eq!(days("ttl", "30d").unwrap(), json!(30));
-        assert_eq!(days("ttl", "7").unwrap(), json!(7));
-        assert_eq!(days("ttl", "never").unwrap(), Json::Null);
-        for bad in ["", "d", "30h", "1.5d", "always"] {
-            assert_eq!(days("ttl", bad).unwrap_err().exit, Exit::Usage, "{bad}");
         }
     }
 }

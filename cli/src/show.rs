@@ -12,7 +12,10 @@ use common::text::is_unseen;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value as Json};
 
-use crate::fail::{Exit, Failure, of_file};
+use crate::{
+    fail::{Exit, Failure, of_file},
+    hidden,
+};
 
 const BOLD: Style = Style::new().effects(Effects::BOLD);
 const BAD: Style = AnsiColor::Red.on_default().effects(Effects::BOLD);
@@ -102,9 +105,10 @@ fn width() -> Option<u16> {
     asked.or_else(of_terminal).map(|width| width.max(NARROWEST))
 }
 
-/// A member by its dotted name.
-fn member<'j>(json: &'j Json, name: &str) -> &'j Json {
-    name.split('.').try_fold(json, |json, part| json.get(part)).unwrap_or(&Json::Null)
+/// A member by its dotted name, or the first of several that is there: `agent.name|email`.
+fn member<'j>(json: &'j Json, names: &str) -> &'j Json {
+    let of = |name: &str| name.split('.').try_fold(json, |json, part| json.get(part)).filter(|json| !json.is_null());
+    names.split('|').find_map(of).unwrap_or(&Json::Null)
 }
 
 /// A value in few words.
@@ -158,38 +162,67 @@ fn moment(text: &str) -> Option<String> {
 /// A table of rows: headings and members. Where the words of a row have no room beside each other, each row is a block of lines: an id that
 /// is broken in two can be neither read nor copied.
 pub(crate) fn table(rows: &[Json], columns: &[(&str, &str)]) -> String {
-    let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
-    let cells: Vec<Vec<String>> =
-        rows.iter().map(|row| columns.iter().map(|(_, name)| shorter(member(row, name))).collect()).collect();
-    laid_out_for(&headings, &cells, width())
+    Columns::default().page(rows, columns)
 }
 
-fn laid_out_for(headings: &[&str], cells: &[Vec<String>], width: Option<u16>) -> String {
-    let longest = |text: &str| text.split(' ').map(|word| word.chars().count()).max().unwrap_or(0);
-    let of_column = |(at, heading): (usize, &&str)| {
-        let below = cells.iter().filter_map(|row| row.get(at)).map(|cell| longest(cell)).max().unwrap_or(0);
-        u16::try_from(below.max(longest(heading))).unwrap_or(u16::MAX)
-    };
-    let least: Vec<u16> = headings.iter().enumerate().map(of_column).collect();
-    let needed: usize = least.iter().map(|words| usize::from(*words) + usize::from(GAP)).sum();
-    if width.is_some_and(|width| needed > usize::from(width + GAP)) {
-        let block = |row: &Vec<String>| {
-            let lines = headings.iter().zip(row).map(|(heading, cell)| [(*heading).to_owned(), cell.clone()]);
-            pairs(lines.collect(), width)
+/// The columns of a table that comes in pages: a page is as wide as those before it, and only the first has headings.
+#[derive(Default)]
+pub(crate) struct Columns {
+    /// Of each column, the longest word and the longest cell so far.
+    widths: Vec<(u16, u16)>,
+}
+
+impl Columns {
+    /// The text of one more page.
+    pub(crate) fn page(&mut self, rows: &[Json], columns: &[(&str, &str)]) -> String {
+        let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+        let cells: Vec<Vec<String>> =
+            rows.iter().map(|row| columns.iter().map(|(_, name)| shorter(member(row, name))).collect()).collect();
+        self.laid_out_for(&headings, &cells, width())
+    }
+
+    fn laid_out_for(&mut self, headings: &[&str], cells: &[Vec<String>], width: Option<u16>) -> String {
+        let is_first = self.widths.is_empty();
+        self.widths.resize(headings.len(), (0, 0));
+        // A letter can be two cells wide.
+        let count = |text: &str| u16::try_from(console::measure_text_width(text)).unwrap_or(u16::MAX);
+        let longest = |text: &str| text.split(' ').map(count).max().unwrap_or(0);
+        for (at, (words, cell)) in self.widths.iter_mut().enumerate() {
+            let texts = cells.iter().filter_map(|row| row.get(at)).map(String::as_str);
+            for text in texts.chain(headings.get(at).copied()) {
+                *words = longest(text).max(*words);
+                *cell = count(text).max(*cell);
+            }
+        }
+        let has_room = |of: fn(&(u16, u16)) -> u16| {
+            let needed: usize = self.widths.iter().map(|widths| usize::from(of(widths)) + usize::from(GAP)).sum();
+            width.is_none_or(|width| needed <= usize::from(width + GAP))
         };
-        return cells.iter().map(block).collect::<Vec<_>>().join("\n\n");
+        if !has_room(|(words, _)| *words) {
+            let block = |row: &Vec<String>| {
+                let lines = headings.iter().zip(row).map(|(heading, cell)| [(*heading).to_owned(), cell.clone()]);
+                pairs(lines.collect(), width)
+            };
+            let blocks = cells.iter().map(block).collect::<Vec<_>>().join("\n\n");
+            return if is_first { blocks } else { format!("\n{blocks}") };
+        }
+        let is_wide = has_room(|(_, cell)| *cell);
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        if is_first {
+            table.set_header(headings.to_vec());
+        }
+        for row in cells {
+            table.add_row(row);
+        }
+        let last = self.widths.len().saturating_sub(1);
+        for (at, (column, (words, cell))) in table.column_iter_mut().zip(&self.widths).enumerate() {
+            let gap = if at == last { 0 } else { GAP };
+            let least = if is_wide { *cell } else { *words };
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least.saturating_add(gap))));
+        }
+        laid_out(table, width)
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(headings.to_vec());
-    for row in cells {
-        table.add_row(row);
-    }
-    let last = least.len().saturating_sub(1);
-    for (at, (column, words)) in table.column_iter_mut().zip(&least).enumerate() {
-        let gap = if at == last { 0 } else { GAP };
-        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(words.saturating_add(gap))));
-    }
-    laid_out(table, width)
 }
 
 /// Each member of an object in a line, and each member of a member: `token.prefix`.
@@ -239,7 +272,10 @@ pub(crate) fn ask(question: &str) -> Option<bool> {
     }
     drop(write!(anstream::stderr(), "{question} [y/N] "));
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).ok()?;
+    // Its end is no answer, and has no line end of its own.
+    if std::io::stdin().read_line(&mut answer).ok()? == 0 {
+        say("");
+    }
     Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
@@ -270,7 +306,7 @@ fn all_of(from: &mut dyn BufRead) -> std::io::Result<String> {
 /// Asks in a terminal without an echo, or reads standard input.
 fn asked(what: &str, read: fn(&mut dyn BufRead) -> std::io::Result<String>) -> Result<String, Failure> {
     if std::io::stdin().is_terminal() {
-        return rpassword::prompt_password(format!("{what}: ")).map_err(of_file("the terminal"));
+        return hidden::ask(what);
     }
     let text = read(&mut std::io::stdin().lock()).map_err(of_file("standard input"))?;
     if text.is_empty() {
@@ -329,13 +365,31 @@ mod tests {
         for (width, is_table) in
             [(None, true), (Some(80), true), (Some(60), true), (Some(56), false), (Some(40), false)]
         {
-            let text = laid_out_for(&headings, &[row("ci"), row("build")], width);
+            let text = Columns::default().laid_out_for(&headings, &[row("ci"), row("build")], width);
             assert_eq!(text.starts_with("NAME   TYPE"), is_table, "{width:?}\n{text}");
             assert_eq!(text.matches(id).count(), 2, "{width:?}\n{text}");
             let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
             assert!(width.is_none_or(|width| widest <= usize::from(width)), "{width:?}\n{text}");
             assert_eq!(text.contains("\n\n"), !is_table, "{text}");
         }
+    }
+
+    /// R286: the pages of a long table stand below each other, with one line of headings.
+    #[test]
+    fn pages_of_a_table_stand_below_each_other() {
+        let row = |name: &str, state: &str| vec![name.to_owned(), state.to_owned(), "ada".to_owned()];
+        let headings = ["NAME", "STATE", "OWNER"];
+        for width in [None, Some(60)] {
+            let mut table = Columns::default();
+            let first = table.laid_out_for(&headings, &[row("a-long-name", "running")], width);
+            let second = table.laid_out_for(&headings, &[row("b", "paused")], width);
+            assert_eq!(first, "NAME         STATE    OWNER\na-long-name  running  ada", "{width:?}");
+            assert_eq!(second, "b            paused   ada", "{width:?}");
+        }
+        let mut narrow = Columns::default();
+        let first = narrow.laid_out_for(&headings, &[row("a-very-long-name-of-one", "running")], Some(24));
+        let second = narrow.laid_out_for(&headings, &[row("b", "paused")], Some(24));
+        assert!(first.starts_with("NAME") && second.starts_with("\nNAME"), "{first}\n{second}");
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 use common::route::{self, Route};
 
+use crate::span::Unit;
+
 /// A verb.
 pub(crate) struct Verb {
     /// The words that call it, such as `agents token issue`.
@@ -61,8 +63,10 @@ pub(crate) enum At {
 pub(crate) enum Kind {
     Text,
     Number,
-    /// `30d`, a number of days, or `never`.
-    Days,
+    /// How long something lasts: `30d`, a number of the unit in which the route counts it, or the time until a moment.
+    Lasts(Unit),
+    /// A moment.
+    When,
     /// A flag without a value: false.
     No,
     /// A list: typed several times, or with commas between.
@@ -212,7 +216,7 @@ impl Verb {
             .field("max_concurrent_tasks", Kind::Number, "Tasks that it may do at the same time")
             .field("budget_cents", Kind::Number, "Its budget, in cents")
             .or("none")
-            .field("silent_after_minutes", Kind::Number, "Tell me when it sends no heartbeat for so many minutes")
+            .field("silent_after_minutes", Kind::Lasts(Unit::Minutes), "Tell me when it sends no heartbeat for so long")
             .or("none")
     }
 
@@ -220,7 +224,8 @@ impl Verb {
     fn of_credential(self) -> Self {
         self.field("scope", Kind::Words, "Scopes, separated by commas")
             .field("preset", Kind::Text, "The scopes of a preset instead")
-            .field("expires_in_days", Kind::Days, "How long it lives: 30d, or never")
+            .field("expires_in_days", Kind::Lasts(Unit::Days), "How long it lives")
+            .or("never")
     }
 
     /// The names in the path, in order.
@@ -268,7 +273,7 @@ pub(crate) fn all() -> Vec<Verb> {
     let requests = |verb: Verb| verb.look_up(route::ACCESS_LIST, "acc_");
     let notifications = |verb: Verb| verb.look_up(route::NOTIFICATIONS_LIST, "ntf_");
     let archived = |verb: Verb| verb.look_up(route::ARCHIVED_LIST, "agt_");
-    let grace = "Seconds for which the one before still works";
+    let grace = "How long the one before still works";
     vec![
         // The caller.
         Verb::new("whoami", route::WHOAMI),
@@ -315,7 +320,7 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("auth device get", route::DEVICE_GET),
         Verb::new("auth device approve", route::DEVICE_APPROVE)
             .field("scope", Kind::Words, "What its token may do: scopes, separated by commas")
-            .field("expires_in_days", Kind::Days, "How long its token lives: 1d to 90d")
+            .field("expires_in_days", Kind::Lasts(Unit::Days), "How long its token lives, at most 90d")
             .asks("Does the device in front of you show {id}, and did you start it?")
             .done("Approved."),
         Verb::new("auth device deny", route::DEVICE_DENY).done("Denied."),
@@ -330,12 +335,13 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("token create", route::PATS_CREATE)
             .takes("name", Kind::Text, "Its name: the machine or job that gets it")
             .field("scope", Kind::Words, "What it may do: scopes, separated by commas; left out, all that you may")
-            .field("expires_in_days", Kind::Days, "How long it lives: 30d, or never; left out, 90 days")
+            .field("expires_in_days", Kind::Lasts(Unit::Days), "How long it lives; left out, 90 days")
+            .or("never")
             .show(Show::Secret("token")),
         Verb::new("token list", route::PATS_LIST).table(TOKENS),
         pats(Verb::new("token get", route::PATS_GET)),
         pats(Verb::new("token rotate", route::PATS_ROTATE))
-            .field("grace_seconds", Kind::Number, grace)
+            .field("grace_seconds", Kind::Lasts(Unit::Seconds), grace)
             .asks("Replace the token {id}?")
             .show(Show::Secret("token")),
         pats(Verb::new("token revoke", route::PATS_REVOKE)).asks("Revoke the token {id}?").done("Revoked."),
@@ -351,7 +357,8 @@ pub(crate) fn all() -> Vec<Verb> {
             .field("parent", Kind::Text, "The agent above it")
             .or("none")
             .of_agent()
-            .field("expires_in_days", Kind::Days, "How long its token lives: 30d, or never")
+            .field("expires_in_days", Kind::Lasts(Unit::Days), "How long its token lives")
+            .or("never")
             .field("issue_token", Kind::No, "Make no token")
             .flagged("no-token")
             .field(
@@ -400,7 +407,8 @@ pub(crate) fn all() -> Vec<Verb> {
                 Kind::Data,
                 "How to register it if there is none: a JSON object such as {\"parent\": \"boss\"}",
             )
-            .field("expires_in_days", Kind::Days, "How long its token lives: 30d, or never")
+            .field("expires_in_days", Kind::Lasts(Unit::Days), "How long its token lives")
+            .or("never")
             .show(Show::Facts),
         Verb::new("agents deploy-status", route::DEPLOY_STATUS).about_me(),
         Verb::new("agents deploy-failed", route::DEPLOY_FAILED)
@@ -426,7 +434,7 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("agents explain", route::EXPLAIN).about_me().show(Show::Table("factors", FACTORS)),
         Verb::new("agents token issue", route::TOKEN_ISSUE)
             .of_credential()
-            .field("grace_seconds", Kind::Number, grace)
+            .field("grace_seconds", Kind::Lasts(Unit::Seconds), grace)
             .field("dpop_jkt", Kind::Text, "the thumbprint of a key without whose proofs the token is worth nothing")
             .asks("Replace the token of {name}?")
             .show(Show::Secret("token")),
@@ -459,7 +467,7 @@ pub(crate) fn all() -> Vec<Verb> {
             .field("jwks", Kind::Object, "File with the issuer's keys, if the server cannot reach them")
             .field("single_use", Kind::No, "Take a token of the platform more than once, as Kubernetes needs it")
             .flagged("reusable")
-            .field("expires_in", Kind::Number, "The life of a credential in seconds, 3600 at most"),
+            .field("expires_in", Kind::Lasts(Unit::Seconds), "How long a credential lives, at most 1h"),
         Verb::new("agents federated-credentials delete", route::FEDERATED_CREDENTIALS_DELETE)
             .asks("Delete the federated credential {id}, and end all that it has given?")
             .done("Deleted."),
@@ -472,7 +480,7 @@ pub(crate) fn all() -> Vec<Verb> {
             .field("value", Kind::SecretText, "The webhook's secret that you bring")
             .show(Show::Secret("key")),
         keys(Verb::new("agents keys rotate", route::KEYS_ROTATE))
-            .field("grace_seconds", Kind::Number, grace)
+            .field("grace_seconds", Kind::Lasts(Unit::Seconds), grace)
             .field("value", Kind::SecretText, "The webhook's secret that you bring")
             .asks("Replace the secret of the key {id}?")
             .show(Show::Secret("key")),
@@ -512,7 +520,7 @@ pub(crate) fn all() -> Vec<Verb> {
             .field("scheme", Kind::Text, "What stands before the secret, such as Bearer")
             .or("none")
             .field("expect_status", Kind::Number, "The status of a service that lets it in")
-            .field("every_hours", Kind::Number, "Run it by itself every so many hours, 1 to 168")
+            .field("every_hours", Kind::Lasts(Unit::Hours), "Run it by itself at this interval, 1h to 7d")
             .or("never"),
         Verb::new("agents probes run", route::PROBES_RUN),
         Verb::new("agents probes delete", route::PROBES_DELETE).asks("Delete the probe {id}?").done("Deleted."),
@@ -593,7 +601,7 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("access request", route::ACCESS_ASK)
             .takes("scope", Kind::Words, "The scopes, separated by commas")
             .needs("reason", Kind::Text, "What for")
-            .field("hours", Kind::Number, "For how many hours, 1 to 720")
+            .field("hours", Kind::Lasts(Unit::Hours), "For how long, at most 30d")
             .field("for", Kind::Data, "The one request that it is for: {method, path, body_sha256}"),
         Verb::new("access list", route::ACCESS_LIST).table(REQUESTS),
         requests(Verb::new("access get", route::ACCESS_GET)),
@@ -605,7 +613,7 @@ pub(crate) fn all() -> Vec<Verb> {
         requests(Verb::new("access approve", route::ACCESS_APPROVE))
             .field("scope", Kind::Words, "A part of what was asked for")
             .field("lasts", Kind::Text, "once, hours or always")
-            .field("hours", Kind::Number, "For how many hours, 1 to 720")
+            .field("hours", Kind::Lasts(Unit::Hours), "For how long, at most 30d")
             .asks("Approve the request {id}?"),
         requests(Verb::new("access deny", route::ACCESS_DENY)).field("reason", Kind::Text, "A word to the agent"),
         requests(Verb::new("access revoke", route::ACCESS_REVOKE)).asks("Revoke the approval {id}?").done("Revoked."),
@@ -683,7 +691,7 @@ pub(crate) fn all() -> Vec<Verb> {
             .or("none")
             .field("ways", Kind::Words, "Ways to sign in, separated by commas")
             .field("second_factor", Kind::Text, "Of whom a second factor is demanded")
-            .field("pat_days", Kind::Number, "Days that a personal access token lives, if nobody says")
+            .field("pat_days", Kind::Lasts(Unit::Days), "How long a personal access token lives, if nobody says")
             .or("never"),
         Verb::new("admin clients list", route::CLIENTS_LIST).table(&[
             ("NAME", "name"),
@@ -732,7 +740,7 @@ pub(crate) fn all() -> Vec<Verb> {
             .field("state", Kind::Text, "active or disabled"),
         Verb::new("admin webhooks delete", route::WEBHOOKS_DELETE).asks("Delete the webhook {id}?").done("Deleted."),
         Verb::new("admin webhooks rotate", route::WEBHOOKS_ROTATE)
-            .field("overlap_hours", Kind::Number, "Hours in which the secret before signs too")
+            .field("overlap_hours", Kind::Lasts(Unit::Hours), "How long the secret before signs too")
             .show(Show::Secret("secret")),
         Verb::new("admin webhooks test", route::WEBHOOKS_TEST),
         Verb::new("admin webhooks deliveries", route::DELIVERIES_LIST).table(&[
@@ -760,8 +768,9 @@ pub(crate) fn all() -> Vec<Verb> {
             .done("Revoked."),
         Verb::new("admin audit list", route::AUDIT_LIST).table(&[
             ("AT", "at"),
-            ("WHO", "actor.email"),
+            ("WHO", "actor.agent_name|actor.email"),
             ("ACTION", "action"),
+            ("ON", "object_name"),
             ("OUTCOME", "outcome"),
         ]),
         Verb::new("admin audit export", route::AUDIT_EXPORT).show(Show::Plain),
@@ -789,7 +798,7 @@ pub(crate) fn all() -> Vec<Verb> {
             .needs("secret", Kind::Secret, "The operator secret")
             .needs("password", Kind::Secret, "Its admin's password"),
         Verb::new("operator revoke", route::OPERATOR_REVOKE)
-            .takes("issued_before", Kind::Text, "The moment, such as 2026-11-22T02:38:46Z")
+            .takes("issued_before", Kind::When, "The moment, such as 2026-11-22T02:38:46Z")
             .needs("secret", Kind::Secret, "The operator secret")
             .asks("End every credential of every tenant that was made before {issued_before}?"),
         Verb::new("ready", route::READYZ),
@@ -908,7 +917,9 @@ mod tests {
             let method = verb.route.method.to_ascii_lowercase();
             let body = &document["paths"][verb.route.path][method]["requestBody"]["content"]["application/json"];
             let inputs = verb.inputs.iter().filter(|input| input.at == At::Body);
-            for input in inputs.filter(|input| matches!(input.kind, Kind::Text | Kind::Number | Kind::Words)) {
+            for input in
+                inputs.filter(|input| matches!(input.kind, Kind::Text | Kind::Number | Kind::Words | Kind::Lasts(_)))
+            {
                 let schema = &body["schema"]["properties"][input.name];
                 let is_nullable = schema["type"].as_array().is_some_and(|types| types.contains(&"null".into()));
                 nullable += usize::from(is_nullable);

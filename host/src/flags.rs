@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::backup::{Backup, Restore};
 use crate::compile;
+use crate::health::Health;
 
 /// Runs the Spin application of a manifest.
 #[derive(Debug, Parser)]
@@ -95,6 +96,7 @@ pub(crate) struct Flags {
 pub(crate) enum Command {
     Backup(Backup),
     Restore(Restore),
+    Health(Health),
     CompileAhead(compile::CompileAhead),
     /// Compiles for the process that started this one.
     #[command(name = compile::SUBCOMMAND, hide = true)]

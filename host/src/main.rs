@@ -16,7 +16,7 @@
 //! | `engine`, `instances` | what components are linked to; how instances are made and reused |
 //! | `guest` | one instance's state, and what its component was granted |
 //! | `sqlite`, `key_value`, `outbound`, `logs` | what components can do |
-//! | `backup` | the database as one file, and back |
+//! | `backup`, `health` | the database as one file, and back; whether a server is well |
 //! | `runtime_config`, `files` | what belongs to the place where the application runs; the files that components read |
 //! | `backlog`, `observe`, `variables` | what waits in the database; what an operator sees of requests; variables and their values |
 //! | `manifest`, `allowed`, `body`, `cache`, `kept` | the manifest; which hosts may be called; bodies; compiled components on disk; connections that wait for another request |
@@ -43,6 +43,7 @@ mod engine;
 mod files;
 mod flags;
 mod guest;
+mod health;
 mod instances;
 mod kept;
 mod key_value;
@@ -98,6 +99,7 @@ fn main() -> ExitCode {
         Some(Command::Compile(job)) => job.run(),
         Some(Command::Backup(backup)) => backup.run(),
         Some(Command::Restore(restore)) => restore.run(),
+        Some(Command::Health(health)) => health.run(),
         Some(Command::CompileAhead(ahead)) => ahead.run(),
         None => run(&flags),
     };

@@ -88,6 +88,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use common::route::{Group, ROUTES};
+    use serde_json::json;
 
     use super::*;
 
@@ -113,6 +114,28 @@ mod tests {
         let ids: BTreeSet<&str> =
             operations.iter().map(|operation| operation["operationId"].as_str().unwrap()).collect();
         assert_eq!(ids.len(), operations.len());
+    }
+
+    /// R289: generators of clients make types with names: what is one of several words is an enumeration, and what is one of several objects
+    /// is one of several schemas. An operation is called as its tool.
+    #[test]
+    fn every_type_of_a_client_has_a_name() {
+        fn unnamed(at: &str, schema: &Json, found: &mut Vec<String>) {
+            for (name, part) in schema.as_object().into_iter().flatten() {
+                let parts = part.as_array().filter(|_| ["anyOf", "oneOf"].contains(&name.as_str()));
+                let is_unnamed = |part: &&Json| part.get("const").is_some() || part.get("properties").is_some();
+                if parts.into_iter().flatten().any(|part| is_unnamed(&part)) {
+                    found.push(format!("{at}/{name}"));
+                }
+                unnamed(&format!("{at}/{name}"), part, found);
+            }
+        }
+        let document = openapi(&described());
+        let mut found = Vec::new();
+        unnamed("", &document["components"]["schemas"], &mut found);
+        assert!(found.is_empty(), "{found:#?}");
+        assert_eq!(document["components"]["schemas"]["Role"]["enum"], json!(["viewer", "member", "curator", "admin"]));
+        assert_eq!(document["paths"]["/api/agents"]["get"]["operationId"], "agents_list");
     }
 
     /// R120: no schema's name stands for two types: the second would be numbered.

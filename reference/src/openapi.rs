@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use common::{
     error::{Code, Envelope},
     route::{Access, Callers, Group, Media, Route},
+    tool,
 };
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value as Json, json};
@@ -110,6 +111,9 @@ fn spell_out(schema: &mut Json) {
     if *schema == json!(true) {
         *schema = json!({});
     }
+    if let Some(words) = as_enum(schema) {
+        *schema = words;
+    }
     for (name, part) in schema.as_object_mut().into_iter().flatten() {
         match (name.as_str(), part) {
             ("properties" | "patternProperties" | "$defs", Json::Object(parts)) => {
@@ -120,6 +124,16 @@ fn spell_out(schema: &mut Json) {
             _ => {}
         }
     }
+}
+
+/// A choice between constant words as an enumeration, which every generator of clients knows. What each word means stands in the description.
+fn as_enum(schema: &Json) -> Option<Json> {
+    let choices = schema.get("oneOf")?.as_array()?;
+    let words: Vec<&str> = choices.iter().map(|choice| choice.get("const")?.as_str()).collect::<Option<_>>()?;
+    let text = |of: &Json| of.get("description").and_then(Json::as_str).unwrap_or_default().to_owned();
+    let meanings = choices.iter().zip(&words).map(|(choice, word)| format!(" `{word}`: {}", text(choice)));
+    let description = format!("{}{}", text(schema), meanings.collect::<String>());
+    Some(json!({ "type": "string", "enum": words, "description": description }))
 }
 
 /// Says what each member of a schema is, where its type does not.
@@ -176,7 +190,8 @@ fn operation(row: &Described, generator: &mut SchemaGenerator) -> Json {
     let mut put = |name: &str, value: Json| {
         operation.insert(name.to_owned(), value);
     };
-    put("operationId", json!(id(route)));
+    // The name of its tool too.
+    put("operationId", json!(tool::name(route)));
     put("summary", json!(route.title));
     put("tags", json!([route.group.as_str()]));
     put("externalDocs", json!({ "url": route.page_path() }));
@@ -210,23 +225,6 @@ fn operation(row: &Described, generator: &mut SchemaGenerator) -> Json {
     }
     put("responses", responses(row, generator));
     Json::Object(operation)
-}
-
-/// Method and path as one word.
-fn id(route: &Route) -> String {
-    let mut id = route.method.to_ascii_lowercase();
-    let mut is_start = true;
-    for c in route.path.chars() {
-        match c {
-            c if !c.is_ascii_alphanumeric() => is_start = true,
-            c if is_start => {
-                id.extend(c.to_uppercase());
-                is_start = false;
-            }
-            c => id.push(c),
-        }
-    }
-    id
 }
 
 /// A parameter that is the same wherever it is.

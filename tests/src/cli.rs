@@ -128,7 +128,7 @@ impl Cli {
     pub fn started(&self, words: &[&str]) -> Started {
         let mut child = self.command(words).stdin(Stdio::null()).spawn().expect("the command accredit");
         let lines = BufReader::new(child.stdout.take().expect("its output"));
-        Started { child: Running(child), lines }
+        Started { child: Running(child), lines, said: String::new() }
     }
 
     /// Starts a command in a terminal with so many columns.
@@ -161,6 +161,8 @@ impl Cli {
 pub struct Started {
     child: Running,
     lines: BufReader<ChildStdout>,
+    /// What was read of standard error.
+    said: String,
 }
 
 impl Started {
@@ -178,10 +180,39 @@ impl Started {
         }
     }
 
+    /// The next line of its output.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        assert!(self.lines.read_line(&mut line).expect("a line") > 0, "it ended");
+        line.trim_end().to_owned()
+    }
+
+    /// Reads standard error up to a line that has this.
+    #[track_caller]
+    pub fn until_said(&mut self, wanted: &str) {
+        let errors = self.child.0.stderr.as_mut().expect("its errors");
+        while !self.said.contains(wanted) {
+            let mut byte = [0];
+            assert!(errors.read(&mut byte).expect("a byte") > 0, "it ended before {wanted:?}: {}", self.said);
+            self.said.push(byte[0].into());
+        }
+    }
+
+    /// Stops it for a while.
+    pub fn pause(&self) {
+        process::signal(self.child.0.id(), Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        process::signal(self.child.0.id(), Signal::CONT);
+    }
+
     /// Waits for its end: the exit status, and standard error.
     #[track_caller]
     pub fn ended(mut self) -> (i32, String) {
-        let mut err = String::new();
+        let mut err = self.said;
         drop(self.child.0.stderr.take().expect("its errors").read_to_string(&mut err));
         (self.child.0.wait().expect("its end").code().unwrap_or(-1), err)
     }

@@ -93,6 +93,13 @@ impl Terminal {
         self
     }
 
+    /// Whether what is typed is shown.
+    #[track_caller]
+    pub fn echoes(&self) -> bool {
+        let modes = tcgetattr(&self.keyboard).expect("its modes").local_modes;
+        modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
+    }
+
     /// Types this. `\u{3}` is Ctrl-C.
     #[track_caller]
     pub fn types(&mut self, text: &str) -> &mut Self {

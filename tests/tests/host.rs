@@ -10,6 +10,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    process::Command,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -331,6 +332,55 @@ fn a_setting_of_no_use_is_told() {
     let log = server.host().log();
     assert!(log.contains("--variable publc_url is not used"), "{log}");
     assert!(log.contains("the variable trusted_proxies has a value that is not valid: it takes IP addresses"), "{log}");
+}
+
+/// The exit status of `accredit-host health`, and what it says.
+fn health(words: &[&str]) -> (i32, String) {
+    let mut command = Command::new(tests::host::program());
+    let ran = command.arg("health").args(words).env_remove("SPIN_HTTP_LISTEN_ADDR").output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    (ran.status.code().unwrap(), said)
+}
+
+/// R288: a server is well when its database and all of its components are.
+#[test]
+fn a_server_says_whether_it_is_well() {
+    let mut server = Server::empty();
+    let url = server.host().base_url().to_owned();
+    let manifest = fs::read_to_string(tests::host::manifest()).unwrap();
+    let is_component = |line: &&str| line.starts_with("[component.") && line.matches('.').count() == 1;
+    let whole = format!("ready: {} components", manifest.lines().filter(is_component).count());
+    assert_eq!(health(&["--url", &url]), (0, format!("{whole}, without an admin yet\n")));
+    server.bootstrap();
+    assert_eq!(health(&["--url", &url]), (0, format!("{whole}\n")));
+    // One component that refuses its settings, while the others work.
+    let other = Server::settings().variable("oidc1", "nonsense").variable("oidc1_secret", "s").start();
+    other.nobody().get("/readyz").is(200);
+    let (code, said) = health(&["--url", other.host().base_url()]);
+    assert!(code == 1 && said.contains("is not ready: oidc answers 500: A setting"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    // The database itself, and nobody at all.
+    server.execute("ALTER TABLE bootstrap RENAME TO gone");
+    let (code, said) = health(&["--url", &url]);
+    assert!(code == 1 && said.contains("/readyz answers 503"), "{said}");
+    server.host_mut().kill();
+    assert!(health(&["--url", &url]).1.contains("nobody answers"));
+    // What takes a connection and says nothing, and what is another program.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (code, said) = health(&["--url", &format!("http://{}", silent.local_addr().unwrap()), "--timeout", "1"]);
+    assert!(code == 1 && said.contains("within 1 s"), "{said}");
+    assert_eq!(health(&["--url", host().base_url()]).0, 1);
+    assert_eq!(health(&["--url", "https://accredit.example"]).0, 1);
+}
+
+/// R288: what has just started a server can wait until it is well.
+#[test]
+fn a_server_is_waited_for() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let url = format!("http://{free}");
+    let waiting = thread::spawn(move || health(&["--url", &url, "--wait", "60"]));
+    let _server = Server::settings().flag("--listen", &free).start();
+    assert_eq!(waiting.join().unwrap().0, 0);
 }
 
 /// R72: access that the manifest does not grant is refused.

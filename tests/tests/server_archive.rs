@@ -81,6 +81,8 @@ fn the_archive_serves_from_an_empty_place() {
     assert_eq!(kept_in(&cache), 0, "{}", host.log());
     let client = host.client();
     assert_eq!(client.get("/readyz").is(200)["status"], "ready");
+    let well = Command::new(server.join("accredit-host")).args(["health", "--url", host.base_url()]).status().unwrap();
+    assert!(well.success(), "{well}");
     let index = client.get("/api").is(200);
     assert_eq!(index["version"], env!("CARGO_PKG_VERSION"));
     // Both where the build said so, or neither.

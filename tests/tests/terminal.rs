@@ -188,6 +188,99 @@ fn a_tree_is_drawn_in_its_place() {
     assert!(!shown.contains("error"), "{shown}");
 }
 
+/// R285: a log is followed: what is in it, each line as it comes, once, also when the server was away; Ctrl-C ends it well.
+#[test]
+fn a_log_is_followed() {
+    let (mut server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["agents.read", "agents.logs"]);
+    let write = |client: &Client, text: &str| {
+        client.post("/api/agents/me/logs", &json!({ "text": text, "level": "warn" })).is(201);
+    };
+    for text in ["one", "two", "two"] {
+        write(&scout.client, text);
+    }
+    let cli = of(&server, &admin);
+    let mut following = cli.started(&["agents", "logs", "scout", "--follow"]);
+    for text in ["one", "two", "two"] {
+        assert_eq!(following.line().split_once(" warn  ").unwrap().1, text);
+    }
+    write(&scout.client, "three");
+    assert!(following.line().ends_with(" warn  three"));
+    let mut second = cli.started(&["agents", "logs", "scout", "-f", "--lines", "1", "--json", "--q", "four"]);
+    write(&scout.client, "four");
+    let line: serde_json::Value = serde_json::from_str(&second.line()).unwrap();
+    assert_eq!((&line["text"], &line["level"]), (&json!("four"), &json!("warn")));
+    assert_eq!(second.signalled(Signal::INT), 0);
+    assert!(following.line().ends_with("four"));
+    // The same server again, after some looks that found nobody.
+    let address = server.host().address().to_owned();
+    server.host_mut().kill();
+    following.until_said("Trying again.");
+    let again = Server::settings().on(server.state()).flag("--listen", &address).start();
+    write(&again.with(scout.client.bearer()), "five");
+    assert!(following.line().ends_with("five"));
+    let mut since =
+        of(&again, &admin).started(&["agents", "logs", "scout", "--follow", "--since", "1h", "--lines", "1"]);
+    assert!(since.line().ends_with("five"));
+    assert_eq!(since.signalled(Signal::TERM), 0);
+    // What may no longer be read is said.
+    admin.delete("/api/agents/scout").is(204);
+    let (code, err) = following.ended();
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("It answers again.") && err.contains("does not exist"), "{err}");
+    for wrong in [&["--until", "1h"][..], &["--lines", "1001"], &["--since", "soon"]] {
+        of(&again, &admin).run(&[&["agents", "logs", "scout", "-f"], wrong].concat()).is(64);
+    }
+    of(&again, &admin).run(&["agents", "logs", "nobody", "--follow"]).is(1);
+}
+
+/// R293: what waits for a person goes on over a restart of the server: a decision, and a sign-in by a code.
+#[test]
+fn waiting_goes_on_over_a_restart() {
+    let (mut server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["agents.read"]);
+    let ask = json!({ "scope": ["agents.create"], "reason": "To build" });
+    let id = scout.client.post("/api/access-requests", &ask).is(201)["id"].as_str().unwrap().to_owned();
+    let mut waiting = of(&server, &scout.client).started(&["access", "wait", &id]);
+    waiting.until_said("Waiting for the decision.");
+    let signing_in = Cli::of(server.host().base_url());
+    let signing_in = signing_in.waiting(&["auth", "login"]);
+    let address = server.host().address().to_owned();
+    server.host_mut().kill();
+    waiting.until_said("Trying again.");
+    let again = Server::settings().on(server.state()).flag("--listen", &address).start();
+    admin.post(&format!("/api/access-requests/{id}/approve"), &json!({})).is(200);
+    admin.post(&format!("/auth/device/{}/approve", signing_in.code), &json!({ "scope": ["agents.read"] })).is(200);
+    let (code, err) = waiting.ended();
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("It answers again."), "{err}");
+    signing_in.ended().is(0);
+    drop(again);
+}
+
+/// R285: more lines than one answer holds are followed whole, in their order.
+#[test]
+fn a_log_is_followed_over_a_gap() {
+    let (server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["agents.read", "agents.logs"]);
+    let mut following = of(&server, &admin).started(&["agents", "logs", "scout", "--follow"]);
+    scout.client.post("/api/agents/me/logs", &json!({ "text": "begin" })).is(201);
+    assert!(following.line().ends_with("begin"));
+    following.pause();
+    // A minute of a machine that slept, in which 2,500 lines came.
+    let now = server.number("SELECT max(at) FROM agent_logs");
+    let rows = format!(
+        "INSERT INTO agent_logs (agent_id, seq, at, level, text) WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
+         SELECT agent_id, seq + i, {now} + i * 40, 'info', 'line ' || i FROM agent_logs, n"
+    );
+    server.execute(&rows);
+    following.go_on();
+    for number in 1..=2500 {
+        assert!(following.line().ends_with(&format!(" line {number}")), "{number}");
+    }
+    assert_eq!(following.signalled(Signal::INT), 0);
+}
+
 const SIGN_IN: [&str; 5] = ["auth", "login", "--password", "--email", "ada@example.com"];
 
 /// R97, R207: a person with a second factor is asked for its code in the terminal, without an echo, and again when it was wrong.
@@ -217,6 +310,25 @@ fn a_terminal_asks_for_the_second_factor() {
     let (status, shown) = terminal.ended();
     assert_eq!(status, 1, "{shown}");
     assert!(shown.contains("error:") && shown.contains("request:"), "{shown}");
+}
+
+/// R291: Ctrl-C, or another end, at a question without an echo leaves the terminal as it was.
+#[test]
+fn a_terminal_is_left_as_it_was() {
+    let (server, _admin) = Server::with_admin();
+    let cli = Cli::of(server.host().base_url());
+    let mut terminal = cli.in_terminal(60, &SIGN_IN);
+    terminal.until("Password: ").hidden().types("half a passw\u{3}");
+    let (_, shown) = terminal.ended();
+    assert!(terminal.echoes(), "{shown}");
+    assert!(!shown.contains("error:") && !shown.contains("half"), "{shown}");
+    assert_eq!(cli.saved(), "");
+    // What was typed before is no part of what is typed now.
+    let mut terminal = cli.in_terminal(60, &SIGN_IN);
+    terminal.until("Password: ").hidden().types(&format!("{PASSWORD}\n"));
+    let (status, shown) = terminal.ended();
+    assert_eq!(status, 0, "{shown}");
+    assert!(terminal.echoes());
 }
 
 /// R97, R207: without a terminal the code is the next line, a recovery code too; without one the advice is to approve a code.

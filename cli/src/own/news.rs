@@ -16,7 +16,7 @@ use common::{
 use crate::{
     fail::{Exit, Failure},
     http::{Call, Client},
-    run::list,
+    pages::list,
 };
 
 /// Seconds between two attempts, unless the server says otherwise.

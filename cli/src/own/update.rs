@@ -14,7 +14,7 @@ use crate::{
     context::Context,
     fail::{Exit, Failure, of_file},
     http::{Call, Client},
-    run::list,
+    pages::list,
     show,
 };
 
@@ -43,6 +43,11 @@ pub(super) fn update(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
             show::out(&format!("accredit {} {what}{offered}.", env!("CARGO_PKG_VERSION")));
         }
         return Ok(u8::from(!is_same));
+    }
+    if own.ancestors().nth(2).is_some_and(|environment| environment.join("pyvenv.cfg").exists()) {
+        return Err(Failure::new(Exit::Refused, format!("{} was installed as a Python package.", own.display())).fix(
+            "Upgrade it as one: uv tool upgrade accredit, or pip install --upgrade accredit in its environment.",
+        ));
     }
     // Beside the program, so that the last step is a move within one file system.
     let part = own.with_file_name(format!(".accredit-part-{}", std::process::id()));
@@ -79,7 +84,10 @@ fn fetch(client: &Client, program: &Json, part: &std::path::Path) -> Result<(), 
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o755);
-    let mut file = options.open(part).map_err(of_file(part.display()))?;
+    let mut file = options.open(part).map_err(|error| {
+        let folder = part.parent().unwrap_or(part).display();
+        of_file(folder)(error).fix("Run it as the owner of this directory, or install the program into one of yours.")
+    })?;
     let bar = show::bar(size);
     let mut reader = body.as_reader().take(size + 1);
     let (mut buffer, mut hash, mut length) = (vec![0_u8; 64 * 1024], Sha256::new(), 0);

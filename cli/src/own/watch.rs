@@ -1,12 +1,7 @@
 //! `agents watch`: the tree as it changes. On a terminal it is drawn anew in its place; into a pipe goes a line for each change. It looks when
 //! the server's stream says that something has changed, and now and then in any case.
 
-use std::{
-    collections::BTreeMap,
-    io::IsTerminal as _,
-    sync::mpsc::{Sender, channel},
-    time::Duration,
-};
+use std::{collections::BTreeMap, io::IsTerminal as _, sync::mpsc::channel, time::Duration};
 
 use clap::ArgMatches;
 use common::route;
@@ -15,12 +10,13 @@ use serde_json::{Value as Json, json};
 use super::{
     lines_of_tree,
     news::{self, News},
+    stop,
 };
 use crate::{
     context::Context,
     fail::{Exit, Failure},
     http::{Call, Client},
-    run::list,
+    pages::list,
     show,
 };
 
@@ -36,7 +32,8 @@ pub(super) fn watch(context: &Context, typed: &ArgMatches) -> Result<u8, Failure
     let client = context.client()?.signed_in()?;
     let typed = typed.get_one::<u64>("every").copied();
     let (news, told) = channel();
-    end_of_watch(news.clone())?;
+    let end = news.clone();
+    stop::told(move || drop(end.send(News::Stop)))?;
     let mut shown = Shown::default();
     let mut pages = Vec::new();
     let mut agents = read(&client, &mut pages)?;
@@ -159,32 +156,6 @@ impl Shown {
         show::say(text);
         self.lines.clear();
     }
-}
-
-/// Tells when the watcher ends it by Ctrl-C.
-#[cfg(unix)]
-fn end_of_watch(news: Sender<News>) -> Result<(), Failure> {
-    use signal_hook::{
-        consts::{SIGINT, SIGTERM},
-        iterator::Signals,
-    };
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(crate::fail::of_file("signals"))?;
-    std::thread::spawn(move || {
-        if signals.forever().next().is_some() {
-            _ = news.send(News::Stop);
-            // The other thread may wait for a server that says nothing.
-            std::thread::sleep(Duration::from_millis(500));
-            std::process::exit(0);
-        }
-    });
-    Ok(())
-}
-
-/// The system ends the program.
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the same on every system")]
-fn end_of_watch(_: Sender<News>) -> Result<(), Failure> {
-    Ok(())
 }
 
 #[cfg(test)]

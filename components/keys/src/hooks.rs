@@ -144,13 +144,40 @@ fn known_by(r#type: KeyType, sent: &Sent, body: &[u8]) -> Vec<Digest> {
 #[schemars(rename = "TakenHook")]
 pub(crate) enum Taken<'a> {
     /// It is in the inbox.
-    Event { accepted: bool, event: &'a str },
+    Event(TakenEvent<'a>),
     /// It was there already.
-    Duplicate { accepted: bool, duplicate: bool },
+    Duplicate(TakenDuplicate),
     /// The sender only tried whether somebody is there.
-    Ping { accepted: bool, ping: bool },
+    Ping(TakenPing),
     /// Slack asked for its challenge.
-    Challenge { challenge: &'a str },
+    Challenge(TakenChallenge<'a>),
+}
+
+/// What arrived is in the inbox.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct TakenEvent<'a> {
+    accepted: bool,
+    event: &'a str,
+}
+
+/// What arrived was in the inbox already.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct TakenDuplicate {
+    accepted: bool,
+    duplicate: bool,
+}
+
+/// The answer to a ping.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct TakenPing {
+    accepted: bool,
+    ping: bool,
+}
+
+/// The answer to a challenge.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct TakenChallenge<'a> {
+    challenge: &'a str,
 }
 
 /// The handler. It never waits: what arrived is in the inbox, or refused.
@@ -166,14 +193,14 @@ pub(crate) async fn receive(
     let is = |kind: &str| content.get("type").and_then(Json::as_str) == Some(kind);
     if found.r#type == KeyType::Slack && is("url_verification") {
         let challenge = content.get("challenge").and_then(Json::as_str).unwrap_or_default();
-        return json(StatusCode::OK, &Taken::Challenge { challenge });
+        return json(StatusCode::OK, &Taken::Challenge(TakenChallenge { challenge }));
     }
     // Slack tries whether the certificate of an address is good.
     if found.r#type == KeyType::Slack && content.get("ssl_check").and_then(Json::as_str) == Some("1") {
         return Ok(empty(StatusCode::OK));
     }
     if found.r#type == KeyType::Github && sent.event.as_deref() == Some("ping") {
-        return json(StatusCode::OK, &Taken::Ping { accepted: false, ping: true });
+        return json(StatusCode::OK, &Taken::Ping(TakenPing { accepted: false, ping: true }));
     }
     store(&app, route, &found, (sent, content, body)).await
 }
@@ -192,7 +219,11 @@ async fn store(
         return Err(Code::HookRefused.into());
     }
     if !hook::is_new(&tx, &found.key, &known_by(found.r#type, &sent, &body), app.now()).await? {
-        return answer(found.r#type, StatusCode::OK, &Taken::Duplicate { accepted: false, duplicate: true });
+        return answer(
+            found.r#type,
+            StatusCode::OK,
+            &Taken::Duplicate(TakenDuplicate { accepted: false, duplicate: true }),
+        );
     }
     let owner = (&found.owner, app.settings().quotas.bytes);
     quota::check_bytes(app, &tx, &found.tenant, owner).await?;
@@ -213,7 +244,7 @@ async fn store(
     audit::insert(&tx, &origin, &row).await?;
     mail::hurry_if_left(app, &tx);
     tx.commit().await?;
-    answer(found.r#type, StatusCode::ACCEPTED, &Taken::Event { accepted: true, event: &event })
+    answer(found.r#type, StatusCode::ACCEPTED, &Taken::Event(TakenEvent { accepted: true, event: &event }))
 }
 
 /// What the sender of something that was taken is answered. Slack takes 200 alone for an answer, and shows its body to the person.

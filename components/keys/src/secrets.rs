@@ -143,12 +143,16 @@ form! {
 #[schemars(rename = "SecretValues")]
 pub(crate) enum Shown {
     /// With `format=json`, or without a format.
-    Json {
-        /// Each value by its name.
-        secrets: BTreeMap<String, String>,
-    },
+    Json(NamedSecrets),
     /// With `format=files`: each text by the name of its file.
     Files(BTreeMap<String, String>),
+}
+
+/// The values of an agent's secrets by their names.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct NamedSecrets {
+    /// Each value by its name.
+    secrets: BTreeMap<String, String>,
 }
 
 /// The forms in which an agent reads its secrets.
@@ -177,7 +181,7 @@ impl Format {
             values.iter().map(|(name, value)| (name.as_str().to_owned(), value.reveal().to_owned())).collect()
         };
         match self {
-            Self::Json => Answer::ok(&Shown::Json { secrets: map() }),
+            Self::Json => Answer::ok(&Shown::Json(NamedSecrets { secrets: map() })),
             Self::Files => Answer::ok(&Shown::Files(map())),
             Self::Env => {
                 let lines = values.iter().map(|(name, value)| value.to_shell(name)).collect();

@@ -143,18 +143,26 @@ async fn identify(app: &App, provider: &IdentityProvider, begun: &Flow, code: &s
 pub(crate) enum Finished<'a> {
     /// A sign-in.
     #[expect(dead_code, reason = "the session is answered as by every sign-in, with where to go")]
-    SignedIn {
-        #[serde(flatten)]
-        session: SignedIn<'a>,
-        /// Where the person wanted to go.
-        next: &'a str,
-    },
+    SignedIn(SignedInAtProvider<'a>),
     /// An identity that was linked.
-    Linked {
-        linked: Linked<'a>,
-        /// Where the person wanted to go.
-        next: &'a str,
-    },
+    Linked(LinkedAtProvider<'a>),
+}
+
+/// A sign-in through a provider.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct SignedInAtProvider<'a> {
+    #[serde(flatten)]
+    session: SignedIn<'a>,
+    /// Where the person wanted to go.
+    next: &'a str,
+}
+
+/// A provider's identity that was linked.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct LinkedAtProvider<'a> {
+    linked: Linked<'a>,
+    /// Where the person wanted to go.
+    next: &'a str,
 }
 
 /// An identity that was linked.
@@ -167,7 +175,7 @@ pub(crate) struct Linked<'a> {
 
 fn linked(provider: &IdentityProvider, identity: &Identity, begun: &Flow) -> Result<Response, ApiError> {
     let linked = Linked { provider: &provider.name, email: identity.said_email.as_deref() };
-    response::uncached_json(StatusCode::OK, &Finished::Linked { linked, next: begun.next() })
+    response::uncached_json(StatusCode::OK, &Finished::Linked(LinkedAtProvider { linked, next: begun.next() }))
 }
 
 /// Adds to the answer of a sign-in where the person wanted to go.
