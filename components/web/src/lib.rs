@@ -19,6 +19,7 @@
 //! qr                                                QR codes
 //! chart                                             what happened, as a drawing
 //! help                                              refusals in words for people
+//! bidi                                              texts from right to left
 //! assets, cookie, form, words                       style and script; cookies; what was typed; times, states and events in words
 //! ```
 #![forbid(unsafe_code)]
@@ -33,6 +34,7 @@ mod archived;
 mod assets;
 mod audit;
 mod authorize;
+mod bidi;
 mod chart;
 mod clients;
 mod cookie;

@@ -5,6 +5,7 @@ use common::{
     error::{ApiError, Code},
     event::EventKind,
     route,
+    text::isolated,
 };
 use futures_util::future::{join, join3};
 use serde_json::{Map, Value as Json, json};
@@ -136,7 +137,7 @@ pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> 
 
 fn secret(made: &Json, verb: &str) -> Secret {
     Secret {
-        heading: format!("The webhook {} {verb}", made.text("name")),
+        heading: format!("The webhook {} {verb}", isolated(made.text("name"))),
         what: "This is its secret, which signs what is sent to it.".to_owned(),
         secret: made.text("secret").to_owned(),
         use_it: "Give it to the receiver, which checks the header webhook-signature with it.".to_owned(),
