@@ -8,7 +8,7 @@
 //! home, agents, agent, archived, access, tokens,
 //! install, security, device, notifications, users,
 //! tenant, all_tokens, webhooks, audit, login, setup,
-//! clients, resources, receipt, guides,
+//! clients, resources, receipt, guides, outbox,
 //! links, providers, again                           one file for each page
 //! page                                              what every page has: header, note, policy
 //! home_tenant                                       the tenant of a visitor without a session
@@ -51,6 +51,7 @@ mod links;
 mod list;
 mod login;
 mod notifications;
+mod outbox;
 mod page;
 mod providers;
 mod qr;

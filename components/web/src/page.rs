@@ -67,6 +67,7 @@ const DONE: &[(&str, &str)] = &[
         "If this address has an account, a mail with a link is on its way. The link works once, for 15 minutes.",
     ),
     ("mailed", "A mail with a link to set a new password is on its way to them."),
+    ("mailed-again", "It is due again, and is sent in a moment."),
     ("made", "Made."),
     ("linked", "Linked. From now on you can sign in with it."),
     ("marked", "Marked as read."),

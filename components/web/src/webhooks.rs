@@ -16,7 +16,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, several},
     list::List,
-    page::{Shell, answer, see, write_with},
+    page::{Shell, answer, see, see_done, write_with},
     words::{self, Html},
 };
 
@@ -51,7 +51,7 @@ struct Kind {
 }
 
 /// What a kind is, for people.
-fn told(word: &str) -> &str {
+pub(crate) fn told(word: &str) -> &str {
     let group = GROUPS.iter().find(|(known, _)| *known == word).map(|(_, sentence)| *sentence);
     let kind = || EventKind::ALL.iter().find(|kind| kind.as_str() == word).map(|kind| kind.sentence());
     group.or_else(kind).unwrap_or(word).trim_end_matches('.')
@@ -160,6 +160,15 @@ struct WebhookPage {
     list: List,
 }
 
+/// The status of the last answer, or why there is none.
+pub(crate) fn outcome(delivery: &Json) -> String {
+    match (delivery.number("status"), delivery.text("error")) {
+        (0, "") => String::new(),
+        (status, "") => status.to_string(),
+        (_, error) => words::unanswered(error),
+    }
+}
+
 impl WebhookPage {
     fn told(&self, delivery: &Json) -> String {
         told(delivery.text("kind")).to_owned()
@@ -169,13 +178,8 @@ impl WebhookPage {
         words::state(delivery.text("state"))
     }
 
-    /// The status of the last answer, or why there is none.
     fn outcome(&self, delivery: &Json) -> String {
-        match (delivery.number("status"), delivery.text("error")) {
-            (0, "") => String::new(),
-            (status, "") => status.to_string(),
-            (_, error) => words::unanswered(error),
-        }
+        outcome(delivery)
     }
 }
 
@@ -229,7 +233,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         match api.change(route, &segments, Change { form: &typed, body }).await {
             Ok(made) if act == "rotate" => secret(&made, "has another secret").show(&app, &api, "webhooks").await,
             Ok(_) if act == "delete" => Ok(see(&app, "/admin/webhooks?done=deleted")),
-            Ok(_) => Ok(see(&app, &format!("/admin/webhooks/{id}?done={done}"))),
+            Ok(_) => Ok(see_done(&app, &typed, &format!("/admin/webhooks/{id}"), done)),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
                 show_one(&app, &id, &typed, Some(refusal)).await
             }
