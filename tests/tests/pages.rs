@@ -46,6 +46,7 @@ fn pages(admin: &Client, agent: &Agent) -> Vec<String> {
         "/admin/audit?verify=1",
         "/admin/tenant",
         "/admin/clients",
+        "/admin/outbox",
         "/admin/resources",
     ]
     .map(str::to_owned)
@@ -1127,6 +1128,8 @@ fn the_trail_is_a_file() {
     assert_eq!(file.header("content-disposition"), "attachment; filename=\"audit.ndjson\"");
     assert_eq!(file.text().lines().count(), 120);
     assert_eq!(file.text(), admin.get("/api/audit/export?action=agent.create").text());
+    let trail = browser.page("/admin/audit?action=audit.export");
+    assert_eq!(trail.matches("exported the audit trail").count(), 2, "{trail}");
     let refused = browser.get("/admin/audit/export?actor=%00");
     is_page(&refused);
     assert_eq!(refused.status(), 400);

@@ -152,3 +152,57 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::Visitor;
+
+    /// An admin of a tenant with mails in each state, and with a webhook that fails and one that does not.
+    fn visitor() -> Visitor {
+        let at = "2026-01-02T03:00:00.000Z";
+        Visitor::new(move |_, path| {
+            let mail = |id, state, due: Option<&str>| json!({ "id": id, "kind": "invite", "recipient": "max@example.com", "state": state, "tries": 8, "last_error": "status 550", "created_at": at, "due_at": due });
+            let body = match path {
+                "/api/overview" => json!({ "caller": { "role": "admin", "scope": ["*"], "csrf_token": "c" } }),
+                "/api/mail/outbox" => json!({ "items": [mail("out_1", "dead", None), mail("out_2", "due", Some("2026-01-02T03:20:00.000Z"))] }),
+                "/api/webhooks" => json!({ "items": [
+                    { "id": "whk_1", "name": "desk", "url": "https://a.example", "state": "active", "failing_since": at },
+                    { "id": "whk_2", "name": "fine", "url": "https://b.example", "state": "active" },
+                ] }),
+                "/api/webhooks/whk_1/deliveries" => json!({ "items": [{ "id": "del_1", "kind": "agent.stopped", "state": "due", "tries": 3, "status": 500, "due_at": at, "created_at": at }] }),
+                "/api/mail/outbox/out_1/retry" => json!({ "id": "out_1", "state": "due" }),
+                _ => json!({}),
+            };
+            (200, body)
+        })
+    }
+
+    /// R278: what waits and what failed is told with why, and each can be sent again that the API sends again.
+    #[tokio::test]
+    async fn the_outbox_says_what_waits_and_what_failed() {
+        let visitor = visitor();
+        let page = visitor.open("/admin/outbox").await;
+        let html = &page.text;
+        for part in ["An invitation", "max@example.com", "status 550", "next try <time", ">desk</a>", "fails since <time", "500"] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+        assert!(!html.contains(">fine<") && !html.contains("/api/mail"), "{html}");
+        assert_eq!(html.matches("/admin/webhooks/whk_1/retry").count(), 2, "of both states of the webhook: {html}");
+        let sent = visitor.send("/admin/outbox/out_1/retry", &[("csrf", "c")]).await;
+        assert_eq!(sent.header("location"), "/admin/outbox?done=mailed-again");
+        assert_eq!(visitor.send("/admin/outbox/out_1/read", &[("csrf", "c")]).await.status.as_u16(), 404);
+    }
+
+    /// R278: only admins see it.
+    #[tokio::test]
+    async fn the_outbox_is_for_admins() {
+        let visitor = Visitor::new(|_, path| match path {
+            "/api/overview" => (200, json!({ "caller": { "role": "member", "scope": ["*"], "csrf_token": "c" } })),
+            "/api/mail/outbox" => (403, json!({ "error": "scope_denied", "detail": "No." })),
+            _ => (200, json!({})),
+        });
+        assert_eq!(visitor.open("/admin/outbox").await.status.as_u16(), 403);
+    }
+}

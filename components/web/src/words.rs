@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 
 use askama::filters::Safe;
-use common::{error::Code, text::isolated, time::Timestamp};
+use common::{error::Code, text::{self, isolated}, time::Timestamp};
 use serde_json::Value as Json;
 
 use crate::api::Members;
@@ -425,9 +425,12 @@ pub(crate) fn next_moment(text: &str) -> String {
 
 /// `1 agent`, `2 agents`.
 pub(crate) fn count(number: impl Borrow<usize>, noun: &str) -> String {
-    let number = *number.borrow();
-    let end = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{end}")
+    text::count(*number.borrow(), noun)
+}
+
+/// The same of a number that the API gives.
+pub(crate) fn counted(number: impl Borrow<i64>, noun: &str) -> String {
+    text::count(*number.borrow(), noun)
 }
 
 #[cfg(test)]

@@ -68,6 +68,13 @@ pub fn is_unseen(c: char) -> bool {
         || matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// A number of things in words: `1 agent`, `2 agents`.
+pub fn count(number: impl TryInto<i64>, noun: &str) -> String {
+    let number = number.try_into().unwrap_or(i64::MAX);
+    let end = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{end}")
+}
+
 /// What isolates a text from the direction of the words around it.
 pub const ISOLATE: char = '\u{2068}';
 /// The end of what [`ISOLATE`] isolates.
@@ -113,6 +120,11 @@ pub fn isolated(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_not_several() {
+        assert_eq!([0, 1, 2].map(|number| count(number, "agent")), ["0 agents", "1 agent", "2 agents"]);
+    }
 
     /// R275: a text that is written from right to left is isolated, once, and nothing of it reaches beyond its end.
     #[test]
