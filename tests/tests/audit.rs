@@ -303,7 +303,8 @@ fn every_caller_sees_only_its_own_rows() {
     // R279: the trail says who exported what of it.
     admin.get("/api/audit/export?object=scout&since=2020-01-01T00:00:00Z").is(200);
     let exports = pages(&admin, "action=audit.export");
-    let told: Vec<(&Json, &Json)> = exports.iter().map(|row| (&row["actor"]["agent_name"], &row["after"]["filters"])).collect();
+    let told: Vec<(&Json, &Json)> =
+        exports.iter().map(|row| (&row["actor"]["agent_name"], &row["after"]["filters"])).collect();
     let range = json!({ "object": "scout", "since": "2020-01-01T00:00:00Z" });
     assert_eq!(told, [(&Json::Null, &range), (&Json::Null, &json!({})), (&json!("scout"), &json!({}))]);
     let total = total + 1;

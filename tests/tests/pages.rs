@@ -1628,7 +1628,17 @@ fn a_wrong_value_of_an_address_is_told_to_a_person() {
         is_page(&answer);
         let page = answer.text();
         let told = page.split("<main").nth(1).unwrap_or_default();
-        for words in ["RFC 3339", "Send ", "/api/", "GET ", "after trimming", "multi-line", "cursor", "parameter", "validation_error"] {
+        for words in [
+            "RFC 3339",
+            "Send ",
+            "/api/",
+            "GET ",
+            "after trimming",
+            "multi-line",
+            "cursor",
+            "parameter",
+            "validation_error",
+        ] {
             assert!(!told.contains(words), "{path} says {words}: {told}");
         }
         // It goes on: by the list itself, or by a link.

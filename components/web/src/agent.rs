@@ -5,8 +5,8 @@ use common::{
     error::{ApiError, Code},
     permission::Action,
     route::{self, Route},
-    time::Timestamp,
     text::isolated,
+    time::Timestamp,
 };
 use futures_util::future::{join, join3};
 use serde_json::{Map, Value as Json, json};
@@ -719,9 +719,10 @@ fn secret(name: &str, act: &str, made: &Json, has_grace: bool) -> Secret {
             };
             (format!("{name} has a new token"), before.to_owned())
         }
-        "rotate-key" => {
-            (format!("The key {} is rotated", isolated(made.text("name"))), "Its secret before no longer works.".to_owned())
-        }
+        "rotate-key" => (
+            format!("The key {} is rotated", isolated(made.text("name"))),
+            "Its secret before no longer works.".to_owned(),
+        ),
         _ => (format!("{name} has the key {}", isolated(made.text("name"))), "This is its secret.".to_owned()),
     };
     Secret {

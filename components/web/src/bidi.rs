@@ -90,7 +90,10 @@ mod tests {
         let name = isolated(NAME);
         for (written, shown) in [
             (format!("<p>By {name}, now</p>"), format!("<p>By <bdi>{NAME}</bdi>, now</p>")),
-            (format!("<title>{name} · Accredit</title><p>{name}"), format!("<title>{name} · Accredit</title><p><bdi>{NAME}</bdi>")),
+            (
+                format!("<title>{name} · Accredit</title><p>{name}"),
+                format!("<title>{name} · Accredit</title><p><bdi>{NAME}</bdi>"),
+            ),
             (format!("<option value=\"{name}\">{name}</option>"), format!("<option value=\"{NAME}\">{name}</option>")),
             (format!("<textarea>{name}</textarea> {name}"), format!("<textarea>{NAME}</textarea> <bdi>{NAME}</bdi>")),
             (format!("<a title=\"{name}\" href=\"/?q={name}\">"), format!("<a title=\"{name}\" href=\"/?q={NAME}\">")),
@@ -103,7 +106,8 @@ mod tests {
     /// The templates, each with its name.
     fn templates() -> Vec<(String, String)> {
         let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/templates")).unwrap();
-        let paths = folder.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "html"));
+        let paths =
+            folder.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "html"));
         paths.map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap())).collect()
     }
 
@@ -111,7 +115,8 @@ mod tests {
     #[test]
     fn no_template_writes_a_text_as_it_is() {
         for (path, text) in templates() {
-            let filters = text.split("{{").skip(1).filter_map(|rest| rest.split("}}").next()).filter(|one| one.contains('|'));
+            let filters =
+                text.split("{{").skip(1).filter_map(|rest| rest.split("}}").next()).filter(|one| one.contains('|'));
             assert_eq!(filters.filter(|one| !one.contains("||")).collect::<Vec<_>>(), Vec::<&str>::new(), "{path}");
         }
     }
@@ -126,8 +131,10 @@ mod tests {
                 for (at, _) in text.match_indices(&format!(" name=\"{name}\"")) {
                     let (before, after) = text.split_at(at);
                     let tag = before.rsplit('<').next().unwrap();
-                    let is_typed = !tag.contains("\"hidden\"") && (tag.contains("text\"") || tag.contains("search\"") || tag.starts_with("textarea"));
-                    let is_set = tag.contains(" dir=\"auto\"") || after.split('>').next().unwrap().contains(" dir=\"auto\"");
+                    let is_typed = !tag.contains("\"hidden\"")
+                        && (tag.contains("text\"") || tag.contains("search\"") || tag.starts_with("textarea"));
+                    let is_set =
+                        tag.contains(" dir=\"auto\"") || after.split('>').next().unwrap().contains(" dir=\"auto\"");
                     assert!(!is_typed || is_set, "{name} in {path}");
                 }
             }

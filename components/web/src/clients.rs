@@ -118,6 +118,7 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     let (shell, client) = join(Shell::load(app, &api, "An OAuth client", "clients"), client).await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (shell, client) = (shell?.admins_only()?.with(refusal), client?);
+    let shell = shell.called(client.text("name"));
     let uris = client.words("redirect_uris").join("\n");
     write_with(&ClientPage { shell, typed: typed.clone(), client, uris }, status)
 }

@@ -6,7 +6,7 @@ use common::{
     error::{ApiError, Code},
     route,
 };
-use futures_util::future::{join, join3, join_all};
+use futures_util::future::{join, join_all, join3};
 use serde_json::Value as Json;
 use service::{app::App, extract::Path, response::Response};
 
@@ -60,7 +60,11 @@ struct OutboxPage {
 
 impl OutboxPage {
     fn about(&self, mail: &Json) -> String {
-        KINDS.iter().find(|(kind, _)| *kind == mail.text("kind")).map_or(mail.text("kind"), |(_, about)| about).to_owned()
+        KINDS
+            .iter()
+            .find(|(kind, _)| *kind == mail.text("kind"))
+            .map_or(mail.text("kind"), |(_, about)| about)
+            .to_owned()
     }
 
     fn state(&self, one: &Json) -> Html {
@@ -166,12 +170,16 @@ mod tests {
             let mail = |id, state, due: Option<&str>| json!({ "id": id, "kind": "invite", "recipient": "max@example.com", "state": state, "tries": 8, "last_error": "status 550", "created_at": at, "due_at": due });
             let body = match path {
                 "/api/overview" => json!({ "caller": { "role": "admin", "scope": ["*"], "csrf_token": "c" } }),
-                "/api/mail/outbox" => json!({ "items": [mail("out_1", "dead", None), mail("out_2", "due", Some("2026-01-02T03:20:00.000Z"))] }),
+                "/api/mail/outbox" => {
+                    json!({ "items": [mail("out_1", "dead", None), mail("out_2", "due", Some("2026-01-02T03:20:00.000Z"))] })
+                }
                 "/api/webhooks" => json!({ "items": [
                     { "id": "whk_1", "name": "desk", "url": "https://a.example", "state": "active", "failing_since": at },
                     { "id": "whk_2", "name": "fine", "url": "https://b.example", "state": "active" },
                 ] }),
-                "/api/webhooks/whk_1/deliveries" => json!({ "items": [{ "id": "del_1", "kind": "agent.stopped", "state": "due", "tries": 3, "status": 500, "due_at": at, "created_at": at }] }),
+                "/api/webhooks/whk_1/deliveries" => {
+                    json!({ "items": [{ "id": "del_1", "kind": "agent.stopped", "state": "due", "tries": 3, "status": 500, "due_at": at, "created_at": at }] })
+                }
                 "/api/mail/outbox/out_1/retry" => json!({ "id": "out_1", "state": "due" }),
                 _ => json!({}),
             };
@@ -185,7 +193,15 @@ mod tests {
         let visitor = visitor();
         let page = visitor.open("/admin/outbox").await;
         let html = &page.text;
-        for part in ["An invitation", "max@example.com", "status 550", "next try <time", ">desk</a>", "fails since <time", "500"] {
+        for part in [
+            "An invitation",
+            "max@example.com",
+            "status 550",
+            "next try <time",
+            ">desk</a>",
+            "fails since <time",
+            "500",
+        ] {
             assert!(html.contains(part), "{part}: {html}");
         }
         assert!(!html.contains(">fine<") && !html.contains("/api/mail"), "{html}");

@@ -255,6 +255,12 @@ impl Shell {
         self
     }
 
+    /// With the name of what the page shows as its title.
+    pub(crate) fn called(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.frame.title);
+        self
+    }
+
     /// With the answer to a filter: the list, or an empty one and the status of the refusal, which is said above it.
     pub(crate) fn with_list(self, list: Result<Json, Trouble>) -> Result<(Self, Json, Option<u16>), Trouble> {
         match list {

@@ -3,8 +3,8 @@ use service::router::{Router, Routes};
 
 use crate::{
     access, again, agent, agents, all_tokens, archived, assets, audit, authorize, clients, device, guides, home,
-    install, links, login, notifications, outbox, providers, receipt, resources, security, setup, tenant, tokens, users,
-    webhooks,
+    install, links, login, notifications, outbox, providers, receipt, resources, security, setup, tenant, tokens,
+    users, webhooks,
 };
 
 fn routes() -> Routes {

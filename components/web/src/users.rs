@@ -185,6 +185,7 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     .await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (shell, user) = (shell?.admins_only()?.with(refusal), user?);
+    let shell = shell.called(user.text("name"));
     let agents = agents?.list("items").to_vec();
     let is_own = shell.who.text("user_id") == user.text("id");
     let account = account(&user);

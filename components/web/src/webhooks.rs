@@ -200,7 +200,8 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     .await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let webhook = webhook?;
-    let (shell, page, refused) = shell?.with(refusal).with_list(page)?;
+    let shell = shell?.called(webhook.text("name"));
+    let (shell, page, refused) = shell.with(refusal).with_list(page)?;
     list.found(&page);
     let page = WebhookPage {
         shell,

@@ -3,7 +3,11 @@
 use std::borrow::Borrow;
 
 use askama::filters::Safe;
-use common::{error::Code, text::{self, isolated}, time::Timestamp};
+use common::{
+    error::Code,
+    text::{self, isolated},
+    time::Timestamp,
+};
 use serde_json::Value as Json;
 
 use crate::api::Members;

@@ -91,7 +91,9 @@ pub(crate) async fn delete(change: Change<Query<Delete>>, Path(id): Path) -> Res
             }
             // Before the agents go, so that nobody can give them to the deleted user. The caller is another active admin, so this one
             // cannot be the last; the statement decides all the same.
-            if found.active && !user::deactivate(&write.tx, &found.id, me, write.app().settings().has_mail(), now).await? {
+            if found.active
+                && !user::deactivate(&write.tx, &found.id, me, write.app().settings().has_mail(), now).await?
+            {
                 return Err(Code::LastAdmin.into());
             }
             let (live, archived) = tree::owned(&write.tx, &found.id).await?;
