@@ -132,6 +132,17 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("wrong_password", &["current"]),
 ];
 
+/// What is wrong, for a person: the API speaks of fields and of values.
+pub(crate) fn said<'a>(slug: &str, detail: &'a str) -> &'a str {
+    match slug {
+        "validation_error" => "Not everything is right yet.",
+        "invalid_filter" if detail == "A filter has an unknown value." => "This list has no such filter.",
+        "invalid_text" => "This text cannot be taken as it is.",
+        "invalid_time" => "This is no day.",
+        _ => detail,
+    }
+}
+
 /// The step for a person. `fix` is the API's, which does if it is no request.
 pub(crate) fn step(slug: &str, status: u16, fix: &str) -> String {
     if let Some((_, step)) = STEPS.iter().find(|(known, _)| *known == slug) {
