@@ -12,7 +12,7 @@ import { start } from "./server.mjs";
 import { mailBy } from "./sink.mjs";
 import { slowly } from "./slow.mjs";
 import { validator } from "./valid.mjs";
-import { VARIABLES, fill, hostile, plain, wire } from "./world.mjs";
+import { VARIABLES, fill, hostile, plain, turned, wire } from "./world.mjs";
 
 const SCREENSHOTS = process.env.ACCREDIT_SCREENSHOTS;
 const TEMPLATES = new URL("../../components/web/templates/", import.meta.url).pathname;
@@ -44,7 +44,7 @@ before(async () => {
   worlds.empty = { server: await start(), world: {} };
   const wired = await start(WIRED);
   worlds.wired = { server: wired, world: await wire(wired) };
-  for (const [name, say] of [["plain", plain], ["hostile", hostile]]) {
+  for (const [name, say] of [["plain", plain], ["hostile", hostile], ["turned", turned]]) {
     const server = await start(VARIABLES);
     worlds[name] = { server, world: await fill(server, say) };
   }
@@ -194,4 +194,44 @@ test("hostile texts are text on every page", async () => {
   await visit("hostile", "light", look);
   await visit("hostile", "phone", look);
   assert.ok(shown > 20, `hostile texts are on ${shown} pages only`);
+});
+
+test("no text from right to left turns the words around it", async () => {
+  let shown = 0;
+  await visit("turned", "light", async ({ say, tab }) => {
+    const [isolated, bare] = await tab.evaluate(() => {
+      const isTurned = (text) => /[\u0590-\u05ff]/.test(text);
+      /** Whether each of its letters stands between characters that isolate. */
+      const isBetween = (text) => {
+        let depth = 0;
+        return [...text].every((c) => (depth += (c === "\u2068") - (c === "\u2069")) > 0 || !isTurned(c)) && depth === 0;
+      };
+      const wrong = [];
+      let count = 0;
+      const walker = document.createTreeWalker(document.documentElement, NodeFilter.SHOW_TEXT);
+      for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+        if (!isTurned(node.data)) continue;
+        count += 1;
+        const own = node.parentElement.closest("bdi, [dir=auto]");
+        const text = own?.textContent.trim();
+        // What is shown as it is sent has other words beside it, and so has a field. JSON stays as programs read it.
+        if (node.parentElement.matches("textarea.mono")) continue;
+        const isWhole = own && (own.closest("pre, textarea") || (text.startsWith("א") && /[ת…]$/.test(text)));
+        if (!isWhole && !isBetween(node.data)) wrong.push(node.parentElement.outerHTML.slice(0, 200));
+      }
+      for (const one of document.querySelectorAll("*")) {
+        for (const name of ["alt", "aria-label", "label", "placeholder", "title"]) {
+          const text = one.getAttribute(name) ?? "";
+          if (isTurned(text) && !isBetween(text)) wrong.push(`${name} of ${one.outerHTML.slice(0, 200)}`);
+        }
+        const isField = one.matches("input:not([type=hidden], [type=checkbox], [type=radio]), textarea");
+        if (isField && isTurned(one.value) && one.dir !== "auto") wrong.push(one.outerHTML.slice(0, 200));
+        if (isField && /[\u2066-\u2069]/.test(one.value)) wrong.push(`changed: ${one.outerHTML.slice(0, 200)}`);
+      }
+      return [count, wrong];
+    });
+    shown += isolated;
+    for (const html of bare) say(`a bare text: ${html}`);
+  });
+  assert.ok(shown > 60, `texts from right to left are shown ${shown} times only`);
 });

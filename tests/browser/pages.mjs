@@ -181,6 +181,9 @@ export const PAGES = [
   { name: "webhooks-found", path: "/admin/webhooks?q=desk&sort=name" },
   { name: "webhook", path: (world) => `/admin/webhooks/${world.webhook}` },
   { name: "webhook-delivery", path: (world) => `/admin/webhooks/${world.webhook}?delivery=${world.delivery}` },
+  { name: "outbox", path: "/admin/outbox" },
+  { name: "outbox-wired", path: "/admin/outbox", on: "wired" },
+  { name: "outbox-none", path: "/admin/outbox?state=sent" },
   { name: "clients", path: "/admin/clients" },
   {
     name: "client-refused",

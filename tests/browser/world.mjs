@@ -15,6 +15,9 @@ export const hostile = (text) =>
   `${text.slice(0, 20)}"'><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}`.slice(0, 120);
 const hostileShort = (text) => `${text.slice(0, 8)}"'><img src=x onerror=alert(1)>`.slice(0, 60);
 
+/** The same from right to left, with what turns the words around it unless it is isolated: it begins with א and ends with ת. */
+export const turned = (text) => `אבג (${text.slice(0, 8)} דהת`;
+
 /**
  * In a new server of which nothing else is known: an admin who wants another address; a person with a second factor, and a session of theirs;
  * and a session of somebody without a password, who has signed in a while ago.
@@ -154,7 +157,8 @@ export async function fill(server, say = plain) {
     code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
     code_challenge_method: "S256",
     scope: "agents.read agents.create agents.token.issue x.payments.refund",
-    state: say("state"),
+    // Of ASCII alone, as OAuth has it.
+    state: say === turned ? "state" : say("state"),
   });
   const { code } = await admin.post("/api/oauth/authorize", { request: `${asks}` });
   const traded = await server.api().form("/oauth/token", {

@@ -299,7 +299,15 @@ fn every_caller_sees_only_its_own_rows() {
     let theirs = pages(&other, "");
     assert!(ids(&all).iter().all(|id| !ids(&theirs).contains(id)));
     let total = server.number("SELECT count(*) FROM audit");
-    assert_eq!(i64::try_from(all.len() + theirs.len()).unwrap(), total);
+    assert_eq!(i64::try_from(all.len() + theirs.len()).unwrap() + 1, total, "and the row of the export");
+    // R279: the trail says who exported what of it.
+    admin.get("/api/audit/export?object=scout&since=2020-01-01T00:00:00Z").is(200);
+    let exports = pages(&admin, "action=audit.export");
+    let told: Vec<(&Json, &Json)> =
+        exports.iter().map(|row| (&row["actor"]["agent_name"], &row["after"]["filters"])).collect();
+    let range = json!({ "object": "scout", "since": "2020-01-01T00:00:00Z" });
+    assert_eq!(told, [(&Json::Null, &range), (&Json::Null, &json!({})), (&json!("scout"), &json!({}))]);
+    let total = total + 1;
     for query in [format!("object={}", scout.id), format!("actor={}", scout.id), "actor=ada@example.com".to_owned()] {
         assert_eq!(pages(&other, &query), Vec::<Json>::new(), "{query}");
     }

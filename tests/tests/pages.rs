@@ -46,6 +46,7 @@ fn pages(admin: &Client, agent: &Agent) -> Vec<String> {
         "/admin/audit?verify=1",
         "/admin/tenant",
         "/admin/clients",
+        "/admin/outbox",
         "/admin/resources",
     ]
     .map(str::to_owned)
@@ -1127,6 +1128,8 @@ fn the_trail_is_a_file() {
     assert_eq!(file.header("content-disposition"), "attachment; filename=\"audit.ndjson\"");
     assert_eq!(file.text().lines().count(), 120);
     assert_eq!(file.text(), admin.get("/api/audit/export?action=agent.create").text());
+    let trail = browser.page("/admin/audit?action=audit.export");
+    assert_eq!(trail.matches("exported the audit trail").count(), 2, "{trail}");
     let refused = browser.get("/admin/audit/export?actor=%00");
     is_page(&refused);
     assert_eq!(refused.status(), 400);
@@ -1529,4 +1532,116 @@ fn the_page_of_a_device_has_no_stream() {
     let browser = Browser::of(&server, &admin);
     assert!(browser.page("/tokens").contains("data-stream="));
     assert!(!browser.page("/device").contains("data-stream="));
+}
+
+/// R276: a place of a list that is stale, cut, of other filters or of another person leads to the first page, with the filters kept.
+#[test]
+fn a_foreign_place_of_a_list_leads_to_its_start() {
+    let (server, admin) = Server::with_admin();
+    let agent = admin.register("scout");
+    for number in 0..25 {
+        let email = format!("p{number}@example.com");
+        admin.post("/api/users", &json!({ "email": email, "name": "Pat", "role": "member", "invite": false })).is(201);
+    }
+    let browser = Browser::of(&server, &admin);
+    let first = browser.page("/admin/users?role=member");
+    let next = first.split("cursor=").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+    assert!(browser.page(&format!("/admin/users?role=member&cursor={next}")).contains("First page"));
+    let name = &agent.name;
+    for cursor in [next, "abc", "%00"] {
+        for list in [
+            "/agents?q=o",
+            "/access?state=denied",
+            "/tokens?status=all",
+            "/notifications?show=unread",
+            "/guides?source=app%3Acrm",
+            "/security",
+            "/archived",
+            "/admin/users?role=viewer",
+            "/admin/tokens?kind=pat",
+            "/admin/clients?q=a",
+            "/admin/resources?q=a",
+            "/admin/webhooks?q=a",
+            "/admin/audit?outcome=refused",
+            &format!("/agents/{name}/credentials"),
+            &format!("/agents/{name}/sharing"),
+            &format!("/agents/{name}/history"),
+        ] {
+            let sign = if list.contains('?') { '&' } else { '?' };
+            let answer = browser.get(&format!("{list}{sign}cursor={cursor}"));
+            let start = format!("{list}{sign}done=from-the-start");
+            leads_to(&answer, &start);
+            let page = browser.page(&start);
+            assert!(page.contains("here it is from the start") && !page.contains("cursor is"), "{page}");
+        }
+    }
+}
+
+/// R277: a wrong value in the address of a page is told in words for people, on a page that goes on.
+#[test]
+fn a_wrong_value_of_an_address_is_told_to_a_person() {
+    let (server, admin) = Server::with_admin();
+    let agent = admin.register("scout");
+    let browser = Browser::of(&server, &admin);
+    let name = &agent.name;
+    let long = "x".repeat(300);
+    for path in [
+        "/agents?state=asleep".to_owned(),
+        "/agents?sort=colour".to_owned(),
+        "/agents?has_token=perhaps".to_owned(),
+        format!("/agents?q={long}"),
+        "/agents?owner=nobody%40example.com".to_owned(),
+        "/agents?parent=nobody".to_owned(),
+        "/access?state=lost".to_owned(),
+        "/access?agent=nobody".to_owned(),
+        "/tokens?status=lost".to_owned(),
+        "/tokens?kind=lost".to_owned(),
+        "/tokens?sort=colour".to_owned(),
+        "/notifications?since=yesterday".to_owned(),
+        format!("/notifications?q={long}"),
+        format!("/guides?q={long}"),
+        "/guides?source=a%20b".to_owned(),
+        "/admin/users?role=king".to_owned(),
+        "/admin/users?active=perhaps".to_owned(),
+        "/admin/users?sort=colour".to_owned(),
+        "/admin/tokens?user=nobody%40example.com".to_owned(),
+        "/admin/tokens?unused_since=never".to_owned(),
+        "/admin/tokens?kind=lost&status=lost".to_owned(),
+        "/admin/clients?sort=colour".to_owned(),
+        format!("/admin/resources?q={long}"),
+        "/admin/webhooks?q=%E2%80%AE".to_owned(),
+        "/admin/audit?since=yesterday".to_owned(),
+        "/admin/audit?outcome=lost".to_owned(),
+        "/admin/audit?actor=nobody%40example.com".to_owned(),
+        "/admin/audit?object=%00".to_owned(),
+        "/admin/audit/export?since=yesterday".to_owned(),
+        format!("/agents/{name}/log?level=loud"),
+        format!("/agents/{name}/log?until=yesterday"),
+        format!("/agents/{name}/why?subject=nobody%40example.com&action=read"),
+        format!("/agents/{name}/why?action=sing"),
+        format!("/agents/{name}/key?key=lost"),
+        "/device?user_code=lost".to_owned(),
+        "/register?parent=nobody".to_owned(),
+    ] {
+        let answer = browser.get(&path);
+        assert!([200, 400, 404, 422].contains(&answer.status()), "{path}: {} {}", answer.status(), answer.text());
+        is_page(&answer);
+        let page = answer.text();
+        let told = page.split("<main").nth(1).unwrap_or_default();
+        for words in [
+            "RFC 3339",
+            "Send ",
+            "/api/",
+            "GET ",
+            "after trimming",
+            "multi-line",
+            "cursor",
+            "parameter",
+            "validation_error",
+        ] {
+            assert!(!told.contains(words), "{path} says {words}: {told}");
+        }
+        // It goes on: by the list itself, or by a link.
+        assert!(told.contains("<form") || told.contains("class=\"button"), "{path}: {told}");
+    }
 }

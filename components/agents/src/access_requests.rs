@@ -18,7 +18,7 @@ use common::{
     route::{Access, Route},
     scope::{Patterns, Scope, Scopes},
     secret::Kind,
-    text::{prose, within},
+    text::{isolated, prose, within},
 };
 use http::StatusCode;
 use serde_json::{
@@ -353,6 +353,7 @@ async fn tell(write: &Write<'_>, new: &access_request::New<'_>) -> Result<(), Ap
     let title = format!("{agent_name} asks for access");
     // The agent's words stand in quotes and on one line, so that they cannot pass for the server's.
     let reason = new.reason.replace(char::is_whitespace, " ");
+    let reason = isolated(&reason);
     let (scope, hours, id) = (new.scope.to_column(), new.hours, new.id);
     let exact = new.exact.map(|exact| format!("For: {} ({} {})\n", exact.words(), exact.route().method, exact.path()));
     let exact = exact.unwrap_or_default();

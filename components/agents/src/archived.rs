@@ -4,6 +4,7 @@ use common::{
     agent::AgentName,
     error::{ApiError, Code},
     event::EventKind,
+    text::count,
 };
 use http::StatusCode;
 use serde_json::{Value::Null, json};
@@ -57,9 +58,9 @@ pub(crate) async fn archive(change: Change<QueryOrBody<Confirm>>, Path(name): Pa
             event::insert_for_many(&write.tx, &write.origin(), &many).await?;
             let revoked = tree::archive(&write.tx, &agent.id, write.now()).await?;
             let body = format!(
-                "{} archived it, with {} agents below it. Their credentials were revoked. To bring it back, send POST /api/agents/archived/{}/restore.",
+                "{} archived it, with {} below it. Their credentials were revoked. To bring it back, send POST /api/agents/archived/{}/restore.",
                 write.author(),
-                below.len(),
+                count(below.len(), "agent"),
                 agent.id
             );
             let event = Event::of_agent(EventKind::AgentArchived, &agent.id).data(json!({ "below": below.len() }));

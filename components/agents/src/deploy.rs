@@ -11,7 +11,7 @@ use common::{
     permission::Action,
     route::Route,
     scope::Scope,
-    text::prose,
+    text::{isolated, prose},
 };
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -207,7 +207,7 @@ pub(crate) async fn failed(change: Change<Body<Failed>>, Path(name): Path) -> Re
             let title = format!("{} could not be deployed", agent.name);
             let event = Event::of_agent(EventKind::AgentDeployFailed, &agent.id)
                 .data(json!({ "reason": reason, "by": by }))
-                .saying(title, format!("Its runtime says: {reason}"));
+                .saying(title, format!("Its runtime says: {}", isolated(&reason)));
             write.emit(event).await?;
             let status = Status::of(&write.tx, &agent).await?;
             Ok(Answer::ok(&status)?.audited(&agent.id, Null, json!({ "reason": reason })))

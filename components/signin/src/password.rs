@@ -13,6 +13,7 @@ use common::{
     error::{ApiError, Code},
     event::EventKind,
     secret::Chance,
+    text::count,
 };
 use icu_normalizer::ComposingNormalizerBorrowed;
 use serde_json::{Value::Null, json};
@@ -248,8 +249,8 @@ pub(crate) async fn set(change: Change<Body<Set>>, Path(id): Path) -> Result<Res
             let ended = credential::revoke_sessions(&write.tx, &user.id, None, write.now()).await?;
             let mut event = Event::of_user(EventKind::UserPasswordSet, &user.id);
             if ended > 0 {
-                let body =
-                    format!("{} set a new password for you, which ended {ended} sessions of yours.", write.author());
+                let ended = count(ended, "session");
+                let body = format!("{} set a new password for you, which ended {ended} of yours.", write.author());
                 event = event.saying("Your password was set", body);
             } else if !had_one {
                 event = event.no_news(); // the first one: the person asked for it, or gets it from an admin

@@ -1,22 +1,29 @@
 //! The audit trail: list, export, verify.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use common::{
     agent::AgentName,
     email,
     error::{ApiError, Code},
     id::is_id,
-    json,
+    json as lines,
     route::Route,
     scope::Scope,
     text::{moment, text},
 };
 use futures_util::stream;
 use http::{HeaderValue, StatusCode, header};
+use serde_json::{
+    Value::{self as Json, Null},
+    json,
+};
 use service::{
     app::{App, log},
     body::{Body, BrokenOff},
     caller::Caller,
+    change::{Answer, Change},
     extract::Query,
     form,
     form::PageQuery,
@@ -81,6 +88,22 @@ fn is_address_or_name(value: &str) -> bool {
 }
 
 impl List {
+    /// The filters that were sent, as the trail keeps them.
+    fn asked(&self) -> Json {
+        let filters = [
+            ("actor", &self.actor),
+            ("action", &self.action),
+            ("object", &self.object),
+            ("credential", &self.credential),
+            ("request", &self.request),
+            ("outcome", &self.outcome),
+            ("since", &self.since),
+            ("until", &self.until),
+        ];
+        let sent = filters.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        json!({ "filters": sent.collect::<BTreeMap<_, _>>() })
+    }
+
     fn filter(&self) -> Result<Filter, ApiError> {
         let moment = |field, value: &Option<String>| value.as_deref().map(|value| moment(field, value)).transpose();
         if self.outcome.as_deref().is_some_and(|outcome| !["done", "refused"].contains(&outcome)) {
@@ -136,16 +159,19 @@ enum Next {
     End,
 }
 
-/// `GET /api/audit/export`: the same rows, one JSON object a line, read while they are sent.
+/// `GET /api/audit/export`: the same rows, one JSON object a line, read while they are sent. The trail keeps who exported what of it; the export
+/// itself does not have that row.
 pub(crate) async fn export(
-    app: App,
-    caller: Caller,
+    change: Change<()>,
     route: &'static Route,
     Query(query): Query<List>,
 ) -> Result<Response, ApiError> {
-    let filter = query.filter()?;
+    let (app, caller, filter) = (change.app.clone(), change.caller.clone(), query.filter()?);
     // Before the response begins, so that an outage is 503 and not a body that breaks off.
     let first = read(&app, &caller, &filter, "", BATCH).await?;
+    let asked = query.asked();
+    let tenant = caller.tenant_id().clone();
+    change.run(async |_, ()| Ok(Answer::no_content().audited(&tenant, Null, asked))).await?;
     let export = Export { app, caller, route, filter };
     let pieces = stream::unfold((Next::Write(first), export), |(next, export)| async {
         let (piece, next) = match export.step(next).await? {
@@ -190,7 +216,7 @@ impl Export {
 }
 
 fn write(rows: &[Entry]) -> Result<(String, Next), ApiError> {
-    let lines = rows.iter().map(json::to_line).collect::<Result<String, _>>();
+    let lines = rows.iter().map(lines::to_line).collect::<Result<String, _>>();
     let lines = lines.map_err(|error| ApiError::from(Code::Internal).cause(error))?;
     let next = match rows.last() {
         Some(last) if i64::try_from(rows.len()).is_ok_and(|read| read == BATCH) => Next::Read(last.id.to_string()),

@@ -9,6 +9,7 @@ use common::{
     id::NotificationId,
     route::Route,
     secret::{ClientSecret, RefreshToken, Secret},
+    text::isolated,
 };
 use serde_json::{Value::Null, json};
 use service::{
@@ -97,7 +98,7 @@ async fn end_client_secret(app: &App, route: &'static Route, secret: &ClientSecr
         after: json!({ "kind": "client_secret", "name": client.name, "revoked": true }),
     };
     audit::insert(&tx, &app.origin(&client.tenant, None), &event).await?;
-    let (whose, prefix) = (format!("the OAuth client {}", client.name), secret.shown());
+    let (whose, prefix) = (format!("the OAuth client {}", isolated(&client.name)), secret.shown());
     let text = format!(
         "The secret {prefix}… of {whose} was reported as leaked. It was ended, so the client gets no more tokens. Give it another one on the page OAuth clients, or with POST /api/oauth/clients/{}/rotate. Check what it was used for.",
         client.id

@@ -5,6 +5,7 @@ use common::{
     error::{ApiError, Code},
     route::{self, Access, ROUTES},
     scope::{Patterns, Scope, ScopeSet},
+    text::isolated,
 };
 use futures_util::future::{join, join3};
 use serde_json::{Map, Value as Json};
@@ -103,7 +104,12 @@ fn terms(request: &Json, agent: &Json, chosen: &str) -> Vec<Term> {
     let mut terms = Vec::new();
     if !exact.is_null() {
         let body = if exact.text("body_sha256").is_empty() { "" } else { ", with the body that it has tried to send" };
-        terms.push(term("once", "Once", format!("Only this, one time: {}{body}.", exact.text("words")), true));
+        terms.push(term(
+            "once",
+            "Once",
+            format!("Only this, one time: {}{body}.", isolated(exact.text("words"))),
+            true,
+        ));
     }
     terms.push(term(
         "hours",

@@ -5,6 +5,7 @@ use common::{
     error::{ApiError, Code},
     permission::Action,
     route::{self, Route},
+    text::isolated,
     time::Timestamp,
 };
 use futures_util::future::{join, join3};
@@ -718,10 +719,11 @@ fn secret(name: &str, act: &str, made: &Json, has_grace: bool) -> Secret {
             };
             (format!("{name} has a new token"), before.to_owned())
         }
-        "rotate-key" => {
-            (format!("The key {} is rotated", made.text("name")), "Its secret before no longer works.".to_owned())
-        }
-        _ => (format!("{name} has the key {}", made.text("name")), "This is its secret.".to_owned()),
+        "rotate-key" => (
+            format!("The key {} is rotated", isolated(made.text("name"))),
+            "Its secret before no longer works.".to_owned(),
+        ),
+        _ => (format!("{name} has the key {}", isolated(made.text("name"))), "This is its secret.".to_owned()),
     };
     Secret {
         heading,

@@ -96,7 +96,19 @@ impl Refusal {
             ticket: body.text("ticket").to_owned(),
             path: body.text("next").to_owned(),
         });
-        Self { status, slug: slug.to_owned(), detail: body.text("detail").to_owned(), fix, fields, next }
+        Self {
+            status,
+            slug: slug.to_owned(),
+            detail: help::said(slug, body.text("detail")).to_owned(),
+            fix,
+            fields,
+            next,
+        }
+    }
+
+    /// Whether the address names a place of a list that is not this one: of other filters, of another visitor, or cut.
+    pub(crate) fn is_of_another_list(&self) -> bool {
+        self.slug == "invalid_cursor"
     }
 
     /// Whether the visitor can mend it in the form: also where a field names what is not there, or what nobody may name.

@@ -101,7 +101,7 @@ fn draw(bars: &[(i64, i64, i64)], (done, refused): (i64, i64)) -> Html {
         svg.push_str("</g>");
     }
     svg.push_str("</svg>");
-    Html::written(svg)
+    words::written(svg)
 }
 
 #[cfg(test)]

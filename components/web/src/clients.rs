@@ -4,6 +4,7 @@ use askama::Template;
 use common::{
     error::{ApiError, Code},
     route,
+    text::isolated,
 };
 use futures_util::future::join;
 use serde_json::{Map, Value as Json};
@@ -80,7 +81,7 @@ pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> 
 
 fn secret(made: &Json, verb: &str) -> Secret {
     Secret {
-        heading: format!("The client {} {verb}", made.text("name")),
+        heading: format!("The client {} {verb}", isolated(made.text("name"))),
         what: "This is its secret, with which it proves itself when it gets a token.".to_owned(),
         secret: made.text("client_secret").to_owned(),
         use_it: format!("Put it into the client's settings, with the client id {}.", made.text("id")),
@@ -117,6 +118,7 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     let (shell, client) = join(Shell::load(app, &api, "An OAuth client", "clients"), client).await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (shell, client) = (shell?.admins_only()?.with(refusal), client?);
+    let shell = shell.called(client.text("name"));
     let uris = client.words("redirect_uris").join("\n");
     write_with(&ClientPage { shell, typed: typed.clone(), client, uris }, status)
 }

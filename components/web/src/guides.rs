@@ -97,6 +97,7 @@ pub(crate) async fn one(app: App, Path(source): Path, Path(name): Path) -> Resul
         let (shell, guide) =
             join(Shell::load(&app, &api, "Guide", "guides"), api.get(route::GUIDES_GET, &names, &[])).await;
         let (shell, guide) = (shell?, guide?);
+        let shell = shell.called(guide.text("title"));
         let known = known(&api, &shell).await;
         write(&GuidePage { shell, guide, known })
     })

@@ -30,6 +30,7 @@ const STEPS: &[(&str, &str)] = &[
     ("idempotency_ended", "It was made before, and has ended since. Open the page again to make another one."),
     ("illegal_state", "It has changed meanwhile. This page shows the state as it is now."),
     ("invalid_authorization_request", "Start again in the app."),
+    ("invalid_time", "Choose a day, or leave the field empty."),
     ("invalid_client_document", "Start again later, or tell the people who make the app."),
     ("key_ended", "Delete it and make a new one. The name can be used again."),
     ("key_taken", "Choose another name, or rotate the key that has it."),
@@ -131,6 +132,17 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("wrong_password", &["current"]),
 ];
 
+/// What is wrong, for a person: the API speaks of fields and of values.
+pub(crate) fn said<'a>(slug: &str, detail: &'a str) -> &'a str {
+    match slug {
+        "validation_error" => "Not everything is right yet.",
+        "invalid_filter" if detail == "A filter has an unknown value." => "This list has no such filter.",
+        "invalid_text" => "This text cannot be taken as it is.",
+        "invalid_time" => "This is no day.",
+        _ => detail,
+    }
+}
+
 /// The step for a person. `fix` is the API's, which does if it is no request.
 pub(crate) fn step(slug: &str, status: u16, fix: &str) -> String {
     if let Some((_, step)) = STEPS.iter().find(|(known, _)| *known == slug) {
@@ -169,10 +181,14 @@ pub(crate) fn field<'a>(slug: &str, fix: &'a str) -> Option<&'a str> {
     rest.starts_with("as ").then_some(field)
 }
 
-/// `Send hours as a whole number …` → `A whole number …`.
+/// `Send hours as a whole number …` → `A whole number …`, without what programs have to know of the characters of a text.
 fn plainly(fix: &str) -> String {
+    let fix = &match fix.split_once(" after trimming,") {
+        Some((fix, _)) => format!("{fix}, all of them visible."),
+        None => fix.to_owned(),
+    };
     let rest = fix.strip_prefix("Send ").and_then(|rest| rest.split_once(' '));
-    let Some(rest) = rest.and_then(|(_, rest)| rest.strip_prefix("as ")) else { return fix.to_owned() };
+    let Some(rest) = rest.and_then(|(_, rest)| rest.strip_prefix("as ")) else { return fix.clone() };
     let mut letters = rest.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

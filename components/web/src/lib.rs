@@ -8,7 +8,7 @@
 //! home, agents, agent, archived, access, tokens,
 //! install, security, device, notifications, users,
 //! tenant, all_tokens, webhooks, audit, login, setup,
-//! clients, resources, receipt, guides,
+//! clients, resources, receipt, guides, outbox,
 //! links, providers, again                           one file for each page
 //! page                                              what every page has: header, note, policy
 //! home_tenant                                       the tenant of a visitor without a session
@@ -19,6 +19,7 @@
 //! qr                                                QR codes
 //! chart                                             what happened, as a drawing
 //! help                                              refusals in words for people
+//! bidi                                              texts from right to left
 //! assets, cookie, form, words                       style and script; cookies; what was typed; times, states and events in words
 //! ```
 #![forbid(unsafe_code)]
@@ -33,6 +34,7 @@ mod archived;
 mod assets;
 mod audit;
 mod authorize;
+mod bidi;
 mod chart;
 mod clients;
 mod cookie;
@@ -49,6 +51,7 @@ mod links;
 mod list;
 mod login;
 mod notifications;
+mod outbox;
 mod page;
 mod providers;
 mod qr;

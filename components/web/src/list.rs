@@ -6,7 +6,7 @@ use service::app::App;
 use crate::{
     api::Members,
     form::{Form, query},
-    words::{Html, escape},
+    words::{Html, escape, written},
 };
 use serde_json::Value as Json;
 
@@ -122,8 +122,8 @@ impl List {
     /// What the form of the filters sends too: the order.
     pub(crate) fn kept(&self) -> Html {
         match self.sort == self.usual {
-            true => Html::written(String::new()),
-            false => Html::written(format!("<input type=\"hidden\" name=\"sort\" value=\"{}\">", escape(&self.sort))),
+            true => written(String::new()),
+            false => written(format!("<input type=\"hidden\" name=\"sort\" value=\"{}\">", escape(&self.sort))),
         }
     }
 
@@ -139,7 +139,7 @@ impl List {
             (true, true) => (" aria-sort=\"ascending\"", " <span aria-hidden=\"true\">↑</span>"),
             (true, false) => (" aria-sort=\"descending\"", " <span aria-hidden=\"true\">↓</span>"),
         };
-        Html::written(format!("<th scope=\"col\"{sort}><a href=\"{address}\">{text}{mark}</a></th>"))
+        written(format!("<th scope=\"col\"{sort}><a href=\"{address}\">{text}{mark}</a></th>"))
     }
 }
 

@@ -20,7 +20,7 @@ use service::{
 
 use crate::{
     api::{Api, Asked, Members, Refusal, Trouble},
-    assets,
+    assets, bidi,
     cookie::{DONE as DONE_COOKIE, KEPT, with as with_cookie},
     form::{Form, local, passwords_of, query},
     home_tenant::at,
@@ -59,6 +59,7 @@ const DONE: &[(&str, &str)] = &[
     ("ended", "Signed out there."),
     ("factor-removed", "Your second factor is removed. A sign-in asks for no code any more."),
     ("factor-taken", "The second factor is removed, and the person was told."),
+    ("from-the-start", "This list has changed, or the link is from another one: here it is from the start."),
     ("invited-again", "A mail with another invitation is on its way to them."),
     ("invited", "Added. A mail with an invitation is on its way to them."),
     (
@@ -66,6 +67,7 @@ const DONE: &[(&str, &str)] = &[
         "If this address has an account, a mail with a link is on its way. The link works once, for 15 minutes.",
     ),
     ("mailed", "A mail with a link to set a new password is on its way to them."),
+    ("mailed-again", "It is due again, and is sent in a moment."),
     ("made", "Made."),
     ("linked", "Linked. From now on you can sign in with it."),
     ("marked", "Marked as read."),
@@ -242,7 +244,7 @@ impl Shell {
     /// The attribute of a filter whose value is refused, as the note above the list says.
     pub(crate) fn marked(&self, field: &str) -> Html {
         let is_wrong = self.frame.wrong().iter().any(|(name, _)| name == field);
-        Html::written(if is_wrong { " aria-invalid=\"true\"".to_owned() } else { String::new() })
+        words::written(if is_wrong { " aria-invalid=\"true\"".to_owned() } else { String::new() })
     }
 
     /// With a note about a form that was sent.
@@ -253,11 +255,17 @@ impl Shell {
         self
     }
 
+    /// With the name of what the page shows as its title.
+    pub(crate) fn called(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.frame.title);
+        self
+    }
+
     /// With the answer to a filter: the list, or an empty one and the status of the refusal, which is said above it.
     pub(crate) fn with_list(self, list: Result<Json, Trouble>) -> Result<(Self, Json, Option<u16>), Trouble> {
         match list {
             Ok(list) => Ok((self, list, None)),
-            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() && !refusal.is_of_another_list() => {
                 let refused = refusal.status;
                 Ok((self.with(Some(refusal)), Json::Null, Some(refused)))
             }
@@ -372,6 +380,7 @@ async fn wait(app: &App, trouble: Trouble) -> Result<Trouble, Response> {
 fn explain(app: &App, trouble: Trouble) -> Result<Response, ApiError> {
     let (status, heading, detail, fix) = match trouble {
         Trouble::SignIn => return Ok(see_login(app)),
+        Trouble::Refused(refusal) if refusal.is_of_another_list() => return Ok(see_the_start(app)),
         // The one page on which somebody who lacks the second factor that is demanded can go on.
         Trouble::Refused(refusal) if refusal.slug == "second_factor_setup_required" => {
             return Ok(see(app, "/security"));
@@ -490,6 +499,13 @@ fn see_login(app: &App) -> Response {
     see(app, &at("/login", &asked, &[("next", &next)]))
 }
 
+/// 303 to the first page of a list, with its filters, from a place that it does not have any more.
+fn see_the_start(app: &App) -> Response {
+    let asked = Form::parse(&Form::query(app).without("cursor")).without("done");
+    let sign = if asked.is_empty() { "" } else { "&" };
+    see(app, &format!("{}?{asked}{sign}done=from-the-start", app.path()))
+}
+
 /// 303 to a page of this site that somebody else may have named: nothing of what its address says was done is said there.
 pub(crate) fn lead(app: &App, path: &str) -> Response {
     with_headers(see_other(&format!("{}{path}", app.settings().link())))
@@ -530,7 +546,7 @@ pub(crate) fn next_page<'a>(filters: &[(&'a str, &'a str)], list: &'a Json) -> S
 /// Writes a page.
 pub(crate) fn write(page: &impl Template) -> Result<Response, Trouble> {
     let html = page.render().map_err(|error| Trouble::Outage(error.to_string()))?;
-    Ok(with_headers(bytes(StatusCode::OK, "text/html; charset=utf-8", html)))
+    Ok(with_headers(bytes(StatusCode::OK, "text/html; charset=utf-8", bidi::settle(html))))
 }
 
 /// Writes a page with a note about a form that was refused.

@@ -2,7 +2,7 @@
 
 use qrcodegen::{QrCode, QrCodeEcc};
 
-use crate::words::Html;
+use crate::words::{Html, escape, written};
 
 /// The quiet zone around the code, modules (ISO/IEC 18004, section 9.1).
 const BORDER: i32 = 4;
@@ -24,9 +24,9 @@ pub(crate) fn svg(text: &str, title: &str) -> Option<Html> {
         }
     }
     let side = size + 2 * BORDER;
-    Some(Html::written(format!(
+    Some(written(format!(
         "<svg class=\"qr\" viewBox=\"0 0 {side} {side}\" role=\"img\" aria-label=\"{}\" shape-rendering=\"crispEdges\"><path d=\"{path}\"/></svg>",
-        crate::words::escape(title)
+        escape(title)
     )))
 }
 

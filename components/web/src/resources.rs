@@ -105,6 +105,7 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     let (shell, resource) = join(Shell::load(app, &api, "A service", "resources"), resource).await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (shell, resource) = (shell?.admins_only()?.with(refusal), resource?);
+    let shell = shell.called(resource.text("name"));
     let (scopes, introspectors) = (resource.words("scopes").join(" "), resource.words("introspectors").join(" "));
     write_with(&ResourcePage { shell, typed: typed.clone(), resource, scopes, introspectors }, status)
 }

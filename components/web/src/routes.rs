@@ -3,8 +3,8 @@ use service::router::{Router, Routes};
 
 use crate::{
     access, again, agent, agents, all_tokens, archived, assets, audit, authorize, clients, device, guides, home,
-    install, links, login, notifications, providers, receipt, resources, security, setup, tenant, tokens, users,
-    webhooks,
+    install, links, login, notifications, outbox, providers, receipt, resources, security, setup, tenant, tokens,
+    users, webhooks,
 };
 
 fn routes() -> Routes {
@@ -76,6 +76,8 @@ fn routes() -> Routes {
         .on_open(route::WEB_WEBHOOK_CREATE, webhooks::create)
         .on_open(route::WEB_WEBHOOK, webhooks::one)
         .on_open(route::WEB_WEBHOOK_ACT, webhooks::act)
+        .on_open(route::WEB_OUTBOX, outbox::list)
+        .on_open(route::WEB_OUTBOX_ACT, outbox::act)
         .on_open(route::WEB_CLIENTS, clients::list)
         .on_open(route::WEB_CLIENT_CREATE, clients::create)
         .on_open(route::WEB_CLIENT, clients::one)

@@ -4,6 +4,7 @@ use askama::Template;
 use common::{
     error::{ApiError, Code},
     route,
+    text::isolated,
 };
 use futures_util::future::join3;
 use serde_json::Value as Json;
@@ -124,7 +125,7 @@ pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> 
 
 fn secret(made: &Json, verb: &str, what: &str) -> Secret {
     Secret {
-        heading: format!("The token {} {verb}", made.text("name")),
+        heading: format!("The token {} {verb}", isolated(made.text("name"))),
         what: what.to_owned(),
         secret: made.text("token").to_owned(),
         use_it: "Put it where your tool looks: the variable ACCREDIT_TOKEN, or the header Authorization: Bearer."

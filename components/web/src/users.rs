@@ -5,6 +5,7 @@ use common::{
     error::{ApiError, Code},
     role::Role,
     route,
+    text::isolated,
 };
 use futures_util::future::{join, join3};
 use serde_json::{Value as Json, json};
@@ -107,7 +108,7 @@ pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> 
 
 /// Makes the link by which a person sets their password, and shows it, once: an invitation, until they have a password.
 async fn show_link(app: &App, api: &Api<'_>, user: &Json, typed: &Form) -> Result<Response, Trouble> {
-    let (id, name) = (user.text("id"), user.text("name"));
+    let (id, name) = (user.text("id"), isolated(user.text("name")));
     let ask = |route| api.change(route, &[id], Change { form: typed, body: Json::Null });
     let (heading, what, made) = match ask(route::USER_INVITE).await {
         Err(Trouble::Refused(refusal)) if refusal.slug == "already_joined" => (
@@ -184,6 +185,7 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     .await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (shell, user) = (shell?.admins_only()?.with(refusal), user?);
+    let shell = shell.called(user.text("name"));
     let agents = agents?.list("items").to_vec();
     let is_own = shell.who.text("user_id") == user.text("id");
     let account = account(&user);

@@ -5,6 +5,7 @@ use common::{
     error::{ApiError, Code},
     event::EventKind,
     route,
+    text::isolated,
 };
 use futures_util::future::{join, join4};
 use serde_json::{Map, Value as Json, json};
@@ -15,7 +16,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, several},
     list::List,
-    page::{Shell, answer, see, write_with},
+    page::{Shell, answer, see, see_done, write_with},
     words::{self, Html},
 };
 
@@ -50,7 +51,7 @@ struct Kind {
 }
 
 /// What a kind is, for people.
-fn told(word: &str) -> &str {
+pub(crate) fn told(word: &str) -> &str {
     let group = GROUPS.iter().find(|(known, _)| *known == word).map(|(_, sentence)| *sentence);
     let kind = || EventKind::ALL.iter().find(|kind| kind.as_str() == word).map(|kind| kind.sentence());
     group.or_else(kind).unwrap_or(word).trim_end_matches('.')
@@ -136,7 +137,7 @@ pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> 
 
 fn secret(made: &Json, verb: &str) -> Secret {
     Secret {
-        heading: format!("The webhook {} {verb}", made.text("name")),
+        heading: format!("The webhook {} {verb}", isolated(made.text("name"))),
         what: "This is its secret, which signs what is sent to it.".to_owned(),
         secret: made.text("secret").to_owned(),
         use_it: "Give it to the receiver, which checks the header webhook-signature with it.".to_owned(),
@@ -161,6 +162,15 @@ struct WebhookPage {
     list: List,
 }
 
+/// The status of the last answer, or why there is none.
+pub(crate) fn outcome(delivery: &Json) -> String {
+    match (delivery.number("status"), delivery.text("error")) {
+        (0, "") => String::new(),
+        (status, "") => status.to_string(),
+        (_, error) => words::unanswered(error),
+    }
+}
+
 impl WebhookPage {
     fn told(&self, delivery: &Json) -> String {
         told(delivery.text("kind")).to_owned()
@@ -179,13 +189,8 @@ impl WebhookPage {
             .unwrap_or_default()
     }
 
-    /// The status of the last answer, or why there is none.
     fn outcome(&self, delivery: &Json) -> String {
-        match (delivery.number("status"), delivery.text("error")) {
-            (0, "") => String::new(),
-            (status, "") => status.to_string(),
-            (_, error) => words::unanswered(error),
-        }
+        outcome(delivery)
     }
 }
 
@@ -210,7 +215,8 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     .await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let webhook = webhook?;
-    let (shell, page, refused) = shell?.with(refusal).with_list(page)?;
+    let shell = shell?.called(webhook.text("name"));
+    let (shell, page, refused) = shell.with(refusal).with_list(page)?;
     list.found(&page);
     let page = WebhookPage {
         shell,
@@ -244,7 +250,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         match api.change(route, &segments, Change { form: &typed, body }).await {
             Ok(made) if act == "rotate" => secret(&made, "has another secret").show(&app, &api, "webhooks").await,
             Ok(_) if act == "delete" => Ok(see(&app, "/admin/webhooks?done=deleted")),
-            Ok(_) => Ok(see(&app, &format!("/admin/webhooks/{id}?done={done}"))),
+            Ok(_) => Ok(see_done(&app, &typed, &format!("/admin/webhooks/{id}"), done)),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
                 show_one(&app, &id, &typed, Some(refusal)).await
             }

@@ -1,36 +1,28 @@
 //! Times, states, scopes and events in words.
 
-use std::{
-    borrow::Borrow,
-    fmt::{self, Display},
-};
+use std::borrow::Borrow;
 
-use askama::filters::HtmlSafe;
-use common::{error::Code, time::Timestamp};
+use askama::filters::Safe;
+use common::{
+    error::Code,
+    text::{self, isolated},
+    time::Timestamp,
+};
 use serde_json::Value as Json;
 
 use crate::api::Members;
 
 /// A piece of HTML whose texts are escaped already.
-pub(crate) struct Html(String);
+pub(crate) type Html = Safe<String>;
 
-impl Html {
-    /// HTML that was written with all of its texts escaped.
-    pub(crate) fn written(html: String) -> Self {
-        Self(html)
-    }
+/// HTML that was written with all of its texts escaped.
+pub(crate) fn written(html: String) -> Html {
+    Safe(html)
 }
 
-impl Display for Html {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl HtmlSafe for Html {}
-
-/// Escapes a text for HTML, in text and in quoted attributes.
+/// Escapes a text for HTML, in text and in quoted attributes, and isolates it.
 pub(crate) fn escape(text: &str) -> String {
+    let text = isolated(text);
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -48,7 +40,7 @@ pub(crate) fn escape(text: &str) -> String {
 /// The fields that every form has: the CSRF token, and the key that makes sending it twice the same as once.
 pub(crate) fn hidden(csrf: &str, once: &str) -> Html {
     let (csrf, once) = (escape(csrf), escape(once));
-    Html(format!(
+    Safe(format!(
         "<input type=\"hidden\" name=\"csrf\" value=\"{csrf}\"><input type=\"hidden\" name=\"once\" value=\"{once}\">"
     ))
 }
@@ -56,8 +48,8 @@ pub(crate) fn hidden(csrf: &str, once: &str) -> Html {
 /// The attributes of a field that is wrong; nothing for others.
 pub(crate) fn flaw(wrong: &[(String, String)], field: &str) -> Html {
     match wrong.iter().any(|(name, _)| name == field) {
-        true => Html(format!(" aria-invalid=\"true\" aria-describedby=\"wrong-{}\"", escape(field))),
-        false => Html(String::new()),
+        true => Safe(format!(" aria-invalid=\"true\" aria-describedby=\"wrong-{}\"", escape(field))),
+        false => Safe(String::new()),
     }
 }
 
@@ -68,19 +60,19 @@ pub(crate) fn told(wrong: &[(String, String)], field: &str) -> Html {
             let mut letters = problem.chars();
             let problem: String =
                 letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default();
-            Html(format!("<span class=\"wrong\" id=\"wrong-{}\">{}</span>", escape(field), escape(&problem)))
+            Safe(format!("<span class=\"wrong\" id=\"wrong-{}\">{}</span>", escape(field), escape(&problem)))
         }
-        None => Html(String::new()),
+        None => Safe(String::new()),
     }
 }
 
 /// A time as a distance from now, with the exact one beside it. `otherwise` stands for no time.
 pub(crate) fn when(now: Timestamp, at: &str, otherwise: &str) -> Html {
-    let Some(at) = Timestamp::parse(at) else { return Html(escape(otherwise)) };
+    let Some(at) = Timestamp::parse(at) else { return Safe(escape(otherwise)) };
     let exact = at.to_string();
     // `2026-11-26T17:16:57.688Z`
     let title = exact.get(..19).map(|text| format!("{} UTC", text.replace('T', " "))).unwrap_or_default();
-    Html(format!("<time datetime=\"{exact}\" title=\"{title}\">{}</time>", distance(now, at)))
+    Safe(format!("<time datetime=\"{exact}\" title=\"{title}\">{}</time>", distance(now, at)))
 }
 
 fn distance(now: Timestamp, at: Timestamp) -> String {
@@ -118,6 +110,7 @@ pub(crate) fn state(word: &str) -> Html {
         "due" => ("wait", "Due"),
         "sent" => ("good", "Sent"),
         "dead" => ("bad", "Dead"),
+        "waits" => ("wait", "Waits"),
         "deactivated" => ("bad", "Deactivated"),
         "refused" => ("bad", "Refused"),
         "done" => ("good", "Done"),
@@ -131,7 +124,7 @@ pub(crate) fn state(word: &str) -> Html {
         "not_allowed" => ("bad", "Host not allowed"),
         other => ("off", other),
     };
-    Html(format!("<span class=\"state {class}\">{}</span>", escape(text)))
+    Safe(format!("<span class=\"state {class}\">{}</span>", escape(text)))
 }
 
 /// The first scopes of a list, those that change something first, and how many more there are.
@@ -145,7 +138,7 @@ pub(crate) fn tags(scopes: &[Json], most: usize) -> Html {
         0 => {}
         more => html.push_str(&format!("<span class=\"tag more\">+{more}</span>")),
     }
-    Html(format!("<span class=\"tags\">{html}</span>"))
+    Safe(format!("<span class=\"tags\">{html}</span>"))
 }
 
 fn tag(name: &str) -> String {
@@ -201,6 +194,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("identity.link", "linked an identity:"),
     ("identity.unlink", "unlinked an identity:"),
     ("user.choose_mail", "chose the mails of"),
+    ("audit.export", "exported the audit trail"),
     ("credential.end", "ended credentials of an editor for"),
     ("factor.begin", "began to set up a second factor for"),
     ("factor.confirm", "set up a second factor for"),
@@ -435,9 +429,12 @@ pub(crate) fn next_moment(text: &str) -> String {
 
 /// `1 agent`, `2 agents`.
 pub(crate) fn count(number: impl Borrow<usize>, noun: &str) -> String {
-    let number = *number.borrow();
-    let end = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{end}")
+    text::count(*number.borrow(), noun)
+}
+
+/// The same of a number that the API gives.
+pub(crate) fn counted(number: impl Borrow<i64>, noun: &str) -> String {
+    text::count(*number.borrow(), noun)
 }
 
 #[cfg(test)]

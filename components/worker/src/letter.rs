@@ -2,8 +2,8 @@
 //! the mail is sent.
 
 use askama::Template;
-use common::{entrance::Entrance, error::ApiError, time::Timestamp};
-use serde_json::Value as Json;
+use common::{entrance::Entrance, error::ApiError, text::isolated, time::Timestamp};
+use serde_json::{Map, Value as Json};
 use service::{
     app::{App, log},
     link::{self, Link, Page},
@@ -95,12 +95,15 @@ impl Failure {
 struct Draft<'a> {
     app: &'a App,
     due: &'a DueMail,
+    /// What the letter is made of, as it can stand in sentences, and the address that it goes to.
+    said: Map<String, Json>,
+    to: String,
 }
 
 /// Writes the letter of a mail whose turn it is, or one letter of several to the same person.
 pub(crate) async fn write(app: &App, taken: &[DueMail]) -> Result<Letter, Failure> {
     let Some(due) = taken.first() else { return Err(Failure::for_good("there is nothing to say")) };
-    let draft = Draft { app, due };
+    let draft = Draft::of(app, due);
     if taken.len() > 1 {
         return Ok(draft.digest(taken));
     }
@@ -123,9 +126,18 @@ pub(crate) async fn write(app: &App, taken: &[DueMail]) -> Result<Letter, Failur
     }
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    fn of(app: &'a App, due: &'a DueMail) -> Self {
+        let members = due.data.as_object().into_iter().flatten();
+        let said = members.map(|(name, value)| {
+            let text = value.as_str().filter(|_| !["base", "next"].contains(&name.as_str()));
+            (name.clone(), text.map_or_else(|| value.clone(), |text| isolated(text).into()))
+        });
+        Self { app, due, said: said.collect(), to: isolated(&due.recipient).into_owned() }
+    }
+
     fn member(&self, name: &str) -> &str {
-        self.due.data.get(name).and_then(Json::as_str).unwrap_or_default()
+        self.said.get(name).and_then(Json::as_str).unwrap_or_default()
     }
 
     /// `from the address 192.0.2.1`; nothing where the host gave none.
@@ -142,7 +154,7 @@ impl Draft<'_> {
 
     /// How the instance calls itself: `Accredit at accredit.example.com`, with the tenant as its people call it.
     fn instance(&self) -> String {
-        let tenant = self.due.tenant_name.as_ref().unwrap_or(&self.due.tenant);
+        let tenant = isolated(self.due.tenant_name.as_ref().unwrap_or(&self.due.tenant));
         match self.home().as_deref().and_then(|home| home.split_once("://")) {
             Some((_, place)) => format!("Accredit at {place}, tenant {tenant}"),
             None => format!("Accredit, tenant {tenant}"),
@@ -215,7 +227,7 @@ impl Draft<'_> {
     }
 
     async fn link(&self) -> Result<Letter, Failure> {
-        let (from, to) = (self.sender(), &self.due.recipient);
+        let (from, to) = (self.sender(), &self.to);
         let asked = format!("Somebody asked{from} to be signed in to {} as {to}.", self.instance());
         let notes = ["", "If this was not you, ignore this mail. Without the link nobody is signed in."];
         let button = (Page::SignIn, "Sign in");
@@ -223,7 +235,7 @@ impl Draft<'_> {
     }
 
     async fn reset(&self) -> Result<Letter, Failure> {
-        let (from, to) = (self.sender(), &self.due.recipient);
+        let (from, to) = (self.sender(), &self.to);
         let asked = format!("Somebody asked{from} to set a new password for {to} at {}.", self.instance());
         let notes = [
             " A new password ends all of your sessions.",
@@ -238,7 +250,7 @@ impl Draft<'_> {
             "" => "An admin",
             by => by,
         };
-        let (from, to, name) = (self.sender(), &self.due.recipient, self.member("name"));
+        let (from, to, name) = (self.sender(), &self.to, self.member("name"));
         let invited = format!("Hello {name}, {by} invited you{from} to {} as {to}.", self.instance());
         let subject = "You are invited to Accredit";
         let mut letter = if self.has_passwords().await? {
@@ -263,7 +275,7 @@ impl Draft<'_> {
     }
 
     async fn new_address(&self) -> Result<Letter, Failure> {
-        let (was, from, to) = (self.member("was"), self.sender(), &self.due.recipient);
+        let (was, from, to) = (self.member("was"), self.sender(), &self.to);
         let asked = format!("{was} asked{from} to use {to} as the address of their account at {}.", self.instance());
         let then = format!(" It asks you to be signed in as {was}.");
         let notes = [&then, "If this was not you, ignore this mail. Without the link nothing changes."];
@@ -283,7 +295,7 @@ impl Draft<'_> {
     }
 
     fn password_changed(&self) -> Letter {
-        let (from, to, at) = (self.sender(), &self.due.recipient, self.instance());
+        let (from, to, at) = (self.sender(), &self.to, self.instance());
         let changed = match self.member("by") {
             "" => format!("The password of {to} at {at} was changed{from}. Your other sessions are ended."),
             by => format!("{by} set a new password for {to} at {at}{from}. Your sessions are ended."),
@@ -292,14 +304,14 @@ impl Draft<'_> {
     }
 
     fn factor_added(&self) -> Letter {
-        let (from, to, at) = (self.sender(), &self.due.recipient, self.instance());
+        let (from, to, at) = (self.sender(), &self.to, self.instance());
         let added =
             format!("A second factor was set up{from} for {to} at {at}. From now on each sign-in asks for its code.");
         self.alarm("A second factor was set up", added)
     }
 
     fn identity_linked(&self) -> Letter {
-        let (from, to, at, provider) = (self.sender(), &self.due.recipient, self.instance(), self.member("provider"));
+        let (from, to, at, provider) = (self.sender(), &self.to, self.instance(), self.member("provider"));
         let identity = match self.member("email") {
             "" => String::new(),
             email => format!(" as {email}"),
@@ -313,7 +325,7 @@ impl Draft<'_> {
     }
 
     fn factor_removed(&self) -> Letter {
-        let (from, to, at) = (self.sender(), &self.due.recipient, self.instance());
+        let (from, to, at) = (self.sender(), &self.to, self.instance());
         let removed = match self.member("by") {
             "" => format!("The second factor of {to} at {at} was removed{from}."),
             by => format!("{by} removed the second factor of {to} at {at}{from}."),
@@ -353,7 +365,7 @@ impl Draft<'_> {
 
     fn role_lowered(&self) -> Letter {
         let (was, now, from) = (self.member("was"), self.member("now"), self.sender());
-        let (to, at) = (&self.due.recipient, self.instance());
+        let (to, at) = (&self.to, self.instance());
         let lowered = match self.member("by") {
             "" => format!("The role of {to} at {at} was changed from {was} to {now}{from}."),
             by => format!("{by} changed the role of {to} at {at} from {was} to {now}{from}."),
@@ -483,7 +495,7 @@ impl Draft<'_> {
     /// Several things in one letter, each with its page.
     fn digest(&self, taken: &[DueMail]) -> Letter {
         let item = |due| {
-            let one = Draft { app: self.app, due };
+            let one = Draft::of(self.app, due);
             let (text, path) = match due.kind {
                 Kind::AccessRequest => (
                     match one.member("action") {

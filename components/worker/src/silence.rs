@@ -1,6 +1,6 @@
 //! Agents that have gone silent: once for each silence, the owner is told by a notification and by mail, and the agent above by an event.
 
-use common::event::EventKind;
+use common::{event::EventKind, text::count};
 use serde_json::json;
 use service::{
     app::App,
@@ -30,7 +30,8 @@ async fn tell_of(app: &App, tx: &Tx<'_>, silent: &Silent) -> Result<(), DbError>
     let Silent { id, name, tenant, last_seen_at, minutes } = silent;
     let title = format!("{name} has gone silent");
     let body = format!(
-        "Its last heartbeat came at {last_seen_at}, which is more than {minutes} minutes ago. Check whether it still runs. You are not told again before its next heartbeat."
+        "Its last heartbeat came at {last_seen_at}, which is more than {} ago. Check whether it still runs. You are not told again before its next heartbeat.",
+        count(*minutes, "minute")
     );
     let data = json!({ "last_seen_at": last_seen_at, "silent_after_minutes": minutes });
     let event = Event::of_agent(EventKind::AgentSilent, id).data(data).saying(title, body);

@@ -1,5 +1,7 @@
 //! Rules for texts, numbers and times that a caller sent.
 
+use std::borrow::Cow;
+
 use crate::{
     error::{ApiError, Code},
     time::Timestamp,
@@ -66,9 +68,83 @@ pub fn is_unseen(c: char) -> bool {
         || matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// A number of things in words: `1 agent`, `2 agents`.
+pub fn count(number: impl TryInto<i64>, noun: &str) -> String {
+    let number = number.try_into().unwrap_or(i64::MAX);
+    let end = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{end}")
+}
+
+/// What isolates a text from the direction of the words around it.
+pub const ISOLATE: char = '\u{2068}';
+/// The end of what [`ISOLATE`] isolates.
+pub const ISOLATED: char = '\u{2069}';
+
+/// Characters that set the direction of others, and are none themselves.
+fn directs(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Letters and digits that are written from right to left: the blocks that Unicode keeps for them.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}' | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}')
+}
+
+/// A typed text as it can stand among words of ours: one that is written from right to left is isolated (Unicode Standard Annex #9, section
+/// 2.4.2), so that it does not turn what stands beside it. A sentence in which such texts are isolated already stays as it is. Of the
+/// characters that direct others only whole isolates are left.
+pub fn isolated(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() || !text.chars().any(|c| directs(c) || turns(c)) {
+        return Cow::Borrowed(text);
+    }
+    let step = |c: char| i32::from(c == ISOLATE) - i32::from(c == ISOLATED);
+    let mut depth = 0;
+    let is_whole = text.chars().all(|c| {
+        depth += step(c);
+        depth >= 0
+    }) && depth == 0;
+    let (mut kept, mut is_bare, mut depth) = (String::with_capacity(text.len() + 6), false, 0);
+    for c in text.chars() {
+        if is_whole && step(c) != 0 {
+            depth += step(c);
+        } else if directs(c) {
+            continue;
+        } else {
+            is_bare |= depth == 0 && turns(c);
+        }
+        kept.push(c);
+    }
+    Cow::Owned(if is_bare { format!("{ISOLATE}{kept}{ISOLATED}") } else { kept })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_not_several() {
+        assert_eq!([0, 1, 2].map(|number| count(number, "agent")), ["0 agents", "1 agent", "2 agents"]);
+    }
+
+    /// R275: a text that is written from right to left is isolated, once, and nothing of it reaches beyond its end.
+    #[test]
+    fn a_text_from_right_to_left_is_isolated() {
+        for same in ["Ada", "50 \u{20ac} \u{2013} Z\u{fc}rich", "\u{4e2d}\u{6587}"] {
+            assert_eq!(isolated(same), same);
+        }
+        for (typed, shown) in [
+            ("\u{5d0}\u{5d1} (1)", "\u{2068}\u{5d0}\u{5d1} (1)\u{2069}"),
+            ("\u{645}\u{6f1}", "\u{2068}\u{645}\u{6f1}\u{2069}"),
+            // Marks, overrides and what is no whole isolate.
+            ("a\u{202e}b\u{200f}", "ab"),
+            ("a\u{2069}\u{5d0}\u{2068}", "\u{2068}a\u{5d0}\u{2069}"),
+            ("\u{2068}\u{2068}\u{5d0}\u{2069}", "\u{2068}\u{5d0}\u{2069}"),
+        ] {
+            assert_eq!(isolated(typed), shown, "{typed:?}");
+        }
+        let sentence = format!("The token {} is made", isolated("\u{5d0}"));
+        assert_eq!(isolated(&sentence), sentence);
+    }
 
     #[test]
     fn a_text_has_no_unseen_characters() {

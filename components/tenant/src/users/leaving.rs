@@ -3,6 +3,7 @@
 use common::{
     error::{ApiError, Code},
     event::EventKind,
+    text::count,
 };
 use serde_json::{Value::Null, json};
 use service::{
@@ -90,7 +91,9 @@ pub(crate) async fn delete(change: Change<Query<Delete>>, Path(id): Path) -> Res
             }
             // Before the agents go, so that nobody can give them to the deleted user. The caller is another active admin, so this one
             // cannot be the last; the statement decides all the same.
-            if found.active && !user::deactivate(&write.tx, &found.id, me, write.app().settings().has_mail(), now).await? {
+            if found.active
+                && !user::deactivate(&write.tx, &found.id, me, write.app().settings().has_mail(), now).await?
+            {
                 return Err(Code::LastAdmin.into());
             }
             let (live, archived) = tree::owned(&write.tx, &found.id).await?;
@@ -106,21 +109,23 @@ pub(crate) async fn delete(change: Change<Query<Delete>>, Path(id): Path) -> Res
             };
             tree::release_all(&write.tx, (&write.origin(), write.action()), &found.id, &to, fate).await?;
             user::delete(&write.tx, &found.id, now).await?;
-            let count = live + archived;
+            let all = live + archived;
             let mut event = Event::of_user(EventKind::UserDeleted, &found.id);
-            if fate == AgentDisposal::Transferred && count > 0 {
+            if fate == AgentDisposal::Transferred && all > 0 {
                 let title = format!("You now own the agents of {}", found.email);
                 let body = format!(
-                    "{} transferred {live} agents and {archived} archived agents to you. Their credentials were revoked: issue new tokens.",
-                    write.caller.email()
+                    "{} transferred {} and {} to you. Their credentials were revoked: issue new tokens.",
+                    write.caller.email(),
+                    count(live, "agent"),
+                    count(archived, "archived agent")
                 );
                 event = event.telling(&to, title, body);
             }
-            write.emit(event.data(json!({ "email": found.email, "agents": count }))).await?;
+            write.emit(event.data(json!({ "email": found.email, "agents": all }))).await?;
             let after = match fate {
-                _ if count == 0 => Null,
-                AgentDisposal::Transferred => json!({ "agents": count, "given_to": to }),
-                AgentDisposal::Archived => json!({ "agents": count, "archived_for": to }),
+                _ if all == 0 => Null,
+                AgentDisposal::Transferred => json!({ "agents": all, "given_to": to }),
+                AgentDisposal::Archived => json!({ "agents": all, "archived_for": to }),
             };
             Ok(Answer::no_content().audited(&found.id, audited(&found), after))
         })

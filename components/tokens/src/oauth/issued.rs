@@ -6,6 +6,7 @@ use common::{
     route::Route,
     scope::Patterns,
     secret::RefreshToken,
+    text::isolated,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -134,7 +135,7 @@ pub(crate) async fn end_leaked(app: &App, route: &Route, token: &RefreshToken) -
         json!({ "kind": "refresh_token", "name": grant.client_name, "client_id": grant.client_id, "revoked": true });
     let body = format!(
         "A refresh token of the app {} was reported as leaked, so everything that you gave the app has ended. Check what it was used for.",
-        grant.client_name
+        isolated(&grant.client_name)
     );
     end_and_tell(app, &tx, &grant, (route.audit.unwrap_or_default(), after), &body).await?;
     Ok(tx.commit().await?)

@@ -22,6 +22,7 @@ fn sample(route: &Route) -> (String, Vec<(&'static str, &'static str)>) {
         "/access/{id}/{act}" => ("deny", &[]),
         "/tokens/{id}/{act}" => ("revoke", &[]),
         "/notifications/{id}/{act}" => ("read", &[]),
+        "/admin/outbox/{id}/{act}" => ("retry", &[]),
         "/admin/users/{id}/{act}" => ("deactivate", &[]),
         "/admin/webhooks/{id}/{act}" | "/admin/clients/{id}/{act}" | "/admin/resources/{id}/{act}" => ("delete", &[]),
         "/device" => ("", &[("act", "deny"), ("user_code", "BCDF-GHJK")]),

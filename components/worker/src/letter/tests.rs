@@ -311,3 +311,33 @@ async fn a_mail_that_is_queued_after_a_tick_is_sent_in_the_same_second() {
     let [subject, ..] = sent(&t).await;
     assert_eq!(subject, "Your password was changed");
 }
+
+/// R275: a name that is written from right to left does not turn the words of a mail, in its subject, its text or its HTML.
+#[tokio::test]
+async fn names_from_right_to_left_are_isolated_in_mails() {
+    let (t, ada) = stage("https://accredit.example").await;
+    want(&t).await;
+    let typed = "\u{5d0}\u{5d1} (1)";
+    t.execute(&format!("UPDATE tenants SET name = '{typed}'")).await.unwrap();
+    for (kind, data) in [
+        (Kind::Invite, json!({ "name": typed, "by": typed })),
+        (Kind::NewAddress, json!({ "was": typed })),
+        (Kind::IdentityLinked, json!({ "provider": typed, "email": typed })),
+        (Kind::PasswordChanged, json!({ "by": typed })),
+        (Kind::Expiring, json!({ "name": typed, "expires_at": "2026-01-09T03:04:05.000Z" })),
+        (Kind::Expiring, json!({ "agent": typed, "expires_at": "2026-01-09T03:04:05.000Z" })),
+        (Kind::Silent, json!({ "agent": typed, "minutes": 5, "last_seen_at": "2026-01-02T03:04:05.000Z" })),
+        (Kind::RoleLowered, json!({ "by": typed, "was": "admin", "now": "member" })),
+    ] {
+        queue(&t, &ada.user, kind, data).await;
+        t.wait(3_600);
+        for part in sent(&t).await {
+            let mut depth = 0;
+            for c in part.chars() {
+                depth += i32::from(c == '\u{2068}') - i32::from(c == '\u{2069}');
+                assert!(depth > 0 || !('\u{590}'..='\u{5ff}').contains(&c), "{kind:?}: {part}");
+            }
+            assert_eq!(depth, 0, "{part}");
+        }
+    }
+}

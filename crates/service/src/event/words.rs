@@ -1,6 +1,6 @@
 //! What people are told of an event, where the change that makes it says nothing more exact.
 
-use common::event::EventKind;
+use common::{event::EventKind, text::count};
 use serde_json::Value as Json;
 use store::{addressee::Subject, origin::Origin};
 
@@ -107,7 +107,7 @@ pub(super) fn of(kind: EventKind, subject: &Subject, origin: &Origin<'_>, data: 
             let agents = data.get("agents").and_then(Json::as_i64).unwrap_or_default();
             (
                 format!("The user {} was deleted", text("email")),
-                format!("{by} deleted the account, which owned {agents} agents."),
+                format!("{by} deleted the account, which owned {}.", count(agents, "agent")),
             )
         }
         EventKind::UserPasswordSet => ("Your password was set".to_owned(), format!("{by} set it.")),
