@@ -9,7 +9,7 @@ use common::{
 use serde_json::{Map, Value as Json, json};
 use service::{form, router::Described};
 
-use crate::{examples, fields, openapi, words};
+use crate::{examples, fields, openapi};
 
 /// By name: title, description, schema of the arguments, the route, hints. Then the pages, by their paths below `/docs/`.
 pub fn tools(rows: &[Described], docs: &Path) -> Json {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use common::error::ApiError;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 
 use crate::{
     app::{App, Env, Head, log},
-    body::RequestBody,
+    body::{Body, RequestBody},
     caller::Caller,
     nowhere,
     response::{self, Response},
@@ -20,6 +20,7 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// Answers one request. Every response has the request's id, and every refusal the envelope.
 pub async fn serve(env: &Arc<Env>, router: &Router, head: Head, body: RequestBody) -> Response {
     let app = App::new(env, head);
+    let is_head = app.head().method == Method::HEAD;
     let Outcome { result, caller } = router.answer(&app, body).await;
     if let (Ok(_), Some(wake)) = (&result, app.urgent()) {
         let after = app.clone();
@@ -32,6 +33,10 @@ pub async fn serve(env: &Arc<Env>, router: &Router, head: Head, body: RequestBod
     let mut response = result.unwrap_or_else(|refusal| refuse(&app, &refusal, caller.as_ref()));
     if let Ok(id) = HeaderValue::from_str(app.request_id().as_str()) {
         response.headers_mut().insert(REQUEST_ID, id);
+    }
+    if is_head {
+        // Also of a refusal: HTTP/2 would send it, which clients take for a fault of the protocol.
+        *response.body_mut() = Body::empty();
     }
     response
 }

@@ -24,7 +24,7 @@ use store::access_request;
 
 use crate::{
     app::App,
-    body::{Body, RequestBody},
+    body::RequestBody,
     call::{Call, FromCall, Takes},
     caller::Caller,
     cors, extract, guard,
@@ -416,9 +416,6 @@ impl Router {
         };
         if let Ok(response) = &mut outcome.result {
             set_length(response);
-            if is_head {
-                *response.body_mut() = Body::empty();
-            }
         }
         outcome
     }

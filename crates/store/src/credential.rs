@@ -319,14 +319,10 @@ pub async fn bind_as(tx: &Tx<'_>, id: &CredentialId, before: &CredentialId) -> R
 
 /// Records a use. Never touches a revoked row, and decides again whether it is due, since many may come at once.
 pub async fn record_use(db: &Db, digest: &Digest, now: Timestamp, address: &str) -> Result<(), DbError> {
-    db.hot::<Affected>(
-        "UPDATE credentials SET last_used_at = ?2, last_used_address = ?3
-         WHERE digest = ?1 AND revoked_at IS NULL
-           AND (last_used_at IS NULL OR last_used_at <= ?2 - 60000 OR last_used_address IS NOT ?3)",
-        args![digest, now, address],
-    )
-    .await
-    .map(drop)
+    let sql = "UPDATE credentials SET last_used_at = ?2, last_used_address = ?3
+               WHERE digest = ?1 AND revoked_at IS NULL
+                 AND (last_used_at IS NULL OR last_used_at <= ?2 - 60000 OR last_used_address IS NOT ?3)";
+    db.record(digest, sql, args![digest, now, address]).await
 }
 
 /// Records a use from another address than the last; `false`: another request did, or the credential was revoked.

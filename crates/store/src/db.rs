@@ -16,6 +16,8 @@ use std::{
     },
 };
 
+use common::secret::Digest;
+
 mod columns;
 mod migrate;
 #[cfg(not(target_family = "wasm"))]
@@ -83,6 +85,9 @@ pub struct Db {
     watch: Mutex<Shared>,
     idle: Mutex<Vec<backend::Connection>>,
     writers: backend::Queue,
+    recorders: backend::Queue,
+    /// What is being recorded, or waits for it.
+    recorded: Mutex<Vec<Digest>>,
     max_pages: Option<i64>,
     /// Whether SQLite could not bound a connection for hot statements, since the file was larger than the bound already.
     is_unbounded: AtomicBool,
@@ -158,6 +163,8 @@ impl Db {
             watch: Shared::at_most(1),
             idle: Mutex::new(Vec::new()),
             writers: backend::Queue::default(),
+            recorders: backend::Queue::default(),
+            recorded: Mutex::default(),
             max_pages: max_mib.map(|mib| mib.saturating_mul(1024 * 1024) / PAGE),
             is_unbounded: AtomicBool::new(false),
             migrating: backend::Queue::default(),
@@ -310,6 +317,15 @@ impl Db {
         read_all(self.on_shared(How::Hot, sql, args).await?)
     }
 
+    /// Runs a hot statement that records something about `what`: one at a time in this instance, and none while there is one about the same.
+    /// Where a statement that waits for another holds a thread of the host, as in Spin, many of them would take the threads that the other
+    /// needs to end.
+    pub async fn record(&self, what: &Digest, sql: &str, args: Vec<Value>) -> Result<(), DbError> {
+        let Some(_recorded) = Recorded::begin(&self.recorded, what) else { return Ok(()) };
+        let _turn = self.recorders.turn().await;
+        self.hot::<Affected>(sql, args).await.map(drop)
+    }
+
     /// Runs one statement that writes, in a transaction of its own, and gives the rows of its RETURNING.
     pub async fn single<T: FromRow>(&self, purpose: Purpose, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
         read_all(self.written(purpose, sql, args).await?)
@@ -332,6 +348,27 @@ impl Db {
             kept.get()?.execute("BEGIN IMMEDIATE", vec![]).await?;
             Ok(Tx { kept, purpose, leaves_work: Cell::new(false), _turn: turn })
         })
+    }
+}
+
+/// Something that is being recorded.
+struct Recorded<'a>(&'a Mutex<Vec<Digest>>, Digest);
+
+impl<'a> Recorded<'a> {
+    /// `None`: it is being recorded.
+    fn begin(all: &'a Mutex<Vec<Digest>>, what: &Digest) -> Option<Self> {
+        let mut running = all.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.contains(what) {
+            return None;
+        }
+        running.push(*what);
+        Some(Self(all, *what))
+    }
+}
+
+impl Drop for Recorded<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|what| *what != self.1);
     }
 }
 

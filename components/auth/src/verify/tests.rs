@@ -78,6 +78,8 @@ async fn any_method_and_any_path_below_are_answered() {
         ask_by(&t, &scout, method, "/auth/verify/x.crm.read/orders/1?scope=x.crm.write&tenant=other").await.is(200);
         let refused = ask_by(&t, &scout, method, "/auth/verify/x.crm.read%20x.crm.write/").await;
         assert_eq!(refused.status, 403, "{method}");
+        // R307.
+        assert_eq!(refused.text.is_empty(), method == "HEAD", "{method}");
         ask_by(&t, &scout, method, "/auth/verify/-/").await.is(200);
         ask_by(&t, &scout, method, "/auth/verify/-/../../x.crm.write/").await.is(200);
     }
