@@ -93,6 +93,7 @@ const SENT: &[(&str, &str, &str)] = &[
     ("/auth/leaks", "token", "The leaked credential."),
     ("/auth/introspect", "token", "The token to ask about."),
     ("/oauth/revoke", "token", "A refresh token or an access token of the client."),
+    ("/auth/code", "code", "The code of the link."),
     ("/auth/email/token", "code", "The code of the link."),
     ("/auth/email/confirm", "code", "The code of the link."),
     ("/auth/reset", "code", "The code of the link."),

@@ -2,11 +2,15 @@
 //! the mail is sent.
 
 use askama::Template;
-use common::{entrance::Entrance, error::ApiError, time::Timestamp};
+use common::{
+    entrance::{Entrance, Entrances},
+    error::ApiError,
+    time::Timestamp,
+};
 use serde_json::Value as Json;
 use service::{
     app::{App, log},
-    link::{self, Link, Page},
+    link::{self, Link, Page, Sent},
 };
 use store::{
     db::Purpose,
@@ -204,7 +208,7 @@ impl Draft<'_> {
                 return Ok(Err(Failure::for_good("the account has a password already")));
             }
             let whose = (&due.tenant_id, &due.user_id);
-            let link = link::mint(app, &tx, whose, page, (base, self.member("next"))).await?;
+            let link = link::mint(app, &tx, whose, (page, Sent::ByMail), (base, self.member("next"))).await?;
             tx.commit().await?;
             Ok::<_, ApiError>(Ok(link))
         };
@@ -241,7 +245,8 @@ impl Draft<'_> {
         let (from, to, name) = (self.sender(), &self.due.recipient, self.member("name"));
         let invited = format!("Hello {name}, {by} invited you{from} to {} as {to}.", self.instance());
         let subject = "You are invited to Accredit";
-        let mut letter = if self.has_passwords().await? {
+        let ways = self.ways().await?;
+        let mut letter = if ways.allow(Entrance::Password) {
             let notes = [
                 " You choose a password there, and sign in with it.",
                 "If you do not know what this is about, ignore this mail. Without the link nobody can use the account.",
@@ -250,8 +255,13 @@ impl Draft<'_> {
         } else {
             // A password would be useless there: the page has the ways that the tenant allows.
             let button = Button { label: "Sign in", url: format!("{}/login{}", self.base()?, self.naming()) };
+            let by = match (ways.allow(Entrance::Link), ways.allow(Entrance::Oidc)) {
+                (true, true) => "by a link that is mailed to you, or through a provider that the page names",
+                (true, false) => "by a link that is mailed to you",
+                _ => "through a provider that the page names",
+            };
             let notes = vec![
-                format!("Sign in there as {to}. You need no password of Accredit."),
+                format!("Sign in there as {to}, {by}. You need no password of Accredit."),
                 "If you do not know what this is about, ignore this mail.".to_owned(),
             ];
             Letter { button: Some(button), notes, ..self.letter(subject, invited) }
@@ -271,15 +281,15 @@ impl Draft<'_> {
         self.with_code(("Confirm your new address for Accredit", asked), button, notes).await
     }
 
-    /// Whether the person's tenant lets people in by a password.
-    async fn has_passwords(&self) -> Result<bool, Failure> {
+    /// The ways by which the person's tenant lets people in.
+    async fn ways(&self) -> Result<Entrances, Failure> {
         let (app, due) = (self.app, self.due);
         let rules = tenant::rules(app.db(), &due.tenant_id, &due.user_id).await.map_err(ApiError::from);
         let rules = rules.map_err(|error| {
             log(app.request_id(), &format!("mail {}", due.id), error.inner().unwrap_or_default());
             Failure::for_now("the database did not answer")
         })?;
-        Ok(rules.ways.allow(Entrance::Password))
+        Ok(rules.ways)
     }
 
     fn password_changed(&self) -> Letter {
