@@ -15,10 +15,10 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, local, query},
     home_tenant::{HomeTenant, at},
-    kept::AGAIN,
+    kept::named,
     login::{FormToken, check_same_site, finish, show_login},
     page::{Frame, Note, answer, see, write_with},
-    providers,
+    providers::{self, has_session},
 };
 
 /// Sends a form of a visitor without a session on to the API.
@@ -41,7 +41,7 @@ pub(crate) async fn ask_link(app: App, typed: Form) -> Result<Response, ApiError
         let mut body = typed.body(&["email"], &["tenant"]);
         body.insert("next".to_owned(), next.into());
         match send(&app, &typed, route::LINK_ASK, body).await {
-            Ok(_) if next == AGAIN => Ok(see(&app, &format!("{AGAIN}?done=link-asked"))),
+            Ok(_) if !named(next).is_empty() && has_session(&app).await => Ok(see(&app, &format!("{next}&done=link-asked"))),
             Ok(_) => Ok(see(&app, &at("/login", &typed, &[("done", "link-asked"), ("next", next)]))),
             Err(Trouble::Refused(refusal)) => show_login(&app, &typed, Some(refusal)).await,
             Err(trouble) => Err(trouble),

@@ -11,7 +11,7 @@ use crate::{
     form::Form,
     home_tenant::at,
     links::unnamed,
-    page::{Shell, answer, next_page, see, write, write_with},
+    page::{Shell, answer, answer_form, next_page, see, write, write_with},
     providers::Identities,
     qr,
     words::Html,
@@ -136,7 +136,7 @@ async fn again(app: &App, trouble: Trouble, typed: &Form) -> Result<Response, Tr
 /// `POST /security/{act}`.
 pub(crate) async fn act(app: App, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
     let act = act.as_str();
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
         let (row, body) = match act {
             "begin" => (route::FACTOR_BEGIN, Json::Null),
@@ -262,7 +262,7 @@ async fn show_codes(app: &App, api: &Api<'_>, shown: &Json, is_first: bool) -> R
 
 /// `POST /sessions/{id}/end`: one of them, or all others.
 pub(crate) async fn end_session(app: App, Path(id): Path, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
         let change = Change { form: &typed, body: Json::Null };
         let ended = match id.as_str() {
@@ -279,7 +279,7 @@ pub(crate) async fn end_session(app: App, Path(id): Path, typed: Form) -> Result
 
 /// `POST /profile/mails`: a box that is not ticked turns its kind off.
 pub(crate) async fn choose_mails(app: App, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let chosen = typed.all("mail");
         let body = MAILS.iter().map(|(name, ..)| ((*name).to_owned(), Json::from(chosen.contains(name)))).collect();
         let change = Change { form: &typed, body: Json::Object(body) };
@@ -293,7 +293,7 @@ pub(crate) async fn choose_mails(app: App, typed: Form) -> Result<Response, ApiE
 
 /// `POST /profile/password`.
 pub(crate) async fn change_password(app: App, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let mut body = json!({ "new": typed.raw("new") });
         if let (Some(members), false) = (body.as_object_mut(), typed.raw("current").is_empty()) {
             members.insert("current".to_owned(), typed.raw("current").into());

@@ -277,24 +277,6 @@ pub fn no_cookie(app: &App) -> Option<String> {
     cookie_name(app).map(|name| set_cookie(app, name, "", 0))
 }
 
-/// How long a browser keeps a ticket, seconds: as long as it lives.
-const TICKET_LIFE: i64 = code::Kind::Ticket.life();
-
-/// The name of the cookie that keeps a ticket between two pages.
-pub fn ticket_cookie_name(app: &App) -> &'static str {
-    if is_secure(app) { "__Host-accredit-ticket" } else { "accredit-ticket" }
-}
-
-/// The value of `Set-Cookie` that leaves a ticket with a browser.
-pub fn ticket_cookie(app: &App, ticket: &str) -> String {
-    set_cookie(app, ticket_cookie_name(app), ticket, TICKET_LIFE)
-}
-
-/// The value of `Set-Cookie` by which a browser forgets a ticket.
-pub fn no_ticket_cookie(app: &App) -> String {
-    set_cookie(app, ticket_cookie_name(app), "", 0)
-}
-
 /// The attribute of cookies of a site that is reached by https.
 pub fn secure(app: &App) -> &'static str {
     if is_secure(app) { " Secure;" } else { "" }
