@@ -251,6 +251,7 @@ const SENT: &[(&str, &str, &str)] = &[
     ("", "name", "The name."),
     ("", "names", "The names of the agents."),
     ("", "new", "The new password."),
+    ("/auth/oidc", "again", "Whether the person is to prove anew at the provider who they are."),
     ("", "next", "The path on this site where the person goes on."),
     ("", "os", "The operating system: linux, macos or windows."),
     ("", "overlap_hours", "How long the secret before signs too."),

@@ -81,7 +81,11 @@ async fn offer(app: &App, api: &Api<'_>, who: &Json, kept: &Kept, letters: &str)
         let Ok(linked) = &linked else { return true };
         linked.list("items").iter().any(|one| one.text("provider") == provider.text("name"))
     };
-    let providers = offered.into_iter().filter(|provider| allows("oidc") && is_linked(provider)).collect();
+    let has_link = app.settings().has_mail() && allows("link");
+    // GitHub never says when somebody signed in there, so that it serves only those who have nothing else.
+    let can_prove = |provider: &Json| !has_link || provider.text("preset") != "github";
+    let is_way = |provider: &Json| allows("oidc") && is_linked(provider) && can_prove(provider);
+    let providers = offered.into_iter().filter(is_way).collect();
     let token = FormToken::of(app);
     let page = AgainPage {
         frame: Frame::new(app, "Is it you?", None),
@@ -90,7 +94,7 @@ async fn offer(app: &App, api: &Api<'_>, who: &Json, kept: &Kept, letters: &str)
         tenant: who.text("tenant").to_owned(),
         next: format!("{AGAIN}?form={letters}"),
         page: kept.page.clone(),
-        has_link: app.settings().has_mail() && allows("link"),
+        has_link,
         providers,
         is_too_long: kept.fields.is_none(),
     };
@@ -178,7 +182,10 @@ mod tests {
         // The ways, of which only the linked provider is one; the page that leaves it is the form's own.
         let (status, html, _) = open(&kept).await;
         assert_eq!(status, 403);
-        assert!(html.contains("/auth/oidc/acme/login?next=%2Flogin%2Fagain%3Fform%3D") && !html.contains("oidc/other"), "{html}");
+        assert!(
+            html.contains("/auth/oidc/acme/login?next=%2Flogin%2Fagain%3Fform%3D") && !html.contains("oidc/other"),
+            "{html}"
+        );
         assert!(html.contains("href=\"/admin/users/usr_eve?x=1\">Leave it"), "{html}");
 
         // After another sign-in: what was typed, with the new token, and without the password.

@@ -117,13 +117,7 @@ impl PerTab {
     }
 
     /// Leaves one with the browser for so many seconds, and forgets what there is no room for: the oldest first.
-    pub(crate) fn keep(
-        &self,
-        app: &App,
-        response: Response,
-        (letters, text): (&str, &str),
-        life: i64,
-    ) -> Response {
+    pub(crate) fn keep(&self, app: &App, response: Response, (letters, text): (&str, &str), life: i64) -> Response {
         let Some(own) = self.name(app, letters) else { return response };
         let value = format!("{}.{text}", app.now().millis());
         let mut others = Vec::new();

@@ -119,6 +119,11 @@ impl Kept {
         self.user == who.text("user_id")
     }
 
+    /// Whether it waits for a proof of who its person is: their session is there, and a sign-in alone proves it.
+    pub(crate) fn waits_for_proof(&self) -> bool {
+        !self.session.is_empty()
+    }
+
     /// Whether its person has signed in since.
     pub(crate) fn goes_on(&self, who: &Json) -> bool {
         self.session != session_of(who)

@@ -41,7 +41,9 @@ pub(crate) async fn ask_link(app: App, typed: Form) -> Result<Response, ApiError
         let mut body = typed.body(&["email"], &["tenant"]);
         body.insert("next".to_owned(), next.into());
         match send(&app, &typed, route::LINK_ASK, body).await {
-            Ok(_) if !named(next).is_empty() && has_session(&app).await => Ok(see(&app, &format!("{next}&done=link-asked"))),
+            Ok(_) if !named(next).is_empty() && has_session(&app).await => {
+                Ok(see(&app, &format!("{next}&done=link-asked")))
+            }
             Ok(_) => Ok(see(&app, &at("/login", &typed, &[("done", "link-asked"), ("next", next)]))),
             Err(Trouble::Refused(refusal)) => show_login(&app, &typed, Some(refusal)).await,
             Err(trouble) => Err(trouble),

@@ -474,7 +474,11 @@ impl ProvePage {
         Self {
             frame: Frame::new(app, "Go on?", None),
             way: String::new(),
-            action: format!("{link}{}{}{SENT}={letters}", kept.action, if kept.action.contains('?') { '&' } else { '?' }),
+            action: format!(
+                "{link}{}{}{SENT}={letters}",
+                kept.action,
+                if kept.action.contains('?') { '&' } else { '?' }
+            ),
             back: format!("{link}{}", kept.page),
             fields,
             passwords: passwords_of(&kept.passwords),

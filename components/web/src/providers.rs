@@ -16,7 +16,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     flows,
     form::{Form, local},
-    kept::waiting,
+    kept::{Kept, named, waiting},
     login,
     page::{Frame, answer, answer_form, see, see_other_site, write},
 };
@@ -69,7 +69,9 @@ struct LeavePage {
 pub(crate) async fn sign_in(app: App, Path(provider): Path) -> Result<Response, ApiError> {
     answer(&app, async {
         let (asked, form) = (Form::query(&app), Form::default());
-        let body = json!({ "next": local(asked.text("next")) });
+        let next = local(asked.text("next"));
+        let again = Kept::read(&app, &named(next)).is_some_and(|kept| kept.waits_for_proof());
+        let body = json!({ "next": next, "again": again });
         let begun =
             Api::without_session(&app).change(route::OIDC_START, &[&provider], Change { form: &form, body }).await;
         match begun {

@@ -50,6 +50,8 @@ pub enum Way {
     Oidc {
         /// Whether the provider says that it asked for more than one factor (`amr`, RFC 8176).
         two_factors: bool,
+        /// When the person proved who they are there; 0: nobody says.
+        proved_at: Timestamp,
     },
     /// A code that they approved at another device: what they proved there, and when, is all that is proved.
     Device(Approver),
@@ -91,7 +93,7 @@ impl Way {
     pub const fn proves_two_factors(self) -> bool {
         match self {
             Self::Link | Self::Password => false,
-            Self::Oidc { two_factors } => two_factors,
+            Self::Oidc { two_factors, .. } => two_factors,
             Self::Device(by) => by.two_factors,
         }
     }
@@ -153,7 +155,8 @@ pub async fn let_in(
     }
     let proved_at = match way {
         Way::Device(by) => Some(by.proved_at),
-        Way::Link | Way::Password | Way::Oidc { .. } => None,
+        Way::Oidc { proved_at, .. } => Some(proved_at),
+        Way::Link | Way::Password => None,
     };
     let proof = (way.proves_two_factors(), proved_at);
     begin(app, tx, login, (way.as_str(), None), (proof, way.life(app.now()))).await

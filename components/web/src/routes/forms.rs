@@ -113,7 +113,8 @@ async fn every_form_outlives_its_session() {
                 false => "/login?done=form-waits&next=%2Flogin%2Fagain%3Fform%3D",
             };
             assert!(answer.status == 303 && to.starts_with(expected), "{path}: {} {to} {}", answer.status, answer.text);
-            let lines: Vec<&str> = answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap()).collect();
+            let lines: Vec<&str> =
+                answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap()).collect();
             let kept = lines.iter().find(|line| line.starts_with("accredit-kept-"));
             assert_eq!(kept.is_some(), !is_of_its_page, "{path}: {lines:?}");
             let text = kept.and_then(|line| line.split_once('.')?.1.split(';').next()).unwrap_or_default();
