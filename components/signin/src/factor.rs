@@ -29,7 +29,7 @@ use service::{
     caller::Caller,
     change::{Answer, Change, Write},
     extract::Body,
-    form,
+    form, mail,
     response::{Response, json as answer},
     session::{self, Second},
 };
@@ -312,7 +312,9 @@ async fn tell_of_recovery_code(app: &App, tx: &Tx<'_>, user: &UserId, left: i64)
         "A recovery code was used for your account, and {left} are left. If it was not you: change your password, end your sessions, and replace the codes."
     );
     let text = ("A recovery code was used", body.as_str());
-    Ok(notification::insert_own(tx, &id, &login.tenant_id, (user, Some(user)), text, app.now()).await?)
+    notification::insert_own(tx, &id, &login.tenant_id, (user, Some(user)), text, app.now()).await?;
+    mail::queue(app, tx, (&login.tenant_id, user), outbox::Kind::RecoveryCodeUsed, json!({ "left": left })).await?;
+    Ok(())
 }
 
 /// Opens the secret of a factor.

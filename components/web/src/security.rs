@@ -4,7 +4,7 @@ use askama::Template;
 use common::{error::ApiError, route};
 use futures_util::future::{join, join5};
 use serde_json::{Value as Json, json};
-use service::{app::App, extract::Path, response::Response};
+use service::{app::App, extract::Path, response::Response, session::device};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
@@ -21,11 +21,12 @@ use crate::{
 const OTHERS: &str = "others";
 
 /// The kinds of mail that people choose, by their names at the API.
-const MAILS: [(&str, &str, &str); 4] = [
+const MAILS: [(&str, &str, &str); 5] = [
     ("access_requests", "Access requests", "an agent asks for more than it may do"),
     ("leaks", "Leaks", "a credential was reported as leaked"),
     ("expiring", "Credentials that end", "a token or a key ends within a week"),
     ("silent_agents", "Silent agents", "an agent of yours has sent no heartbeat for longer than its settings allow"),
+    ("new_sign_ins", "New sign-ins", "you sign in with a device or from a network that you have not used lately"),
 ];
 
 #[derive(Template)]
@@ -48,33 +49,8 @@ struct SecurityPage {
 }
 
 impl SecurityPage {
-    /// What a browser calls itself is long: the word that tells it from others.
     fn device(&self, session: &Json) -> String {
-        let agent = session.text("user_agent");
-        let name =
-            |names: &[(&str, &'static str)]| names.iter().find(|(sign, _)| agent.contains(sign)).map(|(_, name)| *name);
-        let browser = name(&[
-            ("Edg/", "Edge"),
-            ("OPR/", "Opera"),
-            ("Firefox/", "Firefox"),
-            ("Chrome/", "Chrome"),
-            ("Safari/", "Safari"),
-            ("curl/", "curl"),
-        ]);
-        let system = name(&[
-            ("Windows", "Windows"),
-            ("Android", "Android"),
-            ("iPhone", "iPhone"),
-            ("iPad", "iPad"),
-            ("Mac OS X", "macOS"),
-            ("Linux", "Linux"),
-        ]);
-        match (browser, system) {
-            (Some(browser), Some(system)) => format!("{browser} on {system}"),
-            (Some(one), None) | (None, Some(one)) => one.to_owned(),
-            (None, None) if agent.is_empty() => "unknown".to_owned(),
-            (None, None) => agent.chars().take(40).collect(),
-        }
+        device(session.text("user_agent"))
     }
 
     /// Whether the visitor can do nothing else before they have set a second factor up.

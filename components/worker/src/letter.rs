@@ -120,9 +120,12 @@ pub(crate) async fn write(app: &App, taken: &[DueMail]) -> Result<Letter, Failur
         Kind::Leak => Ok(draft.leak()),
         Kind::Link => draft.link().await,
         Kind::NewAddress => draft.new_address().await,
+        Kind::NewSignIn => Ok(draft.new_sign_in()),
         Kind::PasswordChanged => Ok(draft.password_changed()),
+        Kind::RecoveryCodeUsed => Ok(draft.recovery_code_used()),
         Kind::Reset => draft.reset().await,
         Kind::RoleLowered => Ok(draft.role_lowered()),
+        Kind::TokenMade => Ok(draft.token_made()),
         Kind::Test => Ok(draft.test()),
     }
 }
@@ -329,6 +332,57 @@ impl Draft<'_> {
             by => format!("{by} removed the second factor of {to} at {at}{from}."),
         };
         self.alarm("Your second factor was removed", removed)
+    }
+
+    fn recovery_code_used(&self) -> Letter {
+        let (from, to, at) = (self.sender(), &self.due.recipient, self.instance());
+        let left = match self.number("left") {
+            0 => "None is left".to_owned(),
+            1 => "One is left".to_owned(),
+            left => format!("{left} are left"),
+        };
+        let used = format!("A recovery code of {to} at {at} was used{from}. {left}.");
+        let mut letter = self.alarm("A recovery code was used", used);
+        letter.notes.push("On the page Security you can make new ones, which end the old ones.".to_owned());
+        letter
+    }
+
+    fn token_made(&self) -> Letter {
+        let (from, to, at, name) = (self.sender(), &self.due.recipient, self.instance(), self.member("name"));
+        let until = match self.member("expires_at") {
+            "" => "It never ends.".to_owned(),
+            ends => format!("It ends at {}.", moment_of(ends)),
+        };
+        let scope: Vec<&str> = self.due.data.get("scope").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect();
+        let scope = match scope.as_slice() {
+            ["*"] => "everything that the account may do".to_owned(),
+            many if many.len() > 8 => format!("{} scopes", many.len()),
+            few => few.join(", "),
+        };
+        let made = format!(
+            "A personal access token with the name \"{name}\" was made{from} for {to} at {at}. It allows {scope}. {until}"
+        );
+        let mut letter = self.leading_to("A personal access token was made", made, "See your tokens", "/tokens");
+        letter.notes.push(
+            "If you know of this, there is nothing to do. If not, revoke it there, set a new password at once, and tell an admin of your tenant."
+                .to_owned(),
+        );
+        letter
+    }
+
+    fn new_sign_in(&self) -> Letter {
+        let (from, to, at) = (self.sender(), &self.due.recipient, self.instance());
+        let (device, new, moment) = (self.member("device"), self.member("new"), moment_of(self.member("at")));
+        let entered = format!(
+            "{to} signed in to {at}{from} at {moment}, with {device}. This {new} was in no sign-in to the account that is still known."
+        );
+        let mut letter = self.leading_to("A new sign-in to your account", entered, "See your sessions", "/security");
+        letter.notes = vec![
+            "If it was you, there is nothing to do. If not, end that session there, set a new password at once, and tell an admin of your tenant."
+                .to_owned(),
+            "Choose on the page Security whether you get such mails.".to_owned(),
+        ];
+        letter
     }
 
     /// A letter about something that a thief would do.
