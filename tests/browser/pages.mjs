@@ -136,7 +136,7 @@ export const PAGES = [
     status: 400,
   },
   { name: "address", path: "/security/address?code=abc", on: "wired" },
-  { name: "address-closed", path: "/security/address?code=abc", status: 400 },
+  { name: "address-closed", path: "/security/address?code=abc", status: 410 },
   {
     name: "address-refused",
     path: "/security",

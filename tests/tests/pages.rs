@@ -741,6 +741,15 @@ fn a_second_factor_is_set_up_and_asked_for_by_forms() {
     let codes = codes.split("class=\"codes\">").nth(1).and_then(|rest| rest.split('<').next()).unwrap();
     app.recovery_codes = codes.split_whitespace().map(str::to_owned).collect();
     assert_eq!((on.status(), app.recovery_codes.len()), (200, 10));
+    // As a file too, without a script and without an address of the server.
+    let file = on.text();
+    let file =
+        file.split("download=\"accredit-recovery-codes.txt\" href=\"data:text/plain;charset=utf-8,").nth(1).unwrap();
+    let file = file.split('"').next().unwrap();
+    for code in &app.recovery_codes {
+        assert!(file.contains(&format!("{}%0D%0A", code.replace('-', "%2D"))), "{code}: {file}");
+    }
+    assert!(file.contains("ada%40example%2Ecom%20at%20main"), "{file}");
     let page = browser.page("/security");
     assert!(page.contains("10 of your 10 recovery codes") && !page.contains(&secret), "{page}");
 

@@ -162,16 +162,18 @@ fn a_form_waits_for_its_person_when_their_session_has_ended() {
     server.user(&admin, "max@example.com", "admin");
     let browser = Browser::new(&server);
     browser.sign_in("ada@example.com", PASSWORD, "/");
-    let html = browser.page("/admin/users");
+    let (html, tab) = (browser.page("/admin/users"), browser.page("/admin/users"));
     let typed = [("email", "eve@example.com"), ("name", "Eve & \"Co\" <b>"), ("password", "purple-otter-lamp")];
     end_sessions(&server);
-    let send = |typed: &[(&str, &str)]| browser.submit_in(&html, "/admin/users", typed).header("location").to_owned();
-    let asked = send(&typed);
+    let send = |html: &str, typed: &[(&str, &str)]| {
+        browser.submit_in(html, "/admin/users", typed).header("location").to_owned()
+    };
+    let asked = send(&html, &typed);
     assert!(asked.starts_with("/login?done=form-waits&next=%2Flogin%2Fagain%3Fform%3D"), "{asked}");
     let page = browser.page(&asked);
     assert!(page.contains("what you typed is kept for 15 minutes"), "{page}");
     // Another tab with the same form: neither disturbs the other.
-    let other = browser.page(&send(&[("email", "una@example.com"), ("name", "Una")]));
+    let other = browser.page(&send(&tab, &[("email", "una@example.com"), ("name", "Una")]));
     let enter = |page: &str, email: &str| {
         let entered = browser.submit_in(page, "/auth/login", &[("email", email), ("password", PASSWORD)]);
         entered.header("location").to_owned()
@@ -192,15 +194,14 @@ fn a_form_waits_for_its_person_when_their_session_has_ended() {
     // Somebody else, and somebody who has signed out.
     let html = browser.page("/admin/users");
     end_sessions(&server);
-    let send = |typed: &[(&str, &str)]| browser.submit_in(&html, "/admin/users", typed).header("location").to_owned();
-    let page = browser.page(&send(&typed[..2]));
+    let page = browser.page(&send(&html, &typed[..2]));
     let again = enter(&page, "max@example.com");
     assert!(again.starts_with("/login/again?form="), "{again}");
     assert_eq!(browser.get(&again).header("location"), "/");
     assert!(!browser.has_cookie("accredit-kept"));
     // The form is not one of the last session any more.
     end_sessions(&server);
-    assert_eq!(send(&typed[..2]), "/login?next=%2F");
+    assert_eq!(send(&html, &typed[..2]), "/login?next=%2F");
     browser.sign_in("max@example.com", PASSWORD, "/");
     let html = browser.page("/admin/users");
     browser.submit("/security", "/logout", &[]);

@@ -250,8 +250,7 @@ fn a_person_is_mailed_what_a_thief_would_do() {
         if let Some(code) = code {
             body["code"] = json!(code);
         }
-        let headers =
-            [("user-agent", agent), ("x-forwarded-for", from), ("content-type", "application/json")];
+        let headers = [("user-agent", agent), ("x-forwarded-for", from), ("content-type", "application/json")];
         let entered = server.nobody().call("POST", "/auth/token", &headers, Some(body.to_string().as_bytes())).is(200);
         let session = server.with(text(&entered["access_token"]));
         session.call("GET", "/api/auth/whoami", &[("x-forwarded-for", from)], None).is(200);
@@ -264,7 +263,9 @@ fn a_person_is_mailed_what_a_thief_would_do() {
     let session = enter(firefox, "192.0.2.7", None);
     let (subject, body) = mails(1).remove(0);
     assert_eq!(subject, "A new sign-in to your account");
-    for part in ["ada@example.com signed in", "from the address 192.0.2.7", "with Firefox on Linux", "This device and network"] {
+    for part in
+        ["ada@example.com signed in", "from the address 192.0.2.7", "with Firefox on Linux", "This device and network"]
+    {
         assert!(body.contains(part), "{part}: {body}");
     }
     enter(&newer, "192.0.2.7", None);

@@ -105,10 +105,14 @@ pub(crate) async fn begin(change: Change<()>) -> Result<Response, ApiError> {
         .await
 }
 
-/// The link by which an app takes the secret over.
+/// The link by which an app takes the secret over (Key URI Format). In its label a colon stands between the issuer and the account, also one
+/// that is encoded, so that neither of them may have one.
 fn uri(secret: &TotpSecret, tenant: &str, email: &str) -> String {
     let issuer = format!("Accredit {tenant}");
-    let part = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let part = |text: &str| {
+        let words: Vec<&str> = text.split([':', ' ']).filter(|word| !word.is_empty()).collect();
+        utf8_percent_encode(&words.join(" "), NON_ALPHANUMERIC).to_string()
+    };
     let (label, issuer) = (format!("{}:{}", part(&issuer), part(email)), part(&issuer));
     format!("otpauth://totp/{label}?secret={}&issuer={issuer}&algorithm=SHA1&digits=6&period=30", secret.reveal())
 }

@@ -132,7 +132,7 @@ static RESET: Door = Door {
     route: route::RESET,
     kind: "reset",
     title: "Set a new password",
-    text: ("It is for ", " It ends all of your sessions. Then sign in with it."),
+    text: ("Choose a password for ", " It ends all of your sessions. Then sign in with it."),
     button: "Set the password",
     password: "new",
     way: "password",

@@ -3,6 +3,7 @@
 use askama::Template;
 use common::{error::ApiError, route};
 use futures_util::future::{join, join5};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value as Json, json};
 use service::{app::App, extract::Path, response::Response, session::device};
 
@@ -192,7 +193,7 @@ async fn show_address(app: &App, typed: &Form, refusal: Option<Refusal>) -> Resu
                 "It has ended, was used or withdrawn, a newer one took its place, or it is for somebody else than {}.",
                 own.text("email")
             );
-            Some(Refusal::own(400, "This link does not work any more.", &fix))
+            Some(Refusal::own(if code.is_empty() { 400 } else { 410 }, "This link does not work any more.", &fix))
         }
         _ => None,
     };
@@ -228,6 +229,23 @@ struct RecoveryPage {
     codes: Vec<String>,
     /// The second factor was confirmed by the same form.
     is_first: bool,
+}
+
+impl RecoveryPage {
+    /// The day on which they were made.
+    fn day(&self) -> String {
+        self.shell.now.to_string().chars().take(10).collect()
+    }
+
+    /// The codes as a file, in the page itself: no address of the server has them, and no script is needed.
+    fn file(&self) -> String {
+        let (email, tenant, day) = (self.shell.who.text("email"), self.shell.tenant_name(), self.day());
+        let codes: String = self.codes.iter().map(|code| format!("{code}\r\n")).collect();
+        let text = format!(
+            "Recovery codes of Accredit\r\n{email} at {tenant}\r\nMade on {day}\r\n\r\nEach of them lets you in once, without the app.\r\n\r\n{codes}"
+        );
+        format!("data:text/plain;charset=utf-8,{}", utf8_percent_encode(&text, NON_ALPHANUMERIC))
+    }
 }
 
 async fn show_codes(app: &App, api: &Api<'_>, shown: &Json, is_first: bool) -> Result<Response, Trouble> {

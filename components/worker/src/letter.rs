@@ -353,7 +353,15 @@ impl Draft<'_> {
             "" => "It never ends.".to_owned(),
             ends => format!("It ends at {}.", moment_of(ends)),
         };
-        let scope: Vec<&str> = self.due.data.get("scope").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect();
+        let scope: Vec<&str> = self
+            .due
+            .data
+            .get("scope")
+            .and_then(Json::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Json::as_str)
+            .collect();
         let scope = match scope.as_slice() {
             ["*"] => "everything that the account may do".to_owned(),
             many if many.len() > 8 => format!("{} scopes", many.len()),

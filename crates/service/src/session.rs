@@ -190,7 +190,8 @@ pub async fn let_in_by_code(
 /// Mails a person about a sign-in with a device, or from a network, that none of their sessions which are still known had.
 async fn tell_if_new(app: &App, tx: &Tx<'_>, login: &user::Login) -> Result<(), ApiError> {
     let (seen, sent) = (credential::seen(tx, &login.id).await?, user_agent(app).unwrap_or_default());
-    let is_same = |agent: &Option<String>| without_version(agent.as_deref().unwrap_or_default()) == without_version(&sent);
+    let is_same =
+        |agent: &Option<String>| without_version(agent.as_deref().unwrap_or_default()) == without_version(&sent);
     let mut networks = seen.iter().filter_map(|seen| seen.address.as_deref()).map(network_of).peekable();
     // A session that nothing was done with has no address.
     let is_known_network = networks.peek().is_none() || networks.any(|network| network == app.network());
@@ -213,8 +214,9 @@ fn without_version(agent: &str) -> String {
 
 /// What a client calls itself is long: the words that tell it from others.
 pub fn device(user_agent: &str) -> String {
-    let name =
-        |names: &[(&str, &'static str)]| names.iter().find(|(sign, _)| user_agent.contains(sign)).map(|(_, name)| *name);
+    let name = |names: &[(&str, &'static str)]| {
+        names.iter().find(|(sign, _)| user_agent.contains(sign)).map(|(_, name)| *name)
+    };
     let browser = name(&[
         ("Edg/", "Edge"),
         ("OPR/", "Opera"),
