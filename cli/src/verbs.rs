@@ -641,7 +641,8 @@ pub(crate) fn all() -> Vec<Verb> {
             .field("access_requests", Kind::Data, "true or false: an agent asks for access")
             .field("leaks", Kind::Data, "true or false: a credential was leaked")
             .field("expiring", Kind::Data, "true or false: a credential ends soon")
-            .field("silent_agents", Kind::Data, "true or false: an agent has gone silent"),
+            .field("silent_agents", Kind::Data, "true or false: an agent has gone silent")
+            .field("new_sign_ins", Kind::Data, "true or false: a sign-in with a new device or from a new network"),
         notifications(Verb::new("notifications read", route::NOTIFICATION_READ)).done("Read."),
         Verb::new("notifications read-all", route::NOTIFICATIONS_READ_ALL).done("Read."),
         notifications(Verb::new("notifications delete", route::NOTIFICATION_DELETE))

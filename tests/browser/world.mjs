@@ -55,6 +55,13 @@ export async function fill(server, say = plain) {
     await admin.must("POST", `/api/users/${user.id}/set-password`, { password: PASSWORD });
     people[email] = user.id;
   }
+  const invited = { email: "ivy@example.com", name: short("Ivy Okafor"), role: "member", invite: false };
+  people[invited.email] = (await admin.post("/api/users", invited)).id;
+  // The link by which a person sets a password: it works once, and no page here uses it.
+  const link = async (email, what) => {
+    const { url } = await (await signIn(server, "ada@example.com")).post(`/api/users/${people[email]}/${what}`);
+    return url.slice(server.url.length);
+  };
   await admin.post("/api/scopes/custom", { name: "x.payments.refund", description: say("Pay a customer back, up to 50 € each.") });
   const max = await signIn(server, "max@example.com");
 
@@ -197,5 +204,5 @@ export async function fill(server, say = plain) {
     authorize,
     closure: closure.id,
   };
-  return { admin, max, people, agents, device, ...ids };
+  return { admin, max, people, agents, device, link, ...ids };
 }

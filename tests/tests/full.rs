@@ -27,6 +27,7 @@ use Full::{Refused, Works};
 const ELSEWHERE: &[&str] = &[
     // Reads, though it is a POST.
     "POST /auth/introspect",
+    "POST /auth/code",
     // Store nothing.
     "POST /auth/oidc/{provider}/start",
     "POST /auth/oidc/{provider}/link",

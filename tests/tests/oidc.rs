@@ -45,7 +45,15 @@ fn real() -> (RealProvider, Server, Client) {
 }
 
 fn over(provider: RealProvider) -> (RealProvider, Server, Client) {
+    over_with(provider, &[])
+}
+
+/// The same with further variables.
+fn over_with(provider: RealProvider, variables: &[(&str, &str)]) -> (RealProvider, Server, Client) {
     let mut settings = with_provider(&provider.address(), &provider.runtime_config());
+    for (name, value) in variables {
+        settings = settings.variable(name, value);
+    }
     for (number, name) in [(1, "rs"), (2, "es"), (3, "ed")] {
         let text = format!(
             "preset=generic name={name} issuer=https://{} client_id=of-{name} domains=acme.example label=Acme {name}",
@@ -94,6 +102,33 @@ fn a_person_signs_in_at_a_real_provider() {
     assert_eq!(server.texts(max), ["Max member"]);
     let log = server.host().log();
     assert!(!log.contains(SECRET) && !log.contains("acr_ses_"), "{log}");
+}
+
+/// R265: a step up through a real provider asks for a new sign-in there, and counts from it; a sign-in alone, which the provider may have
+/// let through by one of long ago, proves nothing where there is something else to prove it by.
+#[test]
+fn a_step_up_through_a_real_provider_asks_for_a_new_sign_in_there() {
+    let mail = [("mail_provider", "resend"), ("mail_from", "no-reply@acme.example"), ("mail_token", "token")];
+    let provider = RealProvider::start(Path::new(env!("CARGO_TARGET_TMPDIR")));
+    let (provider, server, _) = over_with(provider, &mail);
+    let browser = Browser::new(&server);
+    let url = begin(&browser, "rs", "/tokens");
+    assert_eq!(parameter(&url, "max_age"), "");
+    assert_eq!(browser.get(&provider.sign_in("max", &url)).header("location"), "/tokens");
+    let typed = [("name", "night build"), ("days", "never")];
+    let again = browser.submit("/tokens?new=1", "/tokens", &typed).header("location").to_owned();
+    assert!(again.starts_with("/login/again?form="), "{again}");
+    let ways = browser.get(&again).text();
+    let button = ways.split("href=\"").find(|rest| rest.starts_with("/auth/oidc/rs/login?")).unwrap();
+    let left = browser.get(&unescaped(button.split('"').next().unwrap_or_default()));
+    assert_eq!(parameter(left.header("location"), "max_age"), "0", "{}", left.header("location"));
+    let back = provider.sign_in("max", left.header("location"));
+    assert_eq!(browser.get(&back).header("location"), again);
+    let html = browser.page(&again);
+    let kept = again.replace("/login/again?form", "kept");
+    let made = browser.submit_in(&html, &format!("/tokens?{kept}"), &[]);
+    assert!(made.status() == 200 && made.text().contains("acr_pat_"), "{}", made.text());
+    assert_eq!(server.texts("SELECT name FROM credentials WHERE kind = 'pat'"), ["night build"]);
 }
 
 /// As a provider writes a URL into a query.
@@ -271,8 +306,9 @@ fn a_person_who_was_added_signs_in_at_the_provider() {
     assert!(Browser::new(&server).page(&invited).contains("Choose a password"));
     server.execute("UPDATE tenants SET ways = 'oidc'");
     // A password would be set for nothing.
-    let door = Browser::new(&server).get(&invited);
-    assert_eq!((door.status(), door.header("location")), (303, "/login"), "{}", door.text());
+    let door = Browser::new(&server).page(&invited);
+    assert!(door.contains("there is none to set") && door.contains("href=\"/auth/oidc/rs/login?next="), "{door}");
+    assert!(!door.contains("type=\"password\""), "{door}");
     let browser = Browser::new(&server);
     let back = browser.get(&provider.sign_in("max", &begin(&browser, "rs", "/agents")));
     assert_eq!((back.status(), back.header("location")), (303, "/agents"), "{}", back.text());

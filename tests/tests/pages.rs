@@ -742,6 +742,15 @@ fn a_second_factor_is_set_up_and_asked_for_by_forms() {
     let codes = codes.split("class=\"codes\">").nth(1).and_then(|rest| rest.split('<').next()).unwrap();
     app.recovery_codes = codes.split_whitespace().map(str::to_owned).collect();
     assert_eq!((on.status(), app.recovery_codes.len()), (200, 10));
+    // As a file too, without a script and without an address of the server.
+    let file = on.text();
+    let file =
+        file.split("download=\"accredit-recovery-codes.txt\" href=\"data:text/plain;charset=utf-8,").nth(1).unwrap();
+    let file = file.split('"').next().unwrap();
+    for code in &app.recovery_codes {
+        assert!(file.contains(&format!("{}%0D%0A", code.replace('-', "%2D"))), "{code}: {file}");
+    }
+    assert!(file.contains("ada%40example%2Ecom%20at%20main"), "{file}");
     let page = browser.page("/security");
     assert!(page.contains("10 of your 10 recovery codes") && !page.contains(&secret), "{page}");
 
@@ -749,9 +758,9 @@ fn a_second_factor_is_set_up_and_asked_for_by_forms() {
     let other = Browser::new(&server);
     leads_to(&other.get("/login/factor"), "/login");
     let next = "/agents?q=a&state=running";
-    let asked = other.sign_in("ada@example.com", PASSWORD, next);
-    leads_to(&asked, &format!("/login/factor?next={}", plus(next)));
-    let asked = other.page(&format!("/login/factor?next={}", plus(next)));
+    let asked = other.sign_in("ada@example.com", PASSWORD, next).header("location").to_owned();
+    assert!(asked.starts_with(&format!("/login/factor?next={}&at=", plus(next))), "{asked}");
+    let asked = other.page(&asked);
     assert!(other.cookie("accredit").is_none(), "no session before the code");
     let wrong = other.submit_in(&asked, "/login/factor", &[("code", "000000")]);
     assert_eq!(wrong.status(), 403);
@@ -760,11 +769,16 @@ fn a_second_factor_is_set_up_and_asked_for_by_forms() {
         other.post_from("https://evil.example", "/login/factor", &[("code", &app.code(&server)), ("next", "/")]);
     assert_eq!(foreign.status(), 403);
     leads_to(&other.submit_in(&wrong.text(), "/login/factor", &[("code", &app.code(&server))]), next);
-    assert!(other.cookie("accredit").is_some() && other.cookie("accredit-ticket").is_none());
+    assert!(other.cookie("accredit").is_some() && !other.has_cookie("accredit-ticket"));
     other.page(next);
     let late = Browser::new(&server);
-    late.sign_in("ada@example.com", PASSWORD, next);
-    let asked = late.page(&format!("/login/factor?next={}", plus(next)));
+    let asked = late.page(late.sign_in("ada@example.com", PASSWORD, next).header("location"));
+    // A second tab, which has begun once more, disturbs the first one neither before nor after it is in.
+    let tab = late.page(late.sign_in("ada@example.com", PASSWORD, "/tokens").header("location"));
+    let wrong = late.submit_in(&tab, "/login/factor", &[("code", "000000")]).text();
+    let first = late.page(late.sign_in("ada@example.com", PASSWORD, "/access").header("location"));
+    leads_to(&late.submit_in(&first, "/login/factor", &[("code", &app.recovery_codes[9])]), "/access");
+    leads_to(&late.submit_in(&wrong, "/login/factor", &[("code", &app.recovery_codes[8])]), "/tokens");
     server.execute("UPDATE codes SET expires_at = 1 WHERE kind = 'ticket'");
     let ended = late.submit_in(&asked, "/login/factor", &[("code", &app.code(&server))]);
     assert_eq!(ended.status(), 401);
@@ -947,12 +961,9 @@ fn a_colleague_joins_by_a_link_that_is_handed_over() {
     // The page with the refusal still has the code: nothing was spent.
     leads_to(&eve.submit_in(&weak.text(), "/invite", &[("password", PASSWORD)]), "/login?done=password-set");
     let again = eve.submit_in(&html, "/invite", &[("password", PASSWORD)]);
-    assert_eq!(again.status(), 400);
-    assert!(
-        again.text().contains("does not work any more") && !again.text().contains("name=\"code\""),
-        "{}",
-        again.text()
-    );
+    assert_eq!(again.status(), 410);
+    is_page(&again);
+    assert!(again.text().contains("was used before") && !again.text().contains("name=\"code\""), "{}", again.text());
     leads_to(&eve.sign_in("eve@example.com", PASSWORD, "/agents"), "/agents");
 
     // The same button is a reset for somebody who has a password.
@@ -1000,7 +1011,7 @@ fn pages_of_links_spend_codes_by_their_own_forms_only() {
     assert_eq!(server.number("SELECT count(*) FROM codes WHERE spent_at IS NOT NULL"), 0);
     leads_to(&browser.submit_in(&html, "/auth/email/verify", &[]), "/tokens");
     browser.page("/tokens");
-    assert_eq!(browser.submit_in(&html, "/auth/email/verify", &[]).status(), 400);
+    assert_eq!(browser.submit_in(&html, "/auth/email/verify", &[]).status(), 410);
 
     let stranger = Browser::new(&server);
     for path in ["/reset", "/invite", "/auth/email/verify"] {
@@ -1008,7 +1019,9 @@ fn pages_of_links_spend_codes_by_their_own_forms_only() {
         assert_eq!(answer.status(), 400);
         is_page(&answer);
         assert!(!answer.text().contains("<form"), "{}", answer.text());
-        let hostile = stranger.page(&format!("{path}?code={}&next={}", encoded(HOSTILE), encoded("//evil.example")));
+        let hostile = stranger.get(&format!("{path}?code={}&next={}", encoded(HOSTILE), encoded("//evil.example")));
+        assert_eq!(hostile.status(), 400);
+        let hostile = hostile.text();
         assert!(!hostile.contains("<img") && !hostile.contains("evil.example"), "{hostile}");
     }
     leads_to(&stranger.submit("/forgot", "/forgot", &[("email", "nobody@example.com")]), "/login?done=reset-asked");

@@ -1,10 +1,17 @@
 //! R77: who is told when a right ends by another's deed, as the table of docs/agents/concepts/notifications.md has it: people by a
-//! notification, agents by an event. Nobody is told what they did themselves.
+//! notification, agents by an event. Nobody is told what they did themselves; but of what somebody with their session or password could have done, they are
+//! mailed.
 
 #![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
 
 use serde_json::{Value as Json, json};
-use tests::{Client, Server, server::text};
+use tests::{
+    Client, Server,
+    server::{PASSWORD, text},
+    sink::Sink,
+    totp::Authenticator,
+    until,
+};
 
 /// The titles of a person's notifications, the oldest first, which are deleted.
 fn told(person: &Client) -> Vec<String> {
@@ -213,4 +220,83 @@ fn any_credential_ends_itself() {
     assert_eq!(events(&server, &scout.id), []);
     assert_eq!(server.number("SELECT count(*) FROM outbox"), 0);
     server.nobody().delete("/auth/tokens/me").refused(401, "missing_credential");
+}
+
+/// R266: a person is mailed what somebody could do that has their session or password: a recovery code was used, a token was made, a sign-in
+/// came with an unknown device or from an unknown network. Only the last one can be turned off.
+#[test]
+fn a_person_is_mailed_what_a_thief_would_do() {
+    let sink = Sink::new();
+    let settings = sink.mail("webhook").variable("secrets_key", &"k".repeat(40));
+    let server = settings.variable("trusted_proxies", "127.0.0.1").start();
+    let admin = server.bootstrap();
+    admin.get("/api/auth/whoami").is(200);
+    // The mails that came since the last call: subject and text.
+    let mut seen = 0;
+    let mut mails = |number: usize| {
+        let sent = until("the mails", || Some(sink.received()).filter(|sent| sent.len() >= seen + number));
+        assert_eq!(server.number("SELECT count(*) FROM outbox"), i64::try_from(sent.len()).unwrap_or_default());
+        let new = sent.iter().skip(seen).map(|mail| {
+            assert_eq!(mail.body["to"], "ada@example.com");
+            (text(&mail.body["subject"]).to_owned(), text(&mail.body["text"]).to_owned())
+        });
+        let new: Vec<(String, String)> = new.collect();
+        seen = sent.len();
+        assert_eq!(new.len(), number, "{new:?}");
+        new
+    };
+    let enter = |agent: &str, from: &str, code: Option<&str>| {
+        let mut body = json!({ "email": "ada@example.com", "password": PASSWORD });
+        if let Some(code) = code {
+            body["code"] = json!(code);
+        }
+        let headers = [("user-agent", agent), ("x-forwarded-for", from), ("content-type", "application/json")];
+        let entered = server.nobody().call("POST", "/auth/token", &headers, Some(body.to_string().as_bytes())).is(200);
+        let session = server.with(text(&entered["access_token"]));
+        session.call("GET", "/api/auth/whoami", &[("x-forwarded-for", from)], None).is(200);
+        session
+    };
+    let firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0";
+    let newer = firefox.replace("133", "134");
+
+    // The very first sign-in was one of nobody else; from here on a device and a network are known by the sessions that had them.
+    let session = enter(firefox, "192.0.2.7", None);
+    let (subject, body) = mails(1).remove(0);
+    assert_eq!(subject, "A new sign-in to your account");
+    for part in
+        ["ada@example.com signed in", "from the address 192.0.2.7", "with Firefox on Linux", "This device and network"]
+    {
+        assert!(body.contains(part), "{part}: {body}");
+    }
+    enter(&newer, "192.0.2.7", None);
+    enter(&newer, "2001:db8:1:2::7", None);
+    assert!(mails(1)[0].1.contains("This network was in no sign-in"));
+    enter(&newer, "2001:db8:1:2::8", None);
+    enter("curl/8.11", "192.0.2.7", None);
+    assert!(mails(1)[0].1.contains("This device was in no sign-in"));
+
+    // It alone can be turned off.
+    let off = session.patch("/api/notifications/preferences", &json!({ "new_sign_ins": false })).is(200);
+    assert_eq!(off["new_sign_ins"], false);
+    let session = enter("python-requests/2.32", "198.51.100.9", None);
+    let made = json!({ "name": "night <b>build", "scope": ["agents.read", "agents.list"], "expires_in_days": 7 });
+    session.post("/auth/tokens", &made).is(201);
+    let (subject, body) = mails(1).remove(0);
+    assert_eq!(subject, "A personal access token was made");
+    assert!(body.contains("\"night <b>build\"") && body.contains("agents.list, agents.read"), "{body}");
+    // A device that was let in gets a token too.
+    let asked = server.nobody().form("/auth/device/code", "name=notebook&scope=agents.read").is(200);
+    let path = format!("/auth/device/{}/approve", text(&asked["user_code"]));
+    session.post(&path, &json!({ "scope": ["agents.read"] })).is(200);
+    let grant = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code";
+    let body = format!("grant_type={grant}&device_code={}", text(&asked["device_code"]));
+    server.nobody().form("/auth/device/token", &body).is(200);
+    assert!(mails(1)[0].1.contains("with the name \"notebook\""));
+
+    let app = Authenticator::set_up(&server, &session);
+    assert_eq!(mails(1)[0].0, "A second factor was set up");
+    enter(firefox, "192.0.2.7", Some(&app.recovery_codes[0]));
+    let (subject, body) = mails(1).remove(0);
+    assert_eq!(subject, "A recovery code was used");
+    assert!(body.contains("9 are left.") && body.contains("from the address 192.0.2.7"), "{body}");
 }

@@ -298,6 +298,130 @@ fn an_address_of_any_script_is_one_account() {
     }
 }
 
+/// R260: the page of a mailed link says whose account it is at which tenant, with a field by which a password manager knows the account,
+/// and a link that works no more says how it ended. HEAD and GET spend nothing.
+#[test]
+fn the_page_of_a_link_says_whose_it_is_and_how_it_ended() {
+    let (sink, server, admin) = stage();
+    admin.patch("/api/tenant", &json!({ "name": "Acme & <b>Co</b>" })).is(200);
+    admin.post("/api/users", &json!({ "email": "eve@example.com", "name": "Eve" })).is(201);
+    let invited = link(&server, &mail(&sink, 0));
+    server.nobody().post("/auth/forgot", &json!({ "email": "ada@example.com" })).is(204);
+    let reset = link(&server, &mail(&sink, 1));
+    server.nobody().post("/auth/email/link", &json!({ "email": "ada@example.com" })).is(204);
+    let sign_in = link(&server, &mail(&sink, 2));
+    let browser = Browser::new(&server);
+    for (link, email) in [(&invited, "eve@example.com"), (&reset, "ada@example.com"), (&sign_in, "ada@example.com")] {
+        assert_eq!(browser.send("HEAD", link, &[], None).status(), 200);
+        let html = browser.page(link);
+        assert!(html.contains(&format!("<b>{email}</b> at <b>Acme &#38; &#60;b&#62;Co")), "{html}");
+        let field = format!("name=\"email\" autocomplete=\"username\" readonly value=\"{email}\"");
+        assert_eq!(html.contains(&field), link != &sign_in, "{html}");
+    }
+    assert_eq!(server.number("SELECT count(*) FROM codes WHERE spent_at IS NOT NULL"), 0);
+
+    let gone = |link: &str, said: &str, to: &str| {
+        let page = browser.get(link);
+        assert_eq!(page.status(), 410, "{}", page.text());
+        let html = page.text();
+        assert!(html.contains(said) && html.contains(&format!("href=\"{to}\"")), "{html}");
+        assert!(!html.contains("<form") && !html.contains("@example.com"), "{html}");
+    };
+    assert_eq!(
+        browser.submit(&invited, "/invite", &[("password", NEW)]).header("location"),
+        "/login?done=password-set"
+    );
+    gone(&invited, "This link was used before.", "/forgot");
+    // The code of one page is none at another.
+    gone(&reset.replace("/reset", "/invite"), "does not work any more", "/forgot");
+    server.execute("UPDATE codes SET expires_at = unixepoch() * 1000 - 1 WHERE kind = 'reset'");
+    gone(&reset, "It worked for 24 hours.", "/forgot");
+    assert_eq!(browser.submit(&sign_in, "/auth/email/verify", &[]).header("location"), "/");
+    gone(&sign_in, "It signed somebody in.", "/login");
+    gone(&reset.replace(&code(&reset), &"x".repeat(43)), "A newer link took its place", "/forgot");
+    let cut = browser.get(&reset[..reset.len() - 9]);
+    assert_eq!(cut.status(), 400);
+    assert!(cut.text().contains("A part of this link is missing."), "{}", cut.text());
+}
+
+/// R260: pages look at codes in the name of their visitor's network, so wrong codes are counted there too.
+#[test]
+fn looks_at_wrong_codes_are_bounded() {
+    let (_sink, server, _) = stage();
+    let nobody = server.nobody();
+    let path = format!("/reset?code={}", "x".repeat(43));
+    let open = || nobody.call("GET", &path, &[("accept", "text/html")], None).status();
+    for _ in 0..60 {
+        assert_eq!(open(), 410);
+    }
+    assert_eq!(open(), 429);
+    nobody.post("/auth/code", &json!({ "code": "x".repeat(43) })).refused(429, "too_many_attempts");
+}
+
+/// R261: where no password lets anybody in, none is set: the invitation leads to the ways that do, and the mail says which.
+#[test]
+fn an_invitation_leads_to_the_ways_of_its_tenant() {
+    let (sink, server, admin) = stage();
+    let invite =
+        |email: &str| text(&admin.post("/api/users", &json!({ "email": email, "name": "E" })).is(201)["id"]).to_owned();
+    let eve = invite("eve@example.com");
+    let early = link(&server, &mail(&sink, 0));
+    admin.patch("/api/tenant", &json!({ "ways": ["link"] })).is(200);
+    let by_hand = text(&admin.post(&format!("/api/users/{eve}/invite"), &json!({})).is(200)["url"]).to_owned();
+    let by_hand = by_hand.strip_prefix(server.host().base_url()).unwrap().to_owned();
+    for (number, link) in [&early, &by_hand].into_iter().enumerate() {
+        server
+            .nobody()
+            .post("/auth/invite", &json!({ "code": code(link), "password": NEW }))
+            .refused(403, "way_disabled");
+        let browser = Browser::new(&server);
+        let html = browser.page(link);
+        assert!(html.contains("there is none to set") && !html.contains("type=\"password\""), "{html}");
+        let asked = browser.submit_in(&html, "/login/link", &[]);
+        assert_eq!(asked.header("location"), "/login?done=link-asked&next=%2F");
+        let opened = self::link(&server, &mail(&sink, number + 1));
+        assert_eq!(browser.submit(&opened, "/auth/email/verify", &[]).header("location"), "/");
+    }
+    assert_eq!(server.number("SELECT count(*) FROM users WHERE email LIKE 'eve%' AND password_hash IS NOT NULL"), 0);
+    // A reset that was mailed before sets none either.
+    invite("max@example.com");
+    let told = mail(&sink, 3);
+    assert!(text(&told.body["text"]).contains("by a link that is mailed to you"), "{told:?}");
+    assert!(!text(&told.body["text"]).contains("code="), "{told:?}");
+}
+
+/// R262: a mailed invitation or reset that was used proves the address; one that an admin handed over proves nothing.
+#[test]
+fn a_mailed_code_proves_the_address() {
+    let (sink, server, admin) = stage();
+    let proved = |email: &str| {
+        server.number(&format!("SELECT count(*) FROM users WHERE email = '{email}' AND email_verified_at IS NOT NULL"))
+            == 1
+    };
+    let accept = |link: &str| {
+        server.nobody().post("/auth/invite", &json!({ "code": code(link), "password": NEW })).is(204);
+    };
+    admin.post("/api/users", &json!({ "email": "eve@example.com", "name": "E" })).is(201);
+    let mailed = link(&server, &mail(&sink, 0));
+    assert!(!proved("eve@example.com"));
+    accept(&mailed);
+    assert!(proved("eve@example.com"));
+
+    let body = json!({ "email": "max@example.com", "name": "M", "invite": false });
+    let max = text(&admin.post("/api/users", &body).is(201)["id"]).to_owned();
+    accept(text(&admin.post(&format!("/api/users/{max}/invite"), &json!({})).is(200)["url"]));
+    let by_hand = text(&admin.post(&format!("/api/users/{max}/reset-password"), &json!({})).is(200)["url"]).to_owned();
+    server.nobody().post("/auth/reset", &json!({ "code": code(&by_hand), "new": "another-quiet-orbit" })).is(204);
+    assert!(!proved("max@example.com"));
+    let before = sink.received().len();
+    server.nobody().post("/auth/forgot", &json!({ "email": "max@example.com" })).is(204);
+    let reset = until("the reset", || {
+        sink.received().into_iter().skip(before).find(|sent| text(&sent.body["text"]).contains("/reset?code="))
+    });
+    server.nobody().post("/auth/reset", &json!({ "code": code(&link(&server, &reset)), "new": NEW })).is(204);
+    assert!(proved("max@example.com"));
+}
+
 const ADDRESS: &str = "/auth/email";
 const CONFIRM: &str = "/auth/email/confirm";
 
@@ -318,7 +442,7 @@ fn sign_in(server: &Server, email: &str) -> Answer {
 fn a_person_changes_their_own_address() {
     let (sink, server, admin) = stage();
     let other = server.sign_in("ada@example.com", None);
-    let pat = admin.post("/auth/tokens", &json!({ "name": "laptop" })).is(201);
+    let pat = server.plant_pat(&admin, "*");
     let (nobody, old) = (server.nobody(), json!({ "email": "ada@example.com" }));
     nobody.post("/auth/email/link", &old).is(204);
     let by_link = code(&link(&server, &mail(&sink, 0)));
@@ -362,7 +486,7 @@ fn a_person_changes_their_own_address() {
     assert_eq!(admin.get(whoami).is(200)["email"], "Ada.L@b\u{fc}cher.example");
     assert_eq!(admin.get(ADDRESS).is(200)["pending"], Json::Null);
     other.get(whoami).refused(401, "token_revoked");
-    server.with(text(&pat["token"])).get(whoami).is(200);
+    pat.get(whoami).is(200);
     sign_in(&server, "ada@example.com").refused(401, "login_failed");
     sign_in(&server, "ada.l@XN--BCHER-KVA.example").is(200);
     nobody.post("/auth/email/token", &json!({ "code": by_link })).refused(400, "invalid_code");

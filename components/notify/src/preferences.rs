@@ -23,6 +23,7 @@ pub(crate) struct Preferences {
     leaks: bool,
     expiring: bool,
     silent_agents: bool,
+    new_sign_ins: bool,
 }
 
 impl Preferences {
@@ -34,6 +35,7 @@ impl Preferences {
             leaks: has(Kind::Leak),
             expiring: has(Kind::Expiring),
             silent_agents: has(Kind::Silent),
+            new_sign_ins: has(Kind::NewSignIn),
         }
     }
 
@@ -44,6 +46,7 @@ impl Preferences {
             (self.leaks, Kind::Leak),
             (self.expiring, Kind::Expiring),
             (self.silent_agents, Kind::Silent),
+            (self.new_sign_ins, Kind::NewSignIn),
         ];
         all.into_iter().filter(|(is_on, _)| !is_on).map(|(_, kind)| kind).collect()
     }
@@ -60,14 +63,19 @@ form! {
         leaks: Option<bool>,
         expiring: Option<bool>,
         silent_agents: Option<bool>,
+        new_sign_ins: Option<bool>,
     }
 }
 
 /// `PATCH /api/notifications/preferences`: changes what is sent. Mails of a kind that is turned off and that wait are not sent any more.
 pub(crate) async fn patch(change: Change<Body<Patch>>) -> Result<Response, ApiError> {
     let Body(sent) = &change.input;
-    if [sent.access_requests, sent.leaks, sent.expiring, sent.silent_agents].iter().all(Option::is_none) {
-        return Err(ApiError::field("", "send at least one of: access_requests, leaks, expiring, silent_agents"));
+    let all = [sent.access_requests, sent.leaks, sent.expiring, sent.silent_agents, sent.new_sign_ins];
+    if all.iter().all(Option::is_none) {
+        return Err(ApiError::field(
+            "",
+            "send at least one of: access_requests, leaks, expiring, silent_agents, new_sign_ins",
+        ));
     }
     change
         .run(async |write, Body(sent)| {
@@ -78,6 +86,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>) -> Result<Response, ApiEr
                 leaks: sent.leaks.unwrap_or(found.leaks),
                 expiring: sent.expiring.unwrap_or(found.expiring),
                 silent_agents: sent.silent_agents.unwrap_or(found.silent_agents),
+                new_sign_ins: sent.new_sign_ins.unwrap_or(found.new_sign_ins),
             };
             let answer = Answer::ok(&changed)?;
             if changed == found {
@@ -107,7 +116,7 @@ mod tests {
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         let max = t.user(&tenant, "max@example.com", Role::Viewer).await;
-        let all = json!({ "access_requests": true, "leaks": true, "expiring": true, "silent_agents": true });
+        let all = json!({ "access_requests": true, "leaks": true, "expiring": true, "silent_agents": true, "new_sign_ins": true });
         assert_eq!(t.as_(&max, "GET", PATH, Null).await.is(200), all);
         for (number, user) in [&ada, &max].into_iter().enumerate() {
             for kind in ["access_request", "silent", "password_changed"] {
@@ -120,7 +129,7 @@ mod tests {
                 .unwrap();
             }
         }
-        let some = json!({ "access_requests": false, "leaks": true, "expiring": true, "silent_agents": false });
+        let some = json!({ "access_requests": false, "leaks": true, "expiring": true, "silent_agents": false, "new_sign_ins": true });
         let sent = json!({ "access_requests": false, "silent_agents": false });
         assert_eq!(t.as_(&max, "PATCH", PATH, sent.clone()).await.is(200), some);
         assert_eq!(t.as_(&max, "PATCH", PATH, sent).await.is(200), some, "once more");

@@ -4,15 +4,18 @@
 
 use common::{
     email,
+    entrance::Entrance,
     error::{ApiError, Code},
     event::EventKind,
     id::{IdentityId, TenantId, UserId},
     role::Role,
     text,
+    time::Timestamp,
 };
 use serde_json::{Value::Null, json};
 use service::{
     app::{App, log},
+    caller::FRESH,
     event, mail,
     response::Response,
     session::{self, Way},
@@ -50,6 +53,8 @@ pub(crate) struct Identity {
     pub(crate) name: Option<String>,
     /// Whether more than one factor was asked for.
     pub(crate) two_factors: bool,
+    /// When the person last proved there who they are; `None`: the provider does not say.
+    pub(crate) auth_time: Option<Timestamp>,
 }
 
 /// The account that an identity opens.
@@ -66,8 +71,13 @@ enum Account {
     Closed(UserId, Code, &'static str),
 }
 
-/// Lets the person in.
-pub(crate) async fn sign_in(app: &App, provider: &IdentityProvider, identity: &Identity) -> Result<Response, ApiError> {
+/// Lets the person in. `is_again`: they were to prove anew at the provider who they are.
+pub(crate) async fn sign_in(
+    app: &App,
+    provider: &IdentityProvider,
+    identity: &Identity,
+    is_again: bool,
+) -> Result<Response, ApiError> {
     // Looked at once without the lock, to know what the transaction will store; and again under it.
     let purpose = match account(app.db(), provider, identity).await? {
         Account::New(..) => Purpose::Durable,
@@ -99,7 +109,8 @@ pub(crate) async fn sign_in(app: &App, provider: &IdentityProvider, identity: &I
             return Err(closed(app, (&user, refusal, why)).await?);
         }
     };
-    let way = Way::Oidc { two_factors: identity.two_factors };
+    let proved_at = proved_at(app, &tx, &login, identity, is_again).await?;
+    let way = Way::Oidc { two_factors: identity.two_factors, proved_at };
     let entered = session::let_in(app, tx, &login, way, None, Code::AccountDeactivated).await;
     match entered {
         Err(refusal) if refusal.code() == Code::WayDisabled => {
@@ -108,6 +119,30 @@ pub(crate) async fn sign_in(app: &App, provider: &IdentityProvider, identity: &I
         }
         entered => entered,
     }
+}
+
+/// When the person proved who they are; 0: nobody says, and something else has to prove it. A provider may let somebody through who signed in
+/// there long ago, so that only its `auth_time` says when (OpenID Connect Core 1.0, section 2). Of one that says none, the sign-in itself
+/// counts for a person that has nothing else: they could never prove anything.
+async fn proved_at(
+    app: &App,
+    tx: &Tx<'_>,
+    login: &user::Login,
+    identity: &Identity,
+    is_again: bool,
+) -> Result<Timestamp, ApiError> {
+    let now = app.now();
+    if let Some(at) = identity.auth_time {
+        let at = at.min(now);
+        let is_late = is_again && at.plus_seconds(FRESH) <= now;
+        return if is_late { Err(Code::NotProvedAgain.into()) } else { Ok(at) };
+    }
+    let rules = tenant::rules(tx, &login.tenant_id, &login.id).await?;
+    let has_link = app.settings().has_mail() && rules.ways.allow(Entrance::Link);
+    if login.password_hash.is_none() && !rules.has_factor && !has_link {
+        return Ok(now);
+    }
+    if is_again { Err(Code::NotProvedAgain.into()) } else { Ok(Timestamp::from_millis(0)) }
 }
 
 /// The account of an identity. A deactivated one is refused, as everywhere.

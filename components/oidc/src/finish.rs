@@ -69,7 +69,7 @@ pub(crate) async fn finish(app: App, Path(name): Path, Body(sent): Body<Finish>)
             accounts::link(&app, provider, &identity, &begun).await?;
             return linked(provider, &identity, &begun);
         }
-        with_next(accounts::sign_in(&app, provider, &identity).await?, &begun).await
+        with_next(accounts::sign_in(&app, provider, &identity, begun.is_again()).await?, &begun).await
     };
     // A page goes on where its visitor wanted to go, whatever happened here.
     Box::pin(answer).await.map_err(|refusal| refusal.extra("next", begun.next()))

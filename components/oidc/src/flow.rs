@@ -25,17 +25,21 @@ pub(crate) struct Flow {
     next: String,
     /// Of a link: the digest of the session that asked for it.
     link: Option<String>,
+    /// Whether the person is to prove anew at the provider who they are.
+    #[serde(default)]
+    again: bool,
     /// When it ends, milliseconds.
     ends: i64,
     seed: [u8; 32],
 }
 
 impl Flow {
-    /// Begins. `session`: an identity is to be linked to the person of this session.
-    pub(crate) fn begin(next: &str, session: Option<Digest>, now: Timestamp, chance: &Chance) -> Self {
+    /// Begins. `session`: an identity is to be linked to the person of this session. `again`: the person is to prove anew who they are.
+    pub(crate) fn begin(next: &str, (session, again): (Option<Digest>, bool), now: Timestamp, chance: &Chance) -> Self {
         Self {
             next: Some(local(next)).filter(|next| next.len() <= MOST_NEXT).unwrap_or("/").to_owned(),
             link: session.map(|digest| digest.to_string()),
+            again,
             ends: now.plus_seconds(LIFE).millis(),
             seed: chance.bytes(),
         }
@@ -66,6 +70,11 @@ impl Flow {
     /// Of a link: the digest of the session that asked for it.
     pub(crate) fn session(&self) -> Option<Digest> {
         self.link.as_deref().and_then(Digest::parse)
+    }
+
+    /// Whether the person is to prove anew who they are.
+    pub(crate) fn is_again(&self) -> bool {
+        self.again
     }
 
     /// Whether it is a link.
@@ -113,7 +122,7 @@ mod tests {
     fn what_was_begun_opens_for_its_provider_and_state_in_time() {
         let (all, chance, now) = (providers(), Chance::seeded(1), Timestamp::from_millis(0));
         let [acme, other] = [&all[0], &all[1]];
-        let flow = Flow::begin("/agents?q=a", None, now, &chance);
+        let flow = Flow::begin("/agents?q=a", (None, false), now, &chance);
         let (sealed, state) = (flow.seal(acme, &chance).unwrap(), flow.state());
         let open = |provider, sealed: &str, state: &str, at| Flow::open(provider, sealed, state, now.plus_seconds(at));
         let opened = open(acme, &sealed, &state, LIFE - 1).unwrap();
@@ -123,7 +132,7 @@ mod tests {
         assert!(open(acme, &sealed, &flow.nonce(), 0).is_none() && open(acme, &sealed, "", 0).is_none());
         let bent: String = sealed.chars().rev().collect();
         assert!(open(acme, &bent, &state, 0).is_none() && open(acme, "", &state, 0).is_none());
-        let second = Flow::begin("/", None, now, &chance);
+        let second = Flow::begin("/", (None, false), now, &chance);
         assert!(open(acme, &sealed, &second.state(), 0).is_none());
     }
 
@@ -132,12 +141,12 @@ mod tests {
         let chance = Chance::seeded(1);
         let long = format!("/{}", "a".repeat(MOST_NEXT));
         for (next, kept) in [("/a?b", "/a?b"), ("//evil.example", "/"), ("https://evil.example", "/"), (&long, "/")] {
-            let flow = Flow::begin(next, None, Timestamp::from_millis(0), &chance);
+            let flow = Flow::begin(next, (None, false), Timestamp::from_millis(0), &chance);
             assert_eq!(flow.next(), kept);
         }
         let longest = Flow::begin(
             long.get(1..).map(|rest| format!("/{}", &rest[1..])).unwrap().as_str(),
-            Some(Digest::of(b"a")),
+            (Some(Digest::of(b"a")), false),
             Timestamp::from_millis(0),
             &chance,
         );
@@ -147,7 +156,7 @@ mod tests {
     /// RFC 7636, appendix B, has the example of a challenge; here its form, and that the three differ.
     #[test]
     fn the_texts_of_one_seed_differ() {
-        let flow = Flow::begin("/", None, Timestamp::from_millis(0), &Chance::seeded(2));
+        let flow = Flow::begin("/", (None, false), Timestamp::from_millis(0), &Chance::seeded(2));
         let texts = [flow.state(), flow.nonce(), flow.verifier(), flow.challenge()];
         assert!(texts.iter().all(|text| text.len() == 43));
         let distinct: std::collections::BTreeSet<&String> = texts.iter().collect();

@@ -40,6 +40,7 @@ pub(crate) async fn identity(provider: &IdentityProvider, tokens: &Json) -> Resu
         said_email: address.clone(),
         email: address,
         two_factors: false,
+        auth_time: None,
     })
 }
 

@@ -80,6 +80,9 @@ fn check(provider: &IdentityProvider, claims: &Json, nonce: &str, now: Timestamp
     if issued > now + SKEW || issued < now - OLDEST || time("nbf").is_some_and(|from| from > now + SKEW) {
         return Err("the token is of another time");
     }
+    if time("auth_time").is_some_and(|at| at > now + SKEW) {
+        return Err("the token tells of a sign-in that is still to come");
+    }
     // Step 11: of this very sign-in.
     if !equal(text(claims, "nonce"), nonce) {
         return Err("the token has another nonce");
@@ -142,6 +145,7 @@ fn read(provider: &IdentityProvider, claims: &Json) -> Identity {
         said_email: said,
         // RFC 8176, section 2: more than one factor was used.
         two_factors: factors.is_some_and(|factors| factors.iter().any(|factor| factor == "mfa")),
+        auth_time: claims.get("auth_time").and_then(seconds).map(|at| Timestamp::from_millis(at.max(0) * 1000)),
     }
 }
 
@@ -200,6 +204,8 @@ mod tests {
             vec![("exp", json!(1600.5))],
             vec![("iat", json!(1060))],
             vec![("nbf", json!(1060))],
+            vec![("auth_time", json!(1060))],
+            vec![("auth_time", json!("today"))],
         ] {
             assert_eq!(check_with(&good), Ok(()), "{good:?}");
         }
@@ -221,6 +227,7 @@ mod tests {
             (vec![("iat", json!(1061))], "the token is of another time"),
             (vec![("iat", json!(399))], "the token is of another time"),
             (vec![("nbf", json!(1061))], "the token is of another time"),
+            (vec![("auth_time", json!(1061))], "the token tells of a sign-in that is still to come"),
             (vec![("nonce", json!("m"))], "the token has another nonce"),
             (vec![("nonce", Json::Null)], "the token has another nonce"),
             (vec![("sub", json!(""))], "the token names nobody"),

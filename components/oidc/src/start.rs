@@ -41,9 +41,16 @@ form! {
     }
 }
 
+form! {
+    pub(crate) struct BeginSignIn {
+        next: Option<Nullable<String>>,
+        again: Option<bool>,
+    }
+}
+
 /// `POST /auth/oidc/{provider}/start`.
-pub(crate) async fn start(app: App, Path(name): Path, Body(begin): Body<Begin>) -> Result<Response, ApiError> {
-    answer(&app, &name, begin, None).await
+pub(crate) async fn start(app: App, Path(name): Path, Body(begin): Body<BeginSignIn>) -> Result<Response, ApiError> {
+    answer(&app, &name, begin.next, (None, begin.again == Some(true))).await
 }
 
 /// `POST /auth/oidc/{provider}/link`: the same, for the person of this session. The identity is linked when the provider has
@@ -54,13 +61,18 @@ pub(crate) async fn link(
     Path(name): Path,
     Body(begin): Body<Begin>,
 ) -> Result<Response, ApiError> {
-    answer(&app, &name, begin, Some(caller.digest())).await
+    answer(&app, &name, begin.next, (Some(caller.digest()), false)).await
 }
 
-async fn answer(app: &App, name: &str, begin: Begin, session: Option<Digest>) -> Result<Response, ApiError> {
+async fn answer(
+    app: &App,
+    name: &str,
+    next: Option<Nullable<String>>,
+    how: (Option<Digest>, bool),
+) -> Result<Response, ApiError> {
     let provider = providers::find(app, name)?;
-    let next = begin.next.and_then(|Nullable(next)| next).unwrap_or_default();
-    let flow = Flow::begin(&next, session, app.now(), app.chance());
+    let next = next.and_then(|Nullable(next)| next).unwrap_or_default();
+    let flow = Flow::begin(&next, how, app.now(), app.chance());
     let url = authentication_request(app, provider, &flow).await?;
     let begun = Begun { url, flow: flow.seal(provider, app.chance())?, expires_in: flow::LIFE };
     response::uncached_json(StatusCode::OK, &begun)
@@ -88,6 +100,14 @@ async fn authentication_request(app: &App, provider: &IdentityProvider, flow: &F
     if flow.is_link() && matches!(provider.preset, Preset::Google | Preset::Microsoft) {
         // The person has to see which account is linked: not the one that happens to be signed in. Not every provider knows the word.
         pairs.push(("prompt", "select_account"));
+    }
+    if flow.is_again() && nonce.is_some() {
+        // Whoever has the person's browser must not come through by a sign-in of theirs that is still open there; and the token has to say
+        // when they signed in (`auth_time`).
+        pairs.push(("max_age", "0"));
+        if provider.preset == Preset::Microsoft {
+            pairs.push(("prompt", "login"));
+        }
     }
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
     let sign = if endpoint.contains('?') { '&' } else { '?' };

@@ -1,27 +1,34 @@
-//! What a one-time code opens, each once: `POST /auth/email/token` signs in by a mailed link, `POST /auth/reset` sets a forgotten password
+//! What a one-time code opens: `POST /auth/code` says it and spends nothing. Each is spent once: `POST /auth/email/token` signs in by a mailed link, `POST /auth/reset` sets a forgotten password
 //! anew, `POST /auth/invite` sets the first one. The last two sign nobody in.
 
 use common::{
+    entrance::{Entrance, Entrances},
     error::{ApiError, Code},
     event::EventKind,
+    id::{TenantId, UserId},
     route::Route,
     secret::OneTimeCode,
+    time::Timestamp,
 };
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value::Null, json};
 use service::{
     app::App,
     event::{self, Event},
     extract::Body,
     form, mail,
-    response::{Response, no_content},
+    response::{self, Response, no_content},
     session::{self, Way},
 };
 use store::{
+    attempt::Guesses,
     audit,
     code::{self, Kind},
     credential,
-    db::Purpose,
-    outbox, user,
+    db::{Purpose, Rows},
+    outbox, tenant, user,
 };
 
 use crate::password;
@@ -67,8 +74,95 @@ pub(crate) async fn accept(app: App, route: &'static Route, Body(body): Body<Acc
     set_password(&app, route, Kind::Invite, &body.code, &body.password).await
 }
 
+/// Wrong codes from one network in a window.
+const WRONG: i64 = 60;
+/// The window, seconds.
+const WINDOW: i64 = 600;
+
+/// What became of the code of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "CodeState")]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// It works.
+    Live,
+    /// It was used.
+    Used,
+    /// Its time is over.
+    Ended,
+}
+
+/// What the code of a link opens.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LinkCode")]
+pub(crate) struct Look {
+    /// `reset`, `invite`, `link` or `new_address`.
+    kind: &'static str,
+    /// Whether it works. The members below are null when it does not.
+    state: State,
+    /// The address of the person whom it is for; of a code that confirms another address, that one.
+    email: Option<String>,
+    /// The tenant's slug.
+    tenant: Option<String>,
+    /// The tenant's name; null: it has none beside its slug.
+    tenant_name: Option<String>,
+    /// The ways to sign in that the tenant allows.
+    ways: Option<Entrances>,
+    /// When it ends.
+    expires_at: Option<Timestamp>,
+}
+
+/// `POST /auth/code`: what the code of a link opens. It spends nothing. A code cannot be guessed; wrong ones are counted by network all the
+/// same, and beyond the bound nothing is looked up.
+pub(crate) async fn look(app: App, Body(body): Body<OneCode>) -> Result<Response, ApiError> {
+    let code = read(&body.code)?.digest();
+    let wrong = Guesses::new(&["code of a link", &app.network()], WRONG, WINDOW);
+    let guessed = wrong.count(app.db(), app.now()).await?;
+    if wrong.are_too_many(guessed.wrong) {
+        let refusal = Code::TooManyAttempts.detail("There were too many wrong codes from this address.");
+        return Err(refusal.retry_after(app.now().seconds_until(guessed.ends_at)));
+    }
+    let Some(known) = code::look(app.db(), &code).await? else {
+        wrong.end(app.db(), true, app.now()).await?;
+        return Err(Code::InvalidCode.into());
+    };
+    let state = match known.is_spent {
+        true => State::Used,
+        false if known.expires_at <= app.now() => State::Ended,
+        false => State::Live,
+    };
+    let mut shown = Look {
+        kind: known.kind.as_str(),
+        state,
+        email: None,
+        tenant: None,
+        tenant_name: None,
+        ways: None,
+        expires_at: None,
+    };
+    // A link that works no more may lie about anywhere: whose it was is nobody's business.
+    if state == State::Live {
+        let login = user::login_of(app.db(), &known.user_id).await?.filter(|login| login.is_active);
+        let login = login.ok_or(Code::InvalidCode)?;
+        let tenant = tenant::get(app.db(), &known.tenant_id).await?;
+        let wanted = known.data.get("email").and_then(serde_json::Value::as_str);
+        shown.email = Some(wanted.map_or(login.email, str::to_owned));
+        shown.tenant = Some(tenant.slug);
+        shown.tenant_name = tenant.name;
+        shown.ways = Some(tenant.ways);
+        shown.expires_at = Some(known.expires_at);
+    }
+    response::uncached_json(StatusCode::OK, &shown)
+}
+
 pub(crate) fn read(code: &str) -> Result<OneTimeCode, ApiError> {
     OneTimeCode::parse(code.trim()).ok_or_else(|| Code::InvalidCode.into())
+}
+
+/// Refuses to set a password that would let nobody in. The code is not spent.
+async fn check_passwords(reads: &dyn Rows, tenant: &TenantId, user: &UserId) -> Result<(), ApiError> {
+    let rules = tenant::rules(reads, tenant, user).await?;
+    if rules.ways.allow(Entrance::Password) { Ok(()) } else { Err(Code::WayDisabled.into()) }
 }
 
 async fn set_password(
@@ -81,7 +175,9 @@ async fn set_password(
     let code = read(code)?.digest();
     // Seen early, so that nothing is hashed in vain; decided below.
     let found = code::find(app.db(), kind, &code, app.now()).await?.ok_or(Code::InvalidCode)?;
-    let login = user::login_of(app.db(), found.user_id.as_ref().ok_or(Code::InvalidCode)?).await?;
+    let person = found.user_id.as_ref().ok_or(Code::InvalidCode)?;
+    check_passwords(app.db(), &found.tenant_id, person).await?;
+    let login = user::login_of(app.db(), person).await?;
     password::check_strength(password, &[login.as_ref().map_or("", |login| &login.email)])?;
     password::take_turn(app).await?;
     // Before the transaction: nothing slow may happen under the write lock.
@@ -89,6 +185,7 @@ async fn set_password(
     let tx = app.db().begin(Purpose::Entry).await?;
     let granted = code::spend(&tx, kind, &code, app.now()).await?.ok_or(Code::InvalidCode)?;
     let (tenant, user) = (&granted.tenant_id, granted.user_id.as_ref().ok_or(Code::InvalidCode)?);
+    check_passwords(&tx, tenant, user).await?;
     // The new password ends all other codes of the person's.
     if !user::set_password(&tx, tenant, user.as_str(), &hash).await? {
         return Err(Code::InvalidCode.into());

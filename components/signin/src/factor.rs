@@ -29,7 +29,7 @@ use service::{
     caller::Caller,
     change::{Answer, Change, Write},
     extract::Body,
-    form,
+    form, mail,
     response::{Response, json as answer},
     session::{self, Second},
 };
@@ -105,10 +105,14 @@ pub(crate) async fn begin(change: Change<()>) -> Result<Response, ApiError> {
         .await
 }
 
-/// The link by which an app takes the secret over.
+/// The link by which an app takes the secret over (Key URI Format). In its label a colon stands between the issuer and the account, also one
+/// that is encoded, so that neither of them may have one.
 fn uri(secret: &TotpSecret, tenant: &str, email: &str) -> String {
     let issuer = format!("Accredit {tenant}");
-    let part = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let part = |text: &str| {
+        let words: Vec<&str> = text.split([':', ' ']).filter(|word| !word.is_empty()).collect();
+        utf8_percent_encode(&words.join(" "), NON_ALPHANUMERIC).to_string()
+    };
     let (label, issuer) = (format!("{}:{}", part(&issuer), part(email)), part(&issuer));
     format!("otpauth://totp/{label}?secret={}&issuer={issuer}&algorithm=SHA1&digits=6&period=30", secret.reveal())
 }
@@ -312,7 +316,9 @@ async fn tell_of_recovery_code(app: &App, tx: &Tx<'_>, user: &UserId, left: i64)
         "A recovery code was used for your account, and {left} are left. If it was not you: change your password, end your sessions, and replace the codes."
     );
     let text = ("A recovery code was used", body.as_str());
-    Ok(notification::insert_own(tx, &id, &login.tenant_id, (user, Some(user)), text, app.now()).await?)
+    notification::insert_own(tx, &id, &login.tenant_id, (user, Some(user)), text, app.now()).await?;
+    mail::queue(app, tx, (&login.tenant_id, user), outbox::Kind::RecoveryCodeUsed, json!({ "left": left })).await?;
+    Ok(())
 }
 
 /// Opens the secret of a factor.

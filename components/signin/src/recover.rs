@@ -20,7 +20,7 @@ use service::{
     credential::own_base,
     extract::Body,
     form,
-    link::{self, Page},
+    link::{self, Page, Sent},
     mail,
     response::{self, Response},
 };
@@ -92,7 +92,7 @@ pub(crate) async fn recover(app: App, route: &'static Route, Body(body): Body<Re
     let ended = credential::revoke_sessions(&tx, &id, None, app.now()).await?;
     let page = if known.is_some() { Page::Reset } else { Page::Invite };
     let link = match (base, &body.password) {
-        (Some(base), None) => Some(link::mint(&app, &tx, (&tenant, &id), page, (&base, "")).await?),
+        (Some(base), None) => Some(link::mint(&app, &tx, (&tenant, &id), (page, Sent::ByHand), (&base, "")).await?),
         _ => None,
     };
     let user = user::get(&tx, &tenant, id.as_str()).await?;

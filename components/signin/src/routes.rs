@@ -45,6 +45,8 @@ fn routes() -> Routes {
         .gives_nothing()
         .on(route::EMAIL_CONFIRM, address::confirm)
         .gives_nothing()
+        .on(route::CODE_LOOK, codes::look)
+        .gives::<codes::Look>(&[200])
         .on(route::LINK_ASK, letters::link)
         .gives_nothing()
         .on(route::LINK_SIGN_IN, codes::sign_in)

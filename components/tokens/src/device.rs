@@ -25,7 +25,7 @@ use service::{
     caller::Caller,
     change::{Answer, Change},
     extract::{Body, Path, UrlEncoded},
-    form,
+    form, mail,
     mint::{self, NewCredential},
     proof, quota,
     response::{Response, json, uncached_json},
@@ -37,7 +37,7 @@ use store::{
     credential,
     db::{Purpose, Tx},
     device::{self, Approved, Standing, Waiting},
-    user,
+    outbox, user,
 };
 
 use crate::oauth::{
@@ -399,6 +399,8 @@ async fn mint(
     });
     let event = Event { action: route.audit.unwrap_or_default(), object: id.as_str(), before: Null, after };
     audit::insert(tx, &origin, &event).await?;
+    let told = json!({ "name": approved.name, "scope": approved.scope, "expires_at": expires_at });
+    mail::queue(app, tx, (tenant, &approved.user_id), outbox::Kind::TokenMade, told).await?;
     Ok((id, secret))
 }
 

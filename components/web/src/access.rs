@@ -15,7 +15,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number},
     list::List,
-    page::{Shell, answer, see_done, write_with},
+    page::{Shell, answer, answer_form, see_done, write_with},
     words::{self, Html},
 };
 
@@ -188,7 +188,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         "revoke" => (route::ACCESS_REVOKE, "revoked"),
         _ => return Err(Code::NotFound.into()),
     };
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let body = match act.as_str() {
             "approve" => approval(&typed).into(),
             "deny" => typed.filled(&["reason"]).into(),

@@ -11,7 +11,7 @@ use crate::{
     api::{Api, Members, Trouble},
     cookie::KEPT,
     form::query,
-    kept::{AGAIN, Kept},
+    kept::{AGAIN, Kept, named},
     login::FormToken,
     page::{Frame, ProvePage, answer, lead, see, write, write_with},
     providers,
@@ -24,7 +24,7 @@ struct AgainPage {
     csrf: String,
     email: String,
     tenant: String,
-    next: &'static str,
+    next: String,
     /// The page to which the visitor can go back.
     page: String,
     /// Whether a link can be mailed.
@@ -37,39 +37,40 @@ struct AgainPage {
 
 impl AgainPage {
     fn query(&self) -> String {
-        query(&[("next", self.next)])
+        query(&[("next", &self.next)])
     }
 
     /// The form for signing in, which has all ways.
     fn otherwise(&self) -> String {
-        query(&[("next", self.next), ("email", &self.email), ("tenant", &self.tenant)])
+        query(&[("next", &self.next), ("email", &self.email), ("tenant", &self.tenant)])
     }
 }
 
 /// `GET /login/again`.
 pub(crate) async fn show(app: App) -> Result<Response, ApiError> {
     answer(&app, async {
-        let Some(kept) = Kept::read(&app) else { return Ok(see(&app, "/")) };
+        let letters = named(app.head().uri.path_and_query().map_or("", |here| here.as_str()));
+        let Some(kept) = Kept::read(&app, &letters) else { return Ok(see(&app, "/")) };
         let api = Api::of(&app)?;
         let who = api.get(route::WHOAMI, &[], &[]).await?;
         match kept.is_of(&who) {
             // Somebody else's, who used this browser before.
-            false => Ok(KEPT.forget(&app, see(&app, "/"))),
-            true if kept.goes_on(&who) => go_on(&app, &who, kept),
-            true => offer(&app, &api, &who, &kept).await,
+            false => Ok(KEPT.forget(&app, see(&app, "/"), &letters)),
+            true if kept.goes_on(&who) => go_on(&app, &who, kept, &letters),
+            true => offer(&app, &api, &who, &kept, &letters).await,
         }
     })
     .await
 }
 
-fn go_on(app: &App, who: &Json, kept: Kept) -> Result<Response, Trouble> {
+fn go_on(app: &App, who: &Json, kept: Kept, letters: &str) -> Result<Response, Trouble> {
     if kept.fields.is_none() {
-        return Ok(KEPT.forget(app, lead(app, &kept.page)));
+        return Ok(KEPT.forget(app, lead(app, &kept.page), letters));
     }
-    write(&ProvePage::kept(app, who.text("csrf_token"), kept))
+    write(&ProvePage::kept(app, who.text("csrf_token"), kept, letters))
 }
 
-async fn offer(app: &App, api: &Api<'_>, who: &Json, kept: &Kept) -> Result<Response, Trouble> {
+async fn offer(app: &App, api: &Api<'_>, who: &Json, kept: &Kept, letters: &str) -> Result<Response, Trouble> {
     let (tenant, linked, offered) =
         join3(api.get(route::TENANT, &[], &[]), api.get(route::IDENTITIES_LIST, &[], &[]), providers::offered(app))
             .await;
@@ -80,16 +81,20 @@ async fn offer(app: &App, api: &Api<'_>, who: &Json, kept: &Kept) -> Result<Resp
         let Ok(linked) = &linked else { return true };
         linked.list("items").iter().any(|one| one.text("provider") == provider.text("name"))
     };
-    let providers = offered.into_iter().filter(|provider| allows("oidc") && is_linked(provider)).collect();
+    let has_link = app.settings().has_mail() && allows("link");
+    // GitHub never says when somebody signed in there, so that it serves only those who have nothing else.
+    let can_prove = |provider: &Json| !has_link || provider.text("preset") != "github";
+    let is_way = |provider: &Json| allows("oidc") && is_linked(provider) && can_prove(provider);
+    let providers = offered.into_iter().filter(is_way).collect();
     let token = FormToken::of(app);
     let page = AgainPage {
         frame: Frame::new(app, "Is it you?", None),
         csrf: token.text.clone(),
         email: who.text("email").to_owned(),
         tenant: who.text("tenant").to_owned(),
-        next: AGAIN,
+        next: format!("{AGAIN}?form={letters}"),
         page: kept.page.clone(),
-        has_link: app.settings().has_mail() && allows("link"),
+        has_link,
         providers,
         is_too_long: kept.fields.is_none(),
     };
@@ -140,8 +145,9 @@ mod tests {
     }
 
     async fn open(cookie: &str) -> (u16, String, String) {
-        let cookie = format!("accredit=one; {cookie}");
-        let answer = TestApp::new(router()).call("GET", "/login/again", &[("cookie", &cookie)], Null).await;
+        let letters = cookie.split('=').next().and_then(|name| name.strip_prefix("accredit-kept-")).unwrap_or_default();
+        let (cookie, path) = (format!("accredit=one; {cookie}"), format!("/login/again?form={letters}"));
+        let answer = TestApp::new(router()).call("GET", &path, &[("cookie", &cookie)], Null).await;
         let header = |name: &str| answer.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
         let told = if answer.status == 303 { header("location") } else { answer.text.clone() };
         (answer.status.as_u16(), told, header("set-cookie"))
@@ -166,22 +172,27 @@ mod tests {
             .header("content-type", "application/x-www-form-urlencoded")
             .body(RequestBody::from(query(&typed)));
         let answer = TestApp::new(router()).send(request.unwrap()).await;
-        assert_eq!((answer.status.as_u16(), answer.headers["location"].to_str().unwrap()), (303, "/login/again"));
         let line = answer.headers["set-cookie"].to_str().unwrap();
+        let letters = line.strip_prefix("accredit-kept-").unwrap().split('=').next().unwrap();
+        let to = format!("/login/again?form={letters}");
+        assert_eq!((answer.status.as_u16(), answer.headers["location"].to_str().unwrap()), (303, to.as_str()));
         assert!(line.contains("Max-Age=900; HttpOnly; SameSite=Lax"), "{line}");
-        let kept = line.split(';').next().unwrap().to_owned();
+        let (kept, letters) = (line.split(';').next().unwrap().to_owned(), letters.to_owned());
 
         // The ways, of which only the linked provider is one; the page that leaves it is the form's own.
         let (status, html, _) = open(&kept).await;
         assert_eq!(status, 403);
-        assert!(html.contains("/auth/oidc/acme/login?next=%2Flogin%2Fagain") && !html.contains("oidc/other"), "{html}");
+        assert!(
+            html.contains("/auth/oidc/acme/login?next=%2Flogin%2Fagain%3Fform%3D") && !html.contains("oidc/other"),
+            "{html}"
+        );
         assert!(html.contains("href=\"/admin/users/usr_eve?x=1\">Leave it"), "{html}");
 
         // After another sign-in: what was typed, with the new token, and without the password.
         api("usr_ada", "tok_new", &made);
         let (status, html, _) = open(&kept).await;
         assert_eq!(status, 200);
-        assert!(html.contains("action=\"/admin/users/usr_eve/change\""), "{html}");
+        assert!(html.contains(&format!("action=\"/admin/users/usr_eve/change?kept={letters}\"")), "{html}");
         assert!(html.contains("name=\"csrf\" value=\"new-token\"") && !html.contains("old-token"), "{html}");
         assert!(html.contains("<dt>Role</dt><dd>admin, member</dd>"), "{html}");
         assert!(
@@ -194,13 +205,13 @@ mod tests {
         api("usr_max", "tok_max", &made);
         let (status, to, line) = open(&kept).await;
         assert_eq!((status, to.as_str()), (303, "/"));
-        assert!(line.starts_with("accredit-kept=;") && line.contains("Max-Age=0"), "{line}");
-        for kept in ["", "accredit-kept=x", "accredit-kept=e30"] {
+        assert!(line.starts_with(&format!("accredit-kept-{letters}=;")) && line.contains("Max-Age=0"), "{line}");
+        for kept in ["", "accredit-kept-a=1.x", "accredit-kept-a=1.e30", "accredit-kept-=1.e30"] {
             assert_eq!(open(kept).await.0, 303, "{kept}");
         }
         // Only an address of this site is one.
         let outside: Json = json!({ "user": "usr_max", "session": "x", "action": "//evil.example", "page": "/", "fields": [], "passwords": [] });
         let text = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, outside.to_string());
-        assert_eq!(open(&format!("accredit-kept={text}")).await.0, 303);
+        assert_eq!(open(&format!("accredit-kept-a=1.{text}")).await.0, 303);
     }
 }

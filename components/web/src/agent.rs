@@ -19,7 +19,7 @@ use crate::{
     form::{Form, number, several},
     home::events,
     list::List,
-    page::{Shell, answer, see, see_done, write_with},
+    page::{Shell, answer, answer_form, see, see_done, write_with},
     words::{self, Event, Html},
 };
 
@@ -504,7 +504,7 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
         "unshare" => asked(route::GRANTS_TAKE, "sharing", "unshared"),
         _ => return Err(Code::NotFound.into()),
     };
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
         match send(&api, &name, &asked, &typed).await {
             Ok(_) if act == "archive" => Ok(see(&app, "/agents?done=archived")),

@@ -10,7 +10,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number},
     list::List,
-    page::{Shell, answer, see, write, write_with},
+    page::{Shell, answer, answer_form, see, write, write_with},
     words::{self, Html},
 };
 
@@ -153,7 +153,7 @@ async fn show_form(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<
 
 /// `POST /register`.
 pub(crate) async fn register(app: App, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let mut body = typed.body(&["name"], &["display_name", "description", "runtime", "model", "parent", "preset"]);
         if let Some(days) = Some(typed.text("days")).filter(|days| !days.is_empty()) {
             body.insert("expires_in_days".to_owned(), number(days));
@@ -258,7 +258,7 @@ pub(crate) async fn confirm_stop_all(app: App) -> Result<Response, ApiError> {
 
 /// `POST /stop-all`.
 pub(crate) async fn stop_all(app: App, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let change = Change { form: &typed, body: Json::Null };
         Api::of(&app)?.change(route::STOP_ALL, &[], change).await?;
         Ok(see(&app, "/?done=stopped-all"))

@@ -10,7 +10,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
     list::List,
-    page::{Shell, answer, see_done, write_with},
+    page::{Shell, answer, answer_form, see_done, write_with},
     words::{self, Html},
 };
 
@@ -110,7 +110,7 @@ async fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> 
 
 /// `POST /admin/tokens/{id}/revoke`.
 pub(crate) async fn revoke(app: App, Path(id): Path, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         match Api::of(&app)?.change(route::TOKENS_REVOKE, &[&id], Change { form: &typed, body: Json::Null }).await {
             Ok(_) => Ok(see_done(&app, &typed, "/admin/tokens", "revoked")),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => show(&app, Some(refusal)).await,

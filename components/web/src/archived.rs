@@ -12,7 +12,7 @@ use service::{app::App, extract::Path, response::Response};
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
-    page::{Shell, answer, see, write_with},
+    page::{Shell, answer, answer_form, see, write_with},
 };
 
 #[derive(Template)]
@@ -71,7 +71,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         "purge" => route::ARCHIVED_PURGE,
         _ => return Err(Code::NotFound.into()),
     };
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         match Api::of(&app)?.change(route, &[&id], Change { form: &typed, body: Json::Null }).await {
             Ok(agent) if act == "restore" => Ok(see(&app, &format!("/agents/{}?done=restored", agent.text("name")))),
             Ok(_) => Ok(see(&app, "/archived?done=purged")),

@@ -16,7 +16,7 @@ use crate::{
     access::{Possible, possible},
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number},
-    page::{POLICY, Shell, answer, see_other_site, write_with},
+    page::{POLICY, Shell, answer, answer_form, see_other_site, write_with},
 };
 
 #[derive(Template)]
@@ -98,7 +98,7 @@ pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
         _ => return Err(Code::NotFound.into()),
     };
     let mut is_read = false;
-    let decided = answer(&app, async {
+    let decided = answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
         read(&api, &text).await?;
         is_read = true;

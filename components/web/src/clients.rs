@@ -15,7 +15,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
     list::List,
-    page::{Shell, answer, see, write_with},
+    page::{Shell, answer, answer_form, see, write_with},
     words::Html,
 };
 
@@ -65,7 +65,7 @@ fn body(typed: &Form) -> Map<String, Json> {
 
 /// `POST /admin/clients`.
 pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
         let mut body = body(&typed);
         body.insert("confidential".to_owned(), typed.is("confidential", "yes").into());
@@ -131,7 +131,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         "delete" => (route::CLIENTS_DELETE, Json::Null),
         _ => return Err(Code::NotFound.into()),
     };
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
         match api.change(route, &[&id], Change { form: &typed, body }).await {
             Ok(made) if act == "rotate" => secret(&made, "has another secret").show(&app, &api, "clients").await,

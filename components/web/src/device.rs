@@ -15,7 +15,7 @@ use crate::{
     access::{Possible, possible},
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number, several},
-    page::{Shell, answer, see, write_with},
+    page::{Shell, answer, answer_form, see, write_with},
 };
 
 #[derive(Template)]
@@ -84,7 +84,7 @@ pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
         "deny" => (route::DEVICE_DENY, "device-denied"),
         _ => return Err(Code::NotFound.into()),
     };
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let body = if typed.is("act", "approve") { approval(&typed).into() } else { Json::Null };
         let api = Api::of(&app)?;
         match api.change(route, &[typed.text("user_code")], Change { form: &typed, body }).await {

@@ -1,73 +1,33 @@
-//! What this browser has begun at providers, each in a cookie of its own: two tabs that both begin disturb each other neither when one of
-//! them succeeds nor when it fails. The cookie's name says by a few letters which `state` it belongs to; its value is when it was begun,
-//! and the sealed text that only the component `oidc` can read.
-//!
-//! Servers take some 8 KB of headers, so there are few at a time: the oldest are forgotten first.
+//! What this browser has begun at providers, each in a cookie of its own ([`crate::cookie::FLOWS`]): the sealed text that only the component
+//! `oidc` can read. The cookie's name says by a few letters which `state` it belongs to.
 
 use common::secret::Digest;
-use service::{app::App, response::Response, session};
+use service::{app::App, response::Response};
 
-use crate::cookie::{KEPT, forget, line, named, with as with_cookie};
+use crate::cookie::FLOWS;
 
-/// How many there are at most.
-const MOST: usize = 5;
-/// Bytes that all of them may have, with their names, and with the form that waits for a sign-in.
-const ROOM: usize = 6_000;
 /// Characters by which one is told from another.
 const LETTERS: usize = 12;
 
-/// What comes before the letters.
-fn prefix(app: &App) -> &'static str {
-    if session::is_secure(app) { "__Host-accredit-oidc-" } else { "accredit-oidc-" }
-}
-
-/// The cookie of the flow with this `state`.
-fn name(app: &App, state: &str) -> String {
+/// The letters of the flow with this `state`.
+fn letters(state: &str) -> String {
     let digest = Digest::of_parts(&["cookie of a flow", state]).to_string();
-    let letters: String = digest.chars().filter(char::is_ascii_alphanumeric).take(LETTERS).collect();
-    format!("{}{letters}", prefix(app))
+    digest.chars().filter(char::is_ascii_alphanumeric).take(LETTERS).collect()
 }
 
 /// What was begun with this `state`, sealed; empty: nothing that this browser still knows of.
 pub(crate) fn read(app: &App, state: &str) -> String {
-    let own = name(app, state);
-    let found = named(app, prefix(app)).into_iter().find(|(name, _)| *name == own);
-    found.and_then(|(_, value)| Some(value.split_once('.')?.1.to_owned())).unwrap_or_default()
+    FLOWS.read(app, &letters(state)).unwrap_or_default()
 }
 
-/// Leaves with the browser what was begun, for so many seconds, and forgets the oldest of what there is no room for.
+/// Leaves with the browser what was begun, for so many seconds.
 pub(crate) fn keep(app: &App, response: Response, (state, flow): (&str, &str), life: i64) -> Response {
-    let (own, value) = (name(app, state), format!("{}.{flow}", app.now().millis()));
-    let others = named(app, prefix(app)).into_iter().filter(|(name, _)| *name != own);
-    let mut others: Vec<(i64, String, usize)> =
-        others.map(|(name, value)| (begun(&value), name, value.len())).collect();
-    others.sort_unstable_by(|one, other| other.cmp(one));
-    let mut room = ROOM.saturating_sub(own.len() + value.len() + KEPT.read(app).map_or(0, |kept| kept.len()));
-    let mut response = with_cookie(response, &line(app, &own, &value, Some(life)));
-    for (number, (_, name, size)) in others.into_iter().enumerate() {
-        let size = name.len() + size;
-        if number + 1 < MOST && size <= room {
-            room -= size;
-        } else {
-            room = 0;
-            response = forget(app, &name, response);
-        }
-    }
-    response
-}
-
-/// When a flow was begun, milliseconds; 0: the value is none of ours.
-fn begun(value: &str) -> i64 {
-    value.split_once('.').and_then(|(begun, _)| begun.parse().ok()).unwrap_or_default()
+    FLOWS.keep(app, response, (&letters(state), flow), life)
 }
 
 /// Has the browser forget what was begun with this `state`, and nothing else: it was used, whatever came of it.
 pub(crate) fn end(app: &App, response: Response, state: &str) -> Response {
-    let own = name(app, state);
-    match named(app, prefix(app)).iter().any(|(name, _)| *name == own) {
-        true => forget(app, &own, response),
-        false => response,
-    }
+    FLOWS.forget(app, response, &letters(state))
 }
 
 #[cfg(test)]
@@ -187,12 +147,12 @@ mod tests {
             }
             assert_eq!(jar.flows(), kept, "{size}");
             let all: usize = jar.0.iter().map(|(name, value)| name.len() + value.len()).sum();
-            assert!(all <= super::ROOM, "{all}");
+            assert!(all <= crate::cookie::ROOM, "{all}");
         }
         // Beside a form that waits, there is less room.
         let (t, mut jar) = (TestApp::new(router()), Jar::default());
         api(1_900);
-        jar.0.insert("accredit-kept".to_owned(), "x".repeat(3_900));
+        jar.0.insert("accredit-kept-one".to_owned(), format!("1.{}", "x".repeat(3_900)));
         for _ in 0..3 {
             jar.open(&t, BEGIN).await;
             t.wait(1);
@@ -206,6 +166,6 @@ mod tests {
         }
         jar.open(&t, BEGIN).await;
         jar.open(&t, BEGIN).await;
-        assert!(jar.0.len() <= super::MOST + 1 && jar.flows().contains(&"f1") && jar.flows().contains(&"f2"));
+        assert!(jar.0.len() <= 6 && jar.flows().contains(&"f1") && jar.flows().contains(&"f2"));
     }
 }

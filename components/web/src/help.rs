@@ -37,6 +37,7 @@ const STEPS: &[(&str, &str)] = &[
     ("last_admin", "Make another person an admin first."),
     ("lifetime_too_long", "Leave it empty to get all of the time that is left."),
     ("login_failed", "Check what you typed, and try again."),
+    ("not_proved_again", "Sign in in another way, or begin again and sign in anew at the provider."),
     ("nothing_approved", "Nothing of it is approved any more. This page shows how it stands."),
     ("owner_not_found", "Type the e-mail of an active person of your tenant whose role is member or higher."),
     ("owns_agents", "Give the agents to somebody else, or archive them, and try again."),

@@ -2,12 +2,11 @@
 //! somebody has last signed in with this browser. Nobody else is told that it exists, or what it is called.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use common::route;
 use serde_json::Value as Json;
 use service::{app::App, response::Response};
 
 use crate::{
-    api::{Api, Members},
+    api::Members,
     cookie::{TENANT, with as with_cookie},
     form::{Form, query},
 };
@@ -35,10 +34,8 @@ impl HomeTenant {
         Self { slug: slug.to_owned(), name }
     }
 
-    /// Has the browser remember the tenant of somebody who has just got this session.
-    pub(crate) async fn remember(app: &App, session: &str, response: Response) -> Response {
-        // Who is let in is in, also where this cannot be had.
-        let Ok(tenant) = Api::signed_in(app, session).get(route::TENANT, &[], &[]).await else { return response };
+    /// Has the browser remember the tenant of somebody who has just signed in.
+    pub(crate) fn remember(app: &App, tenant: &Json, response: Response) -> Response {
         let slug = tenant.text("slug");
         let name = Some(tenant.text("name")).filter(|name| !name.is_empty()).unwrap_or(slug);
         let text = format!("{slug}.{}", URL_SAFE_NO_PAD.encode(name));

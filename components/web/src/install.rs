@@ -8,7 +8,7 @@ use service::{app::App, credential, response::Response};
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
-    page::{Frame, Shell, answer, write, write_with},
+    page::{Frame, Shell, answer, answer_form, write, write_with},
 };
 
 /// How long the token of a coding agent lives, days.
@@ -108,7 +108,7 @@ async fn signed_in(app: &App, typed: &Form, refusal: Option<Refusal>, token: &st
 
 /// `POST /install`: makes the token. The text with it is in this answer alone.
 pub(crate) async fn set_up(app: App, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let (_, _, scope) = CHOICES.iter().find(|(word, _, _)| typed.is("may", word)).unwrap_or(&CHOICES[0]);
         let name = typed.or("name", "coding agent");
         let body = json!({ "name": name, "scope": scope, "expires_in_days": DAYS });

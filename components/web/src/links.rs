@@ -5,18 +5,20 @@ use askama::Template;
 use common::{
     error::ApiError,
     route::{self, Route},
+    secret::OneTimeCode,
 };
 use http::{HeaderValue, header};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 use service::{app::App, credential, response::Response};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, local},
+    form::{Form, local, query},
     home_tenant::{HomeTenant, at},
-    kept::AGAIN,
+    kept::named,
     login::{FormToken, check_same_site, finish, show_login},
     page::{Frame, Note, answer, see, write_with},
+    providers::{self, has_session},
 };
 
 /// Sends a form of a visitor without a session on to the API.
@@ -39,7 +41,9 @@ pub(crate) async fn ask_link(app: App, typed: Form) -> Result<Response, ApiError
         let mut body = typed.body(&["email"], &["tenant"]);
         body.insert("next".to_owned(), next.into());
         match send(&app, &typed, route::LINK_ASK, body).await {
-            Ok(_) if next == AGAIN => Ok(see(&app, &format!("{AGAIN}?done=link-asked"))),
+            Ok(_) if !named(next).is_empty() && has_session(&app).await => {
+                Ok(see(&app, &format!("{next}&done=link-asked")))
+            }
             Ok(_) => Ok(see(&app, &at("/login", &typed, &[("done", "link-asked"), ("next", next)]))),
             Err(Trouble::Refused(refusal)) => show_login(&app, &typed, Some(refusal)).await,
             Err(trouble) => Err(trouble),
@@ -94,12 +98,18 @@ pub(crate) async fn ask_reset(app: App, typed: Form) -> Result<Response, ApiErro
 struct Door {
     path: &'static str,
     route: &'static Route,
+    /// The kind of its codes.
+    kind: &'static str,
     title: &'static str,
-    /// What the form does, for its reader.
-    text: &'static str,
+    /// What the form does, up to the address of its reader, and what comes after the name of the tenant.
+    text: (&'static str, &'static str),
     button: &'static str,
     /// The field of the API that takes the password; empty: it takes none.
     password: &'static str,
+    /// The way to sign in that it leads to.
+    way: &'static str,
+    /// How long its links work.
+    life: &'static str,
     /// Where to get another link.
     again: (&'static str, &'static str),
 }
@@ -107,31 +117,41 @@ struct Door {
 static LINK: Door = Door {
     path: "/auth/email/verify",
     route: route::LINK_SIGN_IN,
+    kind: "link",
     title: "Sign in",
-    text: "You opened a link that was mailed to you. It works once.",
+    text: ("You sign in as ", " The link works once."),
     button: "Sign in",
     password: "",
+    way: "link",
+    life: "15 minutes",
     again: ("/login", "Ask for a new link"),
 };
 
 static RESET: Door = Door {
     path: "/reset",
     route: route::RESET,
+    kind: "reset",
     title: "Set a new password",
-    text: "It ends all of your sessions. Then sign in with it.",
+    text: ("Choose a password for ", " It ends all of your sessions. Then sign in with it."),
     button: "Set the password",
     password: "new",
+    way: "password",
+    life: "24 hours",
     again: ("/forgot", "Ask for a new link"),
 };
 
 static INVITE: Door = Door {
     path: "/invite",
     route: route::INVITE_ACCEPT,
+    kind: "invite",
     title: "Welcome to Accredit",
-    text: "Choose a password. Then sign in with it and the address that the invitation was sent to.",
+    text: ("Choose a password for ", " Then sign in with both."),
     button: "Set the password",
     password: "password",
-    again: ("/login", "Sign in"),
+    way: "password",
+    life: "7 days",
+    // An account without a password gets one by the same mail as one whose password is forgotten.
+    again: ("/forgot", "Ask for a new link"),
 };
 
 #[derive(Template)]
@@ -143,35 +163,82 @@ struct DoorPage {
     code: String,
     next: String,
     tenant: String,
+    /// Whose account it is; empty: the code opens nothing.
+    email: String,
+    /// The tenant as pages name it.
+    place: String,
+    /// Whether the tenant lets people in by what this page leads to.
+    is_allowed: bool,
+    /// Whether a link can be mailed in its place.
+    has_link: bool,
+    /// The providers in its place.
+    providers: Vec<Json>,
     /// Where to get another link.
     again: String,
+    /// The form for signing in.
+    login: String,
     /// The site has no address that a session could be kept for.
     is_unsafe: bool,
-    /// No form would do anything any more.
-    is_closed: bool,
+}
+
+impl DoorPage {
+    fn query(&self) -> String {
+        query(&[("next", &self.next)])
+    }
 }
 
 impl Door {
     async fn open(&'static self, app: App) -> Result<Response, ApiError> {
-        answer(&app, async { self.show(&app, &Form::query(&app), None) }).await
+        answer(&app, async { self.show(&app, &Form::query(&app), None).await }).await
     }
 
-    fn show(&'static self, app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
-        let code = typed.text("code").to_owned();
-        let refusal = match refusal {
-            None if code.is_empty() => {
-                Some(Refusal::own(400, "This address has no code.", "Open the whole link of the mail."))
+    /// What the code opens, which nothing spends; or why it opens nothing.
+    async fn look(&self, app: &App, code: &str) -> Result<Result<Json, Refusal>, Trouble> {
+        if OneTimeCode::parse(code).is_none() {
+            let (what, fix) = match code {
+                "" => ("This address has no code.", "Open the whole link of the mail."),
+                _ => ("A part of this link is missing.", "Open the whole link of the mail, or copy it from there."),
+            };
+            return Ok(Err(Refusal::own(400, what, fix)));
+        }
+        let (form, body) = (Form::default(), json!({ "code": code }));
+        let looked = Api::without_session(app).change(route::CODE_LOOK, &[], Change { form: &form, body }).await;
+        let known = match looked {
+            Ok(known) => known,
+            Err(Trouble::Refused(refusal)) if refusal.slug == "invalid_code" => Json::Null,
+            Err(Trouble::Refused(refusal)) => return Ok(Err(refusal)),
+            Err(trouble) => return Err(trouble),
+        };
+        let gone = |what: &str, fix: &str| Ok(Err(Refusal::own(410, what, fix)));
+        match known.text("state") {
+            "live" if known.text("kind") == self.kind => Ok(Ok(known)),
+            "used" if self.password.is_empty() => {
+                gone("This link was used before.", "It signed somebody in. Ask for a new one.")
             }
-            Some(refusal) if refusal.slug == "invalid_code" => Some(Refusal {
-                detail: "This link does not work any more.".to_owned(),
-                fix: "It has ended, was used, or a newer one took its place.".to_owned(),
-                ..refusal
-            }),
-            refusal => refusal,
+            "used" => gone(
+                "This link was used before.",
+                "A password was set with it: sign in with that. If it was not you, ask for a new link, and set another one.",
+            ),
+            "ended" => gone("This link has ended.", &format!("It worked for {}. Ask for a new one.", self.life)),
+            _ => gone(
+                "This link does not work any more.",
+                "A newer link took its place, the account was changed since, or it ended long ago. Ask for a new one.",
+            ),
+        }
+    }
+
+    async fn show(&'static self, app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+        let code = typed.text("code").to_owned();
+        let (known, refusal) = match self.look(app, &code).await? {
+            Ok(known) => (known, refusal),
+            Err(why) => (Json::Null, Some(why)),
         };
         let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
-        let is_closed = code.is_empty() || refusal.as_ref().is_some_and(|refusal| refusal.slug == "invalid_code");
+        let ways = known.words("ways");
+        let is_allowed = ways.contains(&self.way);
+        let offers = |way: &str| !is_allowed && ways.contains(&way);
         let token = FormToken::of(app);
+        let place = Some(known.text("tenant_name")).filter(|name| !name.is_empty());
         let page = DoorPage {
             frame: Frame::new(app, self.title, refusal.map(Note::from)),
             csrf: token.text.clone(),
@@ -179,9 +246,14 @@ impl Door {
             code,
             next: local(typed.text("next")).to_owned(),
             tenant: typed.text("tenant").to_owned(),
+            email: known.text("email").to_owned(),
+            place: place.unwrap_or_else(|| known.text("tenant")).to_owned(),
+            is_allowed,
+            has_link: app.settings().has_mail() && offers("link"),
+            providers: if offers("oidc") { providers::offered(app).await } else { Vec::new() },
             again: at(self.again.0, typed, &[]),
+            login: at("/login", typed, &[]),
             is_unsafe: credential::cookie_name(app).is_none(),
-            is_closed,
         };
         Ok(unnamed(token.set(write_with(&page, status)?)))
     }
@@ -196,7 +268,7 @@ impl Door {
             match send(&app, &typed, self.route, body).await {
                 // The code is spent, and the second factor is asked for.
                 Err(Trouble::Refused(refusal)) if refusal.next.ticket.is_empty() => {
-                    self.show(&app, &typed, Some(refusal))
+                    self.show(&app, &typed, Some(refusal)).await
                 }
                 outcome if self.password.is_empty() => {
                     finish(&app, outcome, (local(typed.text("next")), typed.text("tenant"))).await
@@ -229,20 +301,9 @@ pub(crate) async fn set_password(app: App, typed: Form) -> Result<Response, ApiE
     RESET.pass(app, typed).await
 }
 
-/// `GET /invite`. Where no password lets anybody in, one would be set for nothing: the page for signing in has the ways that do.
+/// `GET /invite`.
 pub(crate) async fn invite(app: App) -> Result<Response, ApiError> {
-    answer(&app, async {
-        let typed = Form::query(&app);
-        // Of another tenant nobody says which ways it allows before somebody has signed in.
-        let usual = Api::without_session(&app).get(route::WAYS, &[], &[]).await.unwrap_or_default();
-        let (ways, tenant) = (usual.words("ways"), typed.text("tenant"));
-        let is_usual = tenant.is_empty() || tenant == usual.text("tenant");
-        if is_usual && !ways.is_empty() && !ways.contains(&"password") {
-            return Ok(unnamed(see(&app, &at("/login", &typed, &[]))));
-        }
-        INVITE.show(&app, &typed, None)
-    })
-    .await
+    INVITE.open(app).await
 }
 
 /// `POST /invite`.

@@ -5,6 +5,7 @@
 
 use askama::Template;
 use common::{error::ApiError, route, secret::equal};
+use futures_util::future::join;
 use serde_json::{Value as Json, json};
 use service::{
     app::{App, log},
@@ -15,9 +16,10 @@ use service::{
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
-    cookie::{FORM, KEPT, with as with_cookie},
+    cookie::{FORM, KEPT, LAST, PerTab, TICKETS, with as with_cookie},
     form::{Form, local, query},
     home_tenant::{HomeTenant, at},
+    kept::remember,
     page::{Frame, Note, answer, lead, see, unguessable, write_with},
     providers,
 };
@@ -147,18 +149,27 @@ pub(crate) async fn finish(
     match outcome {
         Ok(signed_in) => welcome(app, &signed_in, next).await,
         Err(Trouble::Refused(refusal)) if !refusal.next.ticket.is_empty() => {
-            let page = see(app, &at("/login/factor", &Form::of(&[("tenant", tenant)]), &[("next", next)]));
-            Ok(with_cookie(page, &session::ticket_cookie(app, &refusal.next.ticket)))
+            let letters = PerTab::letters(app);
+            let pairs = [("next", next), (TICKET, letters.as_str())];
+            let page = see(app, &at("/login/factor", &Form::of(&[("tenant", tenant)]), &pairs));
+            Ok(TICKETS.keep(app, page, (&letters, &refusal.next.ticket), TICKET_LIFE))
         }
         Err(trouble) => Err(trouble),
     }
 }
+
+/// The field of the address and of the form that names the ticket among those of the browser's tabs.
+const TICKET: &str = "at";
+/// How long a browser keeps it, seconds: as long as it lives.
+const TICKET_LIFE: i64 = 10 * 60;
 
 #[derive(Template)]
 #[template(path = "login_factor.html")]
 struct FactorPage {
     frame: Frame,
     csrf: String,
+    /// The letters of the ticket.
+    at: String,
     next: String,
     tenant: String,
     /// The form for signing in.
@@ -168,8 +179,9 @@ struct FactorPage {
 /// `GET /login/factor`: asks for the code of the second factor. The ticket of the sign-in so far is in a cookie.
 pub(crate) async fn factor_form(app: App) -> Result<Response, ApiError> {
     answer(&app, async {
-        match credential::cookie_value(&app, session::ticket_cookie_name(&app)) {
-            Some(_) => show_factor(&app, &Form::query(&app), None),
+        let asked = Form::query(&app);
+        match TICKETS.read(&app, asked.text(TICKET)) {
+            Some(_) => show_factor(&app, &asked, None),
             None => Ok(see(&app, "/login")),
         }
     })
@@ -182,6 +194,7 @@ fn show_factor(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Resp
     let page = FactorPage {
         frame: Frame::new(app, "Second factor", refusal.map(Note::from)),
         csrf: token.text.clone(),
+        at: typed.text(TICKET).to_owned(),
         next: local(typed.text("next")).to_owned(),
         tenant: typed.text("tenant").to_owned(),
         login: at("/login", typed, &[]),
@@ -194,7 +207,7 @@ pub(crate) async fn sign_in_by_code(app: App, typed: Form) -> Result<Response, A
     answer(&app, async {
         let next = local(typed.text("next"));
         match try_code(&app, &typed).await {
-            Ok(signed_in) => Ok(with_cookie(welcome(&app, &signed_in, next).await?, &session::no_ticket_cookie(&app))),
+            Ok(signed_in) => Ok(TICKETS.forget(&app, welcome(&app, &signed_in, next).await?, typed.text(TICKET))),
             // The sign-in begins again from where it began.
             Err(Trouble::Refused(refusal)) if refusal.slug == "ticket_ended" => {
                 let again = match typed.text("tenant") {
@@ -205,7 +218,7 @@ pub(crate) async fn sign_in_by_code(app: App, typed: Form) -> Result<Response, A
                 "The sign-in took too long, or the account was changed.".clone_into(&mut refusal.detail);
                 "Sign in once more.".clone_into(&mut refusal.fix);
                 let page = show_login(&app, &again, Some(refusal)).await?;
-                Ok(with_cookie(page, &session::no_ticket_cookie(&app)))
+                Ok(TICKETS.forget(&app, page, typed.text(TICKET)))
             }
             Err(Trouble::Refused(refusal)) => show_factor(&app, &typed, Some(refusal)),
             Err(trouble) => Err(trouble),
@@ -216,7 +229,7 @@ pub(crate) async fn sign_in_by_code(app: App, typed: Form) -> Result<Response, A
 
 async fn try_code(app: &App, typed: &Form) -> Result<Json, Trouble> {
     check_same_site(app, typed)?;
-    let ticket = credential::cookie_value(app, session::ticket_cookie_name(app)).unwrap_or_default();
+    let ticket = TICKETS.read(app, typed.text(TICKET)).unwrap_or_default();
     let body = json!({ "ticket": ticket, "code": typed.text("code") });
     Api::without_session(app).change(route::FACTOR_VERIFY, &[], Change { form: typed, body }).await
 }
@@ -233,7 +246,17 @@ pub(crate) async fn welcome(app: &App, signed_in: &Json, next: &str) -> Result<R
         log(app.request_id(), app.path(), &cause);
     }
     let page = with_cookie(lead(app, next), &cookie);
-    Ok(HomeTenant::remember(app, signed_in.text("access_token"), page).await)
+    let api = Api::signed_in(app, signed_in.text("access_token"));
+    let (tenant, who) = join(api.get(route::TENANT, &[], &[]), api.get(route::WHOAMI, &[], &[])).await;
+    // Who is let in is in, also where this cannot be had.
+    let page = match tenant {
+        Ok(tenant) => HomeTenant::remember(app, &tenant, page),
+        Err(_) => page,
+    };
+    Ok(match who {
+        Ok(who) => remember(app, &who, page),
+        Err(_) => page,
+    })
 }
 
 /// `POST /logout`: ends the session's row, and has the browser forget it.
@@ -247,7 +270,8 @@ pub(crate) async fn sign_out(app: App, typed: Form) -> Result<Response, ApiError
             Err(trouble) => return Err(trouble),
         }
         let response = see(&app, "/login?done=signed-out");
-        let response = KEPT.forget(&app, response);
+        // Whoever comes next finds nothing of theirs.
+        let response = LAST.forget(&app, KEPT.forget_all(&app, response));
         Ok(match session::no_cookie(&app) {
             Some(cookie) => with_cookie(response, &cookie),
             None => response,

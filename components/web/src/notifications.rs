@@ -13,7 +13,7 @@ use crate::{
     api::{Api, Change, Members},
     form::{Form, local},
     list::List,
-    page::{Shell, answer, see, write_with},
+    page::{Shell, answer, answer_form, see, write_with},
     words,
 };
 
@@ -108,7 +108,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         (_, "delete") => (route::NOTIFICATION_DELETE, "deleted"),
         _ => return Err(Code::NotFound.into()),
     };
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
         api.change(route, &[&id], Change { form: &typed, body: Json::Null }).await?;
         Ok(see(&app, &format!("/notifications?done={done}")))

@@ -24,7 +24,7 @@ use crate::{
     cookie::{DONE as DONE_COOKIE, KEPT, with as with_cookie},
     form::{Form, local, passwords_of, query},
     home_tenant::at,
-    kept::{AGAIN, Kept},
+    kept::{Kept, SENT},
     words::{self, Html},
 };
 
@@ -57,6 +57,14 @@ const DONE: &[(&str, &str)] = &[
     ("device-approved", "Approved. Go back to the terminal: it goes on by itself."),
     ("device-denied", "Denied. The device gets nothing."),
     ("ended", "Signed out there."),
+    (
+        "form-too-long",
+        "Your session had ended. Nothing was done. Sign in again: what you typed is too long to be kept, and has to be typed again.",
+    ),
+    (
+        "form-waits",
+        "Your session had ended. Nothing was done, and what you typed is kept for 15 minutes: sign in again, and you find it.",
+    ),
     ("factor-removed", "Your second factor is removed. A sign-in asks for no code any more."),
     ("factor-taken", "The second factor is removed, and the person was told."),
     ("from-the-start", "This list has changed, or the link is from another one: here it is from the start."),
@@ -90,6 +98,7 @@ const DONE: &[(&str, &str)] = &[
     ("restored", "Restored: it is stopped, and has no credentials. Issue a token and start it."),
     ("resumed", "Resumed."),
     ("revoked", "Revoked. It is refused from now on."),
+    ("session-ended", "Your session had ended. Nothing was done. Sign in again."),
     ("set", "Set. The agent was told."),
     ("sent", "It is being sent. The deliveries say what comes of it."),
     ("set-up", "Accredit is set up. Sign in with the address and the password that you just chose."),
@@ -352,15 +361,42 @@ pub(crate) async fn answer(
     }
 }
 
+/// The same for a form. One whose session has ended waits for its person to sign in again.
+pub(crate) async fn answer_form(
+    app: &App,
+    form: &Form,
+    page: impl Future<Output = Result<Response, Trouble>>,
+) -> Result<Response, ApiError> {
+    let page = async {
+        match page.await {
+            Err(Trouble::SignIn) => Ok(wait_for_sign_in(app, form)),
+            shown => shown,
+        }
+    };
+    answer(app, page).await
+}
+
+/// 303 to the form for signing in, which leads back to what was typed, or else to the page that it was typed on.
+fn wait_for_sign_in(app: &App, form: &Form) -> Response {
+    // Only a form of the last session says where it was sent from.
+    let Some(kept) = Kept::of_ended(app, form) else { return see_login(app) };
+    if !kept.is_worth_keeping(app) {
+        return see(app, &format!("/login?{}", query(&[("done", "session-ended"), ("next", &kept.page)])));
+    }
+    kept.keep(app, |kept, waits| {
+        let done = if kept.fields.is_some() { "form-waits" } else { "form-too-long" };
+        see(app, &format!("/login?{}", query(&[("done", done), ("next", waits)])))
+    })
+}
+
 /// Has the browser forget what has come to its end with this answer.
 fn settle(app: &App, response: Response) -> Response {
     let is_sent = app.head().method == http::Method::POST;
-    let here = app.head().uri.path_and_query().map_or("/", |here| here.as_str());
-    if is_sent && Kept::read(app).is_some_and(|kept| kept.action == here) {
-        return KEPT.forget(app, response);
+    if is_sent {
+        return KEPT.forget(app, response, Form::query(app).text(SENT));
     }
     // A page has said it.
-    if !is_sent && response.status() != StatusCode::SEE_OTHER && DONE_COOKIE.read(app).is_some() {
+    if response.status() != StatusCode::SEE_OTHER && DONE_COOKIE.read(app).is_some() {
         return DONE_COOKIE.forget(app, response);
     }
     response
@@ -370,7 +406,7 @@ fn settle(app: &App, response: Response) -> Response {
 async fn wait(app: &App, trouble: Trouble) -> Result<Trouble, Response> {
     match trouble {
         Trouble::Prove(asked) if asked.refusal.next.way == "sign_in" => match Kept::of(app, &asked.form).await {
-            Ok(kept) => Err(kept.keep(app, see(app, AGAIN))),
+            Ok(kept) => Err(kept.keep(app, |_, waits| see(app, waits))),
             Err(trouble) => Ok(trouble),
         },
         trouble => Ok(trouble),
@@ -433,16 +469,25 @@ pub(crate) struct ProvePage {
 /// Fields of which their visitor knows nothing.
 const UNSEEN: [&str; 6] = ["act", "back", "csrf", "from", "once", "request"];
 
+/// Whether a field is one of them.
+pub(crate) fn is_unseen(field: &str) -> bool {
+    UNSEEN.contains(&field)
+}
+
 impl ProvePage {
     /// The form that waited for a sign-in.
-    pub(crate) fn kept(app: &App, csrf: &str, kept: Kept) -> Self {
+    pub(crate) fn kept(app: &App, csrf: &str, kept: Kept, letters: &str) -> Self {
         let link = app.settings().link();
         let mut fields = kept.fields.unwrap_or_default();
         fields.push(("csrf".to_owned(), csrf.to_owned()));
         Self {
             frame: Frame::new(app, "Go on?", None),
             way: String::new(),
-            action: format!("{link}{}", kept.action),
+            action: format!(
+                "{link}{}{}{SENT}={letters}",
+                kept.action,
+                if kept.action.contains('?') { '&' } else { '?' }
+            ),
             back: format!("{link}{}", kept.page),
             fields,
             passwords: passwords_of(&kept.passwords),
@@ -453,7 +498,7 @@ impl ProvePage {
     fn typed(&self) -> Vec<(String, String)> {
         let mut typed: Vec<(String, String)> = Vec::new();
         for (name, value) in &self.fields {
-            if UNSEEN.contains(&name.as_str()) || value.is_empty() {
+            if is_unseen(name) || value.is_empty() {
                 continue;
             }
             let name = words::title(name);

@@ -14,12 +14,11 @@ use service::{app::App, credential, extract::Path, response::Response};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
-    cookie::KEPT,
     flows,
     form::{Form, local},
-    kept::AGAIN,
+    kept::{Kept, named, waiting},
     login,
-    page::{Frame, answer, see, see_other_site, write},
+    page::{Frame, answer, answer_form, see, see_other_site, write},
 };
 
 /// The providers that a page offers.
@@ -70,7 +69,9 @@ struct LeavePage {
 pub(crate) async fn sign_in(app: App, Path(provider): Path) -> Result<Response, ApiError> {
     answer(&app, async {
         let (asked, form) = (Form::query(&app), Form::default());
-        let body = json!({ "next": local(asked.text("next")) });
+        let next = local(asked.text("next"));
+        let again = Kept::read(&app, &named(next)).is_some_and(|kept| kept.waits_for_proof());
+        let body = json!({ "next": next, "again": again });
         let begun =
             Api::without_session(&app).change(route::OIDC_START, &[&provider], Change { form: &form, body }).await;
         match begun {
@@ -112,20 +113,20 @@ async fn finish(app: &App, provider: &str, sent: &Form) -> Result<Response, Trou
 
 /// A visitor with a session has linked something, or wanted to, or has come to the address once more; all others wanted to sign in.
 async fn refuse(app: &App, mut refusal: Refusal) -> Result<Response, Trouble> {
-    let (is_over, is_kept) = (refusal.slug == "sign_in_expired", KEPT.read(app).is_some());
+    let (is_over, kept) = (refusal.slug == "sign_in_expired", waiting(app, &refusal.next.path));
     let has_session = has_session(app).await;
     if is_over {
         "This sign-in was finished before, took too long, or was begun in another browser."
             .clone_into(&mut refusal.detail);
         "Begin again.".clone_into(&mut refusal.fix);
     }
-    match has_session {
-        true if is_over && is_kept => Ok(see(app, AGAIN)),
-        true if is_over => Ok(see(app, &done_at(&refusal.next.path, "signed-in"))),
+    match (has_session, kept) {
+        (true, Some(kept)) if is_over => Ok(see(app, &kept)),
+        (true, None) if is_over => Ok(see(app, &done_at(&refusal.next.path, "signed-in"))),
         // One with a form that waits for a sign-in has all ways again.
-        _ if is_kept => login::show_login(app, &Form::of(&[("next", AGAIN)]), Some(refusal)).await,
-        true => Err(Trouble::Refused(refusal)),
-        false => {
+        (_, Some(kept)) => login::show_login(app, &Form::of(&[("next", &kept)]), Some(refusal)).await,
+        (true, None) => Err(Trouble::Refused(refusal)),
+        (false, None) => {
             let next = Form::of(&[("next", &refusal.next.path)]);
             login::show_login(app, &next, Some(refusal)).await
         }
@@ -133,7 +134,7 @@ async fn refuse(app: &App, mut refusal: Refusal) -> Result<Response, Trouble> {
 }
 
 /// Whether the visitor's session is live, as far as the API says. A cookie alone may be that of one that has ended.
-async fn has_session(app: &App) -> bool {
+pub(crate) async fn has_session(app: &App) -> bool {
     if credential::cookie(app).is_none() {
         return false;
     }
@@ -149,7 +150,7 @@ fn done_at(next: &str, done: &str) -> String {
 
 /// `POST /profile/identities/{id}/{act}`: `link`, of a provider, or `unlink`, of an identity.
 pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
         match act.as_str() {
             "link" => {

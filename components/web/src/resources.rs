@@ -13,7 +13,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, several},
     list::List,
-    page::{Shell, answer, see, write_with},
+    page::{Shell, answer, answer_form, see, write_with},
     words::Html,
 };
 
@@ -65,7 +65,7 @@ fn body(typed: &Form) -> Map<String, Json> {
 
 /// `POST /admin/resources`.
 pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
         let mut body = body(&typed);
         body.insert("identifier".to_owned(), typed.text("identifier").into());
@@ -117,7 +117,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         "delete" => (route::RESOURCES_DELETE, Json::Null),
         _ => return Err(Code::NotFound.into()),
     };
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         match Api::of(&app)?.change(route, &[&id], Change { form: &typed, body }).await {
             Ok(_) if act == "delete" => Ok(see(&app, &format!("{PATH}?done=deleted"))),
             Ok(_) => Ok(see(&app, &format!("{PATH}/{id}?done=changed"))),

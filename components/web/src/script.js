@@ -33,6 +33,11 @@
     });
   }
 
+  for (const button of document.querySelectorAll("[data-print]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => print());
+  }
+
   for (const button of document.querySelectorAll("[data-hide]")) {
     button.hidden = false;
     button.addEventListener("click", () => {
@@ -41,7 +46,7 @@
     });
   }
   // A page that comes back from the browser's memory shows no secret.
-  addEventListener("pagehide", () => document.querySelector("[data-secret]")?.remove());
+  addEventListener("pagehide", () => document.querySelectorAll("[data-secret]").forEach((secret) => secret.remove()));
 
   const units = [[5, "now", 0], [60, "s", 1], [3600, "min", 60], [172800, "h", 3600], [5184000, "days", 86400], [63072000, "months", 2592000], [Infinity, "years", 31536000]];
   const update = () => {

@@ -3,15 +3,16 @@
 use askama::Template;
 use common::{error::ApiError, route};
 use futures_util::future::{join, join5};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value as Json, json};
-use service::{app::App, extract::Path, response::Response};
+use service::{app::App, extract::Path, response::Response, session::device};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
     home_tenant::at,
     links::unnamed,
-    page::{Shell, answer, next_page, see, write, write_with},
+    page::{Shell, answer, answer_form, next_page, see, write, write_with},
     providers::Identities,
     qr,
     words::Html,
@@ -21,11 +22,12 @@ use crate::{
 const OTHERS: &str = "others";
 
 /// The kinds of mail that people choose, by their names at the API.
-const MAILS: [(&str, &str, &str); 4] = [
+const MAILS: [(&str, &str, &str); 5] = [
     ("access_requests", "Access requests", "an agent asks for more than it may do"),
     ("leaks", "Leaks", "a credential was reported as leaked"),
     ("expiring", "Credentials that end", "a token or a key ends within a week"),
     ("silent_agents", "Silent agents", "an agent of yours has sent no heartbeat for longer than its settings allow"),
+    ("new_sign_ins", "New sign-ins", "you sign in with a device or from a network that you have not used lately"),
 ];
 
 #[derive(Template)]
@@ -48,33 +50,8 @@ struct SecurityPage {
 }
 
 impl SecurityPage {
-    /// What a browser calls itself is long: the word that tells it from others.
     fn device(&self, session: &Json) -> String {
-        let agent = session.text("user_agent");
-        let name =
-            |names: &[(&str, &'static str)]| names.iter().find(|(sign, _)| agent.contains(sign)).map(|(_, name)| *name);
-        let browser = name(&[
-            ("Edg/", "Edge"),
-            ("OPR/", "Opera"),
-            ("Firefox/", "Firefox"),
-            ("Chrome/", "Chrome"),
-            ("Safari/", "Safari"),
-            ("curl/", "curl"),
-        ]);
-        let system = name(&[
-            ("Windows", "Windows"),
-            ("Android", "Android"),
-            ("iPhone", "iPhone"),
-            ("iPad", "iPad"),
-            ("Mac OS X", "macOS"),
-            ("Linux", "Linux"),
-        ]);
-        match (browser, system) {
-            (Some(browser), Some(system)) => format!("{browser} on {system}"),
-            (Some(one), None) | (None, Some(one)) => one.to_owned(),
-            (None, None) if agent.is_empty() => "unknown".to_owned(),
-            (None, None) => agent.chars().take(40).collect(),
-        }
+        device(session.text("user_agent"))
     }
 
     /// Whether the visitor can do nothing else before they have set a second factor up.
@@ -136,7 +113,7 @@ async fn again(app: &App, trouble: Trouble, typed: &Form) -> Result<Response, Tr
 /// `POST /security/{act}`.
 pub(crate) async fn act(app: App, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
     let act = act.as_str();
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
         let (row, body) = match act {
             "begin" => (route::FACTOR_BEGIN, Json::Null),
@@ -216,7 +193,7 @@ async fn show_address(app: &App, typed: &Form, refusal: Option<Refusal>) -> Resu
                 "It has ended, was used or withdrawn, a newer one took its place, or it is for somebody else than {}.",
                 own.text("email")
             );
-            Some(Refusal::own(400, "This link does not work any more.", &fix))
+            Some(Refusal::own(if code.is_empty() { 400 } else { 410 }, "This link does not work any more.", &fix))
         }
         _ => None,
     };
@@ -254,6 +231,23 @@ struct RecoveryPage {
     is_first: bool,
 }
 
+impl RecoveryPage {
+    /// The day on which they were made.
+    fn day(&self) -> String {
+        self.shell.now.to_string().chars().take(10).collect()
+    }
+
+    /// The codes as a file, in the page itself: no address of the server has them, and no script is needed.
+    fn file(&self) -> String {
+        let (email, tenant, day) = (self.shell.who.text("email"), self.shell.tenant_name(), self.day());
+        let codes: String = self.codes.iter().map(|code| format!("{code}\r\n")).collect();
+        let text = format!(
+            "Recovery codes of Accredit\r\n{email} at {tenant}\r\nMade on {day}\r\n\r\nEach of them lets you in once, without the app.\r\n\r\n{codes}"
+        );
+        format!("data:text/plain;charset=utf-8,{}", utf8_percent_encode(&text, NON_ALPHANUMERIC))
+    }
+}
+
 async fn show_codes(app: &App, api: &Api<'_>, shown: &Json, is_first: bool) -> Result<Response, Trouble> {
     let shell = Shell::load(app, api, "Recovery codes", "security").await?;
     let codes = shown.words("recovery_codes").into_iter().map(str::to_owned).collect();
@@ -262,7 +256,7 @@ async fn show_codes(app: &App, api: &Api<'_>, shown: &Json, is_first: bool) -> R
 
 /// `POST /sessions/{id}/end`: one of them, or all others.
 pub(crate) async fn end_session(app: App, Path(id): Path, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
         let change = Change { form: &typed, body: Json::Null };
         let ended = match id.as_str() {
@@ -279,7 +273,7 @@ pub(crate) async fn end_session(app: App, Path(id): Path, typed: Form) -> Result
 
 /// `POST /profile/mails`: a box that is not ticked turns its kind off.
 pub(crate) async fn choose_mails(app: App, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let chosen = typed.all("mail");
         let body = MAILS.iter().map(|(name, ..)| ((*name).to_owned(), Json::from(chosen.contains(name)))).collect();
         let change = Change { form: &typed, body: Json::Object(body) };
@@ -293,7 +287,7 @@ pub(crate) async fn choose_mails(app: App, typed: Form) -> Result<Response, ApiE
 
 /// `POST /profile/password`.
 pub(crate) async fn change_password(app: App, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let mut body = json!({ "new": typed.raw("new") });
         if let (Some(members), false) = (body.as_object_mut(), typed.raw("current").is_empty()) {
             members.insert("current".to_owned(), typed.raw("current").into());

@@ -12,7 +12,7 @@ use service::{app::App, response::Response};
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number},
-    page::{Shell, answer, see, write_with},
+    page::{Shell, answer, answer_form, see, write_with},
 };
 
 const WAYS: [(&str, &str, &str); 3] = [
@@ -81,7 +81,7 @@ async fn show(app: &App, typed: Option<&Form>, refusal: Option<Refusal>) -> Resu
 
 /// `POST /admin/tenant`.
 pub(crate) async fn change(app: App, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let mut body = Map::new();
         let name = typed.text("name");
         body.insert("name".to_owned(), if name.is_empty() { Json::Null } else { name.into() });

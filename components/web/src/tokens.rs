@@ -16,7 +16,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number, several},
     list::List,
-    page::{Shell, answer, see, write_with},
+    page::{Shell, answer, answer_form, see, write_with},
     words::{self, Html},
 };
 
@@ -103,7 +103,7 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
 
 /// `POST /tokens`.
 pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let mut body = typed.body(&["name"], &[]);
         let scope = several(typed.text("scope"));
         if !scope.is_empty() {
@@ -152,7 +152,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         "end-app" => route::APPS_END,
         _ => return Err(Code::NotFound.into()),
     };
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
         match api.change(route, &[&id], Change { form: &typed, body: Json::Null }).await {
             Ok(made) if act == "rotate" => {

@@ -16,7 +16,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
     list::List,
-    page::{Shell, answer, see, write_with},
+    page::{Shell, answer, answer_form, see, write_with},
     words::{self, Html},
 };
 
@@ -73,7 +73,7 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
 
 /// `POST /admin/users`: adds a person, and sets a first password if one was typed.
 pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
         let has_password = !typed.raw("password").is_empty();
         let mut body = typed.body(&["email", "name"], &["role"]);
@@ -196,10 +196,10 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
 /// `POST /admin/users/{id}/{act}`.
 pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
     if matches!(act.as_str(), "link" | "mail") {
-        return answer(&app, help_in(&app, &id, &act, &typed)).await;
+        return answer_form(&app, &typed, help_in(&app, &id, &act, &typed)).await;
     }
     if act == "delete" {
-        return answer(&app, delete(&app, &id, &typed)).await;
+        return answer_form(&app, &typed, delete(&app, &id, &typed)).await;
     }
     let (route, body, done) = match act.as_str() {
         "change" => (route::USERS_PATCH, typed.body(&["name"], &["role"]).into(), "changed"),
@@ -210,7 +210,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         "deactivate" => (route::USERS_DEACTIVATE, Json::Null, "deactivated"),
         _ => return Err(Code::NotFound.into()),
     };
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         match Api::of(&app)?.change(route, &[&id], Change { form: &typed, body }).await {
             // Whoever is no admin any more would be refused there.
             Ok(user) if typed.is("own", "yes") && user.text("role") != "admin" => Ok(see(&app, "/")),

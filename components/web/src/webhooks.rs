@@ -16,7 +16,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, several},
     list::List,
-    page::{Shell, answer, see, see_done, write_with},
+    page::{Shell, answer, answer_form, see, see_done, write_with},
     words::{self, Html},
 };
 
@@ -124,7 +124,7 @@ fn body(typed: &Form) -> Map<String, Json> {
 
 /// `POST /admin/webhooks`.
 pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
         match api.change(route::WEBHOOKS_CREATE, &[], Change { form: &typed, body: body(&typed).into() }).await {
             Ok(made) => secret(&made, "is made").show(&app, &api, "webhooks").await,
@@ -245,7 +245,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         "retry" => (route::DELIVERY_RETRY, vec![id.as_str(), delivery.as_str()], Json::Null, "sent"),
         _ => return Err(Code::NotFound.into()),
     };
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
         match api.change(route, &segments, Change { form: &typed, body }).await {
             Ok(made) if act == "rotate" => secret(&made, "has another secret").show(&app, &api, "webhooks").await,

@@ -2,11 +2,16 @@
 //! the mail is sent.
 
 use askama::Template;
-use common::{entrance::Entrance, error::ApiError, text::isolated, time::Timestamp};
+use common::{
+    entrance::{Entrance, Entrances},
+    error::ApiError,
+    text::isolated,
+    time::Timestamp,
+};
 use serde_json::{Map, Value as Json};
 use service::{
     app::{App, log},
-    link::{self, Link, Page},
+    link::{self, Link, Page, Sent},
 };
 use store::{
     db::Purpose,
@@ -119,9 +124,12 @@ pub(crate) async fn write(app: &App, taken: &[DueMail]) -> Result<Letter, Failur
         Kind::Leak => Ok(draft.leak()),
         Kind::Link => draft.link().await,
         Kind::NewAddress => draft.new_address().await,
+        Kind::NewSignIn => Ok(draft.new_sign_in()),
         Kind::PasswordChanged => Ok(draft.password_changed()),
+        Kind::RecoveryCodeUsed => Ok(draft.recovery_code_used()),
         Kind::Reset => draft.reset().await,
         Kind::RoleLowered => Ok(draft.role_lowered()),
+        Kind::TokenMade => Ok(draft.token_made()),
         Kind::Test => Ok(draft.test()),
     }
 }
@@ -216,7 +224,7 @@ impl<'a> Draft<'a> {
                 return Ok(Err(Failure::for_good("the account has a password already")));
             }
             let whose = (&due.tenant_id, &due.user_id);
-            let link = link::mint(app, &tx, whose, page, (base, self.member("next"))).await?;
+            let link = link::mint(app, &tx, whose, (page, Sent::ByMail), (base, self.member("next"))).await?;
             tx.commit().await?;
             Ok::<_, ApiError>(Ok(link))
         };
@@ -253,7 +261,8 @@ impl<'a> Draft<'a> {
         let (from, to, name) = (self.sender(), &self.to, self.member("name"));
         let invited = format!("Hello {name}, {by} invited you{from} to {} as {to}.", self.instance());
         let subject = "You are invited to Accredit";
-        let mut letter = if self.has_passwords().await? {
+        let ways = self.ways().await?;
+        let mut letter = if ways.allow(Entrance::Password) {
             let notes = [
                 " You choose a password there, and sign in with it.",
                 "If you do not know what this is about, ignore this mail. Without the link nobody can use the account.",
@@ -262,8 +271,13 @@ impl<'a> Draft<'a> {
         } else {
             // A password would be useless there: the page has the ways that the tenant allows.
             let button = Button { label: "Sign in", url: format!("{}/login{}", self.base()?, self.naming()) };
+            let by = match (ways.allow(Entrance::Link), ways.allow(Entrance::Oidc)) {
+                (true, true) => "by a link that is mailed to you, or through a provider that the page names",
+                (true, false) => "by a link that is mailed to you",
+                _ => "through a provider that the page names",
+            };
             let notes = vec![
-                format!("Sign in there as {to}. You need no password of Accredit."),
+                format!("Sign in there as {to}, {by}. You need no password of Accredit."),
                 "If you do not know what this is about, ignore this mail.".to_owned(),
             ];
             Letter { button: Some(button), notes, ..self.letter(subject, invited) }
@@ -283,15 +297,15 @@ impl<'a> Draft<'a> {
         self.with_code(("Confirm your new address for Accredit", asked), button, notes).await
     }
 
-    /// Whether the person's tenant lets people in by a password.
-    async fn has_passwords(&self) -> Result<bool, Failure> {
+    /// The ways by which the person's tenant lets people in.
+    async fn ways(&self) -> Result<Entrances, Failure> {
         let (app, due) = (self.app, self.due);
         let rules = tenant::rules(app.db(), &due.tenant_id, &due.user_id).await.map_err(ApiError::from);
         let rules = rules.map_err(|error| {
             log(app.request_id(), &format!("mail {}", due.id), error.inner().unwrap_or_default());
             Failure::for_now("the database did not answer")
         })?;
-        Ok(rules.ways.allow(Entrance::Password))
+        Ok(rules.ways)
     }
 
     fn password_changed(&self) -> Letter {
@@ -331,6 +345,65 @@ impl<'a> Draft<'a> {
             by => format!("{by} removed the second factor of {to} at {at}{from}."),
         };
         self.alarm("Your second factor was removed", removed)
+    }
+
+    fn recovery_code_used(&self) -> Letter {
+        let (from, to, at) = (self.sender(), &self.due.recipient, self.instance());
+        let left = match self.number("left") {
+            0 => "None is left".to_owned(),
+            1 => "One is left".to_owned(),
+            left => format!("{left} are left"),
+        };
+        let used = format!("A recovery code of {to} at {at} was used{from}. {left}.");
+        let mut letter = self.alarm("A recovery code was used", used);
+        letter.notes.push("On the page Security you can make new ones, which end the old ones.".to_owned());
+        letter
+    }
+
+    fn token_made(&self) -> Letter {
+        let (from, to, at, name) = (self.sender(), &self.due.recipient, self.instance(), self.member("name"));
+        let until = match self.member("expires_at") {
+            "" => "It never ends.".to_owned(),
+            ends => format!("It ends at {}.", moment_of(ends)),
+        };
+        let scope: Vec<&str> = self
+            .due
+            .data
+            .get("scope")
+            .and_then(Json::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Json::as_str)
+            .collect();
+        let scope = match scope.as_slice() {
+            ["*"] => "everything that the account may do".to_owned(),
+            many if many.len() > 8 => format!("{} scopes", many.len()),
+            few => few.join(", "),
+        };
+        let made = format!(
+            "A personal access token with the name \"{name}\" was made{from} for {to} at {at}. It allows {scope}. {until}"
+        );
+        let mut letter = self.leading_to("A personal access token was made", made, "See your tokens", "/tokens");
+        letter.notes.push(
+            "If you know of this, there is nothing to do. If not, revoke it there, set a new password at once, and tell an admin of your tenant."
+                .to_owned(),
+        );
+        letter
+    }
+
+    fn new_sign_in(&self) -> Letter {
+        let (from, to, at) = (self.sender(), &self.due.recipient, self.instance());
+        let (device, new, moment) = (self.member("device"), self.member("new"), moment_of(self.member("at")));
+        let entered = format!(
+            "{to} signed in to {at}{from} at {moment}, with {device}. This {new} was in no sign-in to the account that is still known."
+        );
+        let mut letter = self.leading_to("A new sign-in to your account", entered, "See your sessions", "/security");
+        letter.notes = vec![
+            "If it was you, there is nothing to do. If not, end that session there, set a new password at once, and tell an admin of your tenant."
+                .to_owned(),
+            "Choose on the page Security whether you get such mails.".to_owned(),
+        ];
+        letter
     }
 
     /// A letter about something that a thief would do.

@@ -528,6 +528,7 @@ routes! {
         EMAIL_ASK = post("/auth/email", "Ask for a mail to another address, to make it the caller's own").fresh().audited("user.ask_email").page("concepts/people#your-own-address");
         EMAIL_WITHDRAW = delete("/auth/email", "Withdraw the address that waits to be confirmed").for_sessions().revokes().audited("user.withdraw_email").page("concepts/people#your-own-address");
         EMAIL_CONFIRM = post("/auth/email/confirm", "Make another address the caller's own, with the code that was mailed there").for_sessions().secrets(&["code"]).may_close().audited("user.change_email").page("concepts/people#your-own-address");
+        CODE_LOOK = post("/auth/code", "What the code of a link opens, without spending it").public().secrets(&["code"]).changes_nothing().page("concepts/people#codes-of-links");
         LINK_ASK = post("/auth/email/link", "Ask for a mail with a link to sign in").public().audited("session.link").page("concepts/people#a-link-by-mail");
         LINK_SIGN_IN = post("/auth/email/token", "Sign in with the code of a mailed link").public().secrets(&["code"]).audited("session.start").page("concepts/people#a-link-by-mail");
         FORGOT = post("/auth/forgot", "Ask for a mail with a link to set a forgotten password").public().audited("user.forgot_password").page("concepts/people#a-forgotten-password");

@@ -61,17 +61,27 @@ impl Page {
     }
 }
 
+/// How a link gets to its reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// In an answer: whoever it is handed to may open it.
+    ByHand,
+    /// By mail: its reader reads the mail of the address, which a trigger writes down when the code is spent.
+    ByMail,
+}
+
 /// Mints a code for a person, now, and makes the link that has it. `base` is what comes before every path
 /// ([`crate::credential::own_base`]); it names the tenant, unless that is the usual one; `next`, a local path, is where a sign-in leads.
 pub async fn mint(
     app: &App,
     tx: &Tx<'_>,
     (tenant, user): (&TenantId, &UserId),
-    page: Page,
+    (page, sent): (Page, Sent),
     (base, next): (&str, &str),
 ) -> Result<Link, ApiError> {
     let code = OneTimeCode::generate(app.chance());
-    let new = code::New { code: &code, kind: page.kind(), tenant, user: Some(user), agent: None, data: &json!({}) };
+    let data = if sent == Sent::ByMail { json!({ "mailed": true }) } else { json!({}) };
+    let new = code::New { code: &code, kind: page.kind(), tenant, user: Some(user), agent: None, data: &data };
     let expires_at = code::insert(tx, &new, app.clock().now()).await?;
     Ok(Link { url: url(tx, tenant, page, &code, (base, next)).await?, expires_at })
 }

@@ -21,12 +21,13 @@ use store::{
     code, credential,
     db::Tx,
     device::Approver,
-    tenant, user,
+    outbox, tenant, user,
 };
 
 use crate::{
-    app::App,
+    app::{App, network_of},
     credential::cookie_name,
+    mail,
     response::{self, Response},
 };
 
@@ -50,6 +51,8 @@ pub enum Way {
     Oidc {
         /// Whether the provider says that it asked for more than one factor (`amr`, RFC 8176).
         two_factors: bool,
+        /// When the person proved who they are there; 0: nobody says.
+        proved_at: Timestamp,
     },
     /// A code that they approved at another device: what they proved there, and when, is all that is proved.
     Device(Approver),
@@ -91,7 +94,7 @@ impl Way {
     pub const fn proves_two_factors(self) -> bool {
         match self {
             Self::Link | Self::Password => false,
-            Self::Oidc { two_factors } => two_factors,
+            Self::Oidc { two_factors, .. } => two_factors,
             Self::Device(by) => by.two_factors,
         }
     }
@@ -153,8 +156,13 @@ pub async fn let_in(
     }
     let proved_at = match way {
         Way::Device(by) => Some(by.proved_at),
-        Way::Link | Way::Password | Way::Oidc { .. } => None,
+        Way::Oidc { proved_at, .. } => Some(proved_at),
+        Way::Link | Way::Password => None,
     };
+    // Whoever approved a device knows of it.
+    if rules.was_here && way.entrance().is_some() {
+        tell_if_new(app, &tx, login).await?;
+    }
     let proof = (way.proves_two_factors(), proved_at);
     begin(app, tx, login, (way.as_str(), None), (proof, way.life(app.now()))).await
 }
@@ -173,7 +181,64 @@ pub async fn let_in_by_code(
         return Err(refusal.into());
     }
     check_way(&rules.ways, Some(entrance))?;
+    if rules.was_here {
+        tell_if_new(app, &tx, login).await?;
+    }
     begin(app, tx, login, (entrance.as_str(), Some(second)), ((true, None), LIFE)).await
+}
+
+/// Mails a person about a sign-in with a device, or from a network, that none of their sessions which are still known had.
+async fn tell_if_new(app: &App, tx: &Tx<'_>, login: &user::Login) -> Result<(), ApiError> {
+    let (seen, sent) = (credential::seen(tx, &login.id).await?, user_agent(app).unwrap_or_default());
+    let is_same =
+        |agent: &Option<String>| without_version(agent.as_deref().unwrap_or_default()) == without_version(&sent);
+    let mut networks = seen.iter().filter_map(|seen| seen.address.as_deref()).map(network_of).peekable();
+    // A session that nothing was done with has no address.
+    let is_known_network = networks.peek().is_none() || networks.any(|network| network == app.network());
+    let is_known_device = seen.iter().any(|seen| is_same(&seen.user_agent));
+    let new = match (is_known_device, is_known_network) {
+        (true, true) => return Ok(()),
+        (true, false) => "network",
+        (false, true) => "device",
+        (false, false) => "device and network",
+    };
+    let data = json!({ "device": device(&sent), "new": new, "at": app.now() });
+    mail::queue(app, tx, (&login.tenant_id, &login.id), outbox::Kind::NewSignIn, data).await?;
+    Ok(())
+}
+
+/// What a client calls itself, without what changes with each release of it.
+fn without_version(agent: &str) -> String {
+    agent.chars().filter(|c| !c.is_ascii_digit() && !matches!(c, '.' | '_')).collect()
+}
+
+/// What a client calls itself is long: the words that tell it from others.
+pub fn device(user_agent: &str) -> String {
+    let name = |names: &[(&str, &'static str)]| {
+        names.iter().find(|(sign, _)| user_agent.contains(sign)).map(|(_, name)| *name)
+    };
+    let browser = name(&[
+        ("Edg/", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+        ("curl/", "curl"),
+    ]);
+    let system = name(&[
+        ("Windows", "Windows"),
+        ("Android", "Android"),
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Mac OS X", "macOS"),
+        ("Linux", "Linux"),
+    ]);
+    match (browser, system) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(one), None) | (None, Some(one)) => one.to_owned(),
+        (None, None) if user_agent.is_empty() => "unknown".to_owned(),
+        (None, None) => user_agent.chars().take(40).collect(),
+    }
 }
 
 /// Refuses a way that the tenant has switched off.
@@ -275,24 +340,6 @@ pub fn cookie(app: &App, token: &str) -> Option<String> {
 /// The value of `Set-Cookie` by which a browser forgets its session. `None`: this site has no cookie.
 pub fn no_cookie(app: &App) -> Option<String> {
     cookie_name(app).map(|name| set_cookie(app, name, "", 0))
-}
-
-/// How long a browser keeps a ticket, seconds: as long as it lives.
-const TICKET_LIFE: i64 = code::Kind::Ticket.life();
-
-/// The name of the cookie that keeps a ticket between two pages.
-pub fn ticket_cookie_name(app: &App) -> &'static str {
-    if is_secure(app) { "__Host-accredit-ticket" } else { "accredit-ticket" }
-}
-
-/// The value of `Set-Cookie` that leaves a ticket with a browser.
-pub fn ticket_cookie(app: &App, ticket: &str) -> String {
-    set_cookie(app, ticket_cookie_name(app), ticket, TICKET_LIFE)
-}
-
-/// The value of `Set-Cookie` by which a browser forgets a ticket.
-pub fn no_ticket_cookie(app: &App) -> String {
-    set_cookie(app, ticket_cookie_name(app), "", 0)
 }
 
 /// The attribute of cookies of a site that is reached by https.

@@ -37,6 +37,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The kinds of codes in links to pages.
+    pub const OF_LINKS: [Self; 4] = [Self::Reset, Self::Invite, Self::Link, Self::NewAddress];
+
     /// The word that is stored.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -129,6 +132,44 @@ pub async fn find(reads: &dyn Rows, kind: Kind, code: &Digest, now: Timestamp) -
     reads.optional(&sql, args![code, kind.as_str(), now]).await
 }
 
+/// What is known of the code of a link, whether it still opens something or not.
+pub struct Known {
+    /// What it is for.
+    pub kind: Kind,
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// The person whom it is for.
+    pub user_id: UserId,
+    /// What it stands for beside that.
+    pub data: Json,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Whether it was spent.
+    pub is_spent: bool,
+}
+
+impl FromRow for Known {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let word: String = row.take()?;
+        let kind = Kind::OF_LINKS.into_iter().find(|kind| kind.as_str() == word);
+        Ok(Self {
+            kind: kind.ok_or(DbError::Row("not a kind of code in a link"))?,
+            tenant_id: row.take()?,
+            user_id: row.take()?,
+            data: json::parse(&row.take::<String>()?).ok_or(DbError::Row("a code's data is no JSON"))?,
+            expires_at: row.take()?,
+            is_spent: row.take()?,
+        })
+    }
+}
+
+/// What is known of the code of a link. `None`: nothing; it was never one, another took its place, or it ended long ago.
+pub async fn look(reads: &dyn Rows, code: &Digest) -> Result<Option<Known>, DbError> {
+    let sql = "SELECT kind, tenant_id, user_id, data, expires_at, spent_at IS NOT NULL FROM codes
+               WHERE digest = ?1 AND kind IN ('reset', 'invite', 'link', 'new_address') AND user_id IS NOT NULL";
+    reads.optional(sql, args![code]).await
+}
+
 /// Spends a code. `None`: unknown, expired or spent before; callers must not tell which.
 pub async fn spend(tx: &Tx<'_>, kind: Kind, code: &Digest, now: Timestamp) -> Result<Option<Granted>, DbError> {
     let sql = format!(
@@ -164,9 +205,10 @@ pub async fn end_of_agent(tx: &Tx<'_>, kind: Kind, agent: &AgentId) -> Result<()
     tx.execute(sql, args![agent, kind.as_str()]).await
 }
 
-/// Ends all codes of a kind that a person has.
+/// Ends all codes of a kind that a person has. What was spent is left, so that its bearer can be told.
 pub async fn end_of_user(tx: &Tx<'_>, kind: Kind, user: &UserId) -> Result<(), DbError> {
-    tx.execute("DELETE FROM codes WHERE user_id = ?1 AND kind = ?2", args![user, kind.as_str()]).await
+    let sql = "DELETE FROM codes WHERE user_id = ?1 AND kind = ?2 AND spent_at IS NULL";
+    tx.execute(sql, args![user, kind.as_str()]).await
 }
 
 /// An address that a person wants, and has not confirmed.

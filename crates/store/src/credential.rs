@@ -412,6 +412,27 @@ pub async fn unprove_others(tx: &Tx<'_>, user: &UserId, session: &CredentialId) 
     tx.execute(sql, args![user, session]).await
 }
 
+/// Where a session was: what its client called itself, and the address that it was last used from.
+pub struct Seen {
+    /// The client.
+    pub user_agent: Option<String>,
+    /// The address.
+    pub address: Option<String>,
+}
+
+impl FromRow for Seen {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { user_agent: row.take()?, address: row.take()? })
+    }
+}
+
+/// Where a person's sessions were, of those that are not purged, the newest first.
+pub async fn seen(reads: &dyn Rows, user: &UserId) -> Result<Vec<Seen>, DbError> {
+    let sql = "SELECT user_agent, last_used_address FROM credentials WHERE user_id = ?1 AND kind = 'session'
+               ORDER BY created_at DESC LIMIT 200";
+    reads.list(sql, args![user]).await
+}
+
 /// Revokes one of a person's own live sessions; `false`: there is none of that id.
 pub async fn revoke_session(tx: &Tx<'_>, user: &UserId, id: &str, now: Timestamp) -> Result<bool, DbError> {
     let sql = "UPDATE credentials SET revoked_at = ?3

@@ -63,20 +63,26 @@ pub enum Kind {
     Link,
     /// A person wants this address as their own, and confirms it by the link: `{was, address, base}`.
     NewAddress,
+    /// The person signed in with a device or from a network that was not seen before: `{device, new, address, at}`.
+    NewSignIn,
     /// The person's password was changed: `{by, address}`.
     PasswordChanged,
+    /// A recovery code of the person was used: `{left, address}`.
+    RecoveryCodeUsed,
     /// A person asked to set a forgotten password anew: `{address, base}`.
     Reset,
     /// The person's role allows less than before: `{by, address, was, now}`.
     RoleLowered,
     /// An agent has not been heard of for longer than its people have set: `{agent, minutes, last_seen_at}`.
     Silent,
+    /// A personal access token of the person was made: `{name, scope, expires_at, address}`.
+    TokenMade,
     /// A user asked for a mail to their own address, to see that mail works: `{}`.
     Test,
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 18] = [
         Self::AccessRequest,
         Self::EmailChanged,
         Self::Expiring,
@@ -87,15 +93,18 @@ impl Kind {
         Self::Leak,
         Self::Link,
         Self::NewAddress,
+        Self::NewSignIn,
         Self::PasswordChanged,
+        Self::RecoveryCodeUsed,
         Self::Reset,
         Self::RoleLowered,
         Self::Silent,
+        Self::TokenMade,
         Self::Test,
     ];
 
     /// The kinds that people choose. All others tell of the security of their own account, or were asked for.
-    pub const CHOSEN: [Self; 4] = [Self::AccessRequest, Self::Leak, Self::Expiring, Self::Silent];
+    pub const CHOSEN: [Self; 5] = [Self::AccessRequest, Self::Leak, Self::Expiring, Self::Silent, Self::NewSignIn];
 
     /// Whether its text has a one-time code, which is made when it is sent.
     pub const fn has_code(self) -> bool {
@@ -120,10 +129,13 @@ impl Kind {
             Self::Leak => "leak",
             Self::Link => "link",
             Self::NewAddress => "new_address",
+            Self::NewSignIn => "new_sign_in",
             Self::PasswordChanged => "password_changed",
+            Self::RecoveryCodeUsed => "recovery_code_used",
             Self::Reset => "reset",
             Self::RoleLowered => "role_lowered",
             Self::Silent => "silent",
+            Self::TokenMade => "token_made",
             Self::Test => "test",
         }
     }
@@ -240,7 +252,7 @@ impl FromRow for DueMail {
 }
 
 /// The kinds that this release sends, as SQL has them. Those of a newer release are left for that release.
-const KINDS: &str = "'access_request', 'email_changed', 'expiring', 'factor_added', 'factor_removed', 'identity_linked', 'invite', 'leak', 'link', 'new_address', 'password_changed', 'reset', 'role_lowered', 'silent', 'test'";
+const KINDS: &str = "'access_request', 'email_changed', 'expiring', 'factor_added', 'factor_removed', 'identity_linked', 'invite', 'leak', 'link', 'new_address', 'new_sign_in', 'password_changed', 'recovery_code_used', 'reset', 'role_lowered', 'silent', 'token_made', 'test'";
 
 /// The condition that something is due; `?1` is now.
 fn some_is_due() -> String {

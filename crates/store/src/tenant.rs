@@ -98,17 +98,20 @@ pub struct Rules {
     pub ways: Entrances,
     /// Whether the person has a second factor.
     pub has_factor: bool,
+    /// Whether the person has ever signed in.
+    pub was_here: bool,
 }
 
 impl FromRow for Rules {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { ways: Entrances::stored(&row.take::<String>()?), has_factor: row.take()? })
+        Ok(Self { ways: Entrances::stored(&row.take::<String>()?), has_factor: row.take()?, was_here: row.take()? })
     }
 }
 
 /// What decides how the sign-in of a person of this tenant goes on.
 pub async fn rules(reads: &dyn Rows, id: &TenantId, user: &UserId) -> Result<Rules, DbError> {
-    let sql = "SELECT ways, EXISTS (SELECT 1 FROM factors f WHERE f.user_id = ?2 AND f.confirmed_at IS NOT NULL) AS x
+    let sql = "SELECT ways, EXISTS (SELECT 1 FROM factors f WHERE f.user_id = ?2 AND f.confirmed_at IS NOT NULL) AS x,
+                      EXISTS (SELECT 1 FROM users u WHERE u.id = ?2 AND u.last_login_at IS NOT NULL) AS y
                FROM tenants WHERE id = ?1";
     reads.optional(sql, args![id, user]).await?.ok_or(DbError::Row("no row of a tenant"))
 }

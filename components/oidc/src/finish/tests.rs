@@ -772,3 +772,60 @@ async fn a_full_database_lets_known_people_in_and_makes_no_accounts() {
     assert_eq!((t.number("SELECT count(*) FROM users").await, t.number(IDENTITIES).await), (made, made));
     sign_in(&t, &world, &[]).await.is(200);
 }
+
+/// R265: a step up through a provider asks it to have the person sign in once more, and counts from when they did.
+#[tokio::test]
+async fn a_step_up_counts_from_the_sign_in_that_the_provider_names() {
+    let (t, world, _) = stage().await;
+    let max = sign_in(&t, &world, &[]).await.is(200)["user_id"].as_str().unwrap().to_owned();
+    let again = async |changes: &[(&str, Json)]| {
+        let body = json!({ "next": "/tokens", "again": true });
+        let begun = Begun::read("acme", &t.nobody("POST", "/auth/oidc/acme/start", body).await.is(200));
+        assert!(begun.url.contains("&max_age=0"), "{}", begun.url);
+        world.trades(ACME, &Key::new("acme-1").sign(&changed(begun.claims(&t), changes)));
+        finish(&t, "acme", &begun.back()).await
+    };
+    assert!(!begin(&t, "acme", "/").await.url.contains("max_age"));
+    let now = t.now().millis() / 1000;
+    // Of the one session that there is; it is taken away.
+    let proved = async || {
+        let at = t.number("SELECT proved_at FROM credentials WHERE kind = 'session' AND proved_at IS NOT NULL").await;
+        t.execute("DELETE FROM credentials WHERE kind = 'session'").await.unwrap();
+        at / 1000
+    };
+    proved().await;
+    for at in [now, now - 899, now + 30] {
+        again(&[("auth_time", json!(at))]).await.is(200);
+        assert_eq!(proved().await, at.min(now), "{at}");
+    }
+    assert_eq!(again(&[("auth_time", json!(now - 900))]).await.refused(403, "not_proved_again")["next"], "/tokens");
+    assert_eq!(t.number(SESSIONS).await, 0);
+
+    // A provider that says no time serves those who have nothing else, and nobody who has a password or a second factor.
+    again(&[]).await.is(200);
+    assert_eq!(proved().await, now);
+    t.execute(&format!("UPDATE users SET password_hash = 'x' WHERE id = '{max}'")).await.unwrap();
+    again(&[]).await.refused(403, "not_proved_again");
+    // A sign-in lets them in, and proves nothing by itself; nor does one at the provider that was long ago.
+    sign_in(&t, &world, &[]).await.is(200);
+    assert_eq!(proved().await, 0);
+    sign_in(&t, &world, &[("auth_time", json!(now - 5_000))]).await.is(200);
+    assert_eq!(proved().await, now - 5_000);
+    sign_in(&t, &world, &[("auth_time", json!(now - 5))]).await.is(200);
+    assert_eq!(proved().await, now - 5);
+}
+
+/// R265: where links are mailed, a link proves what the provider does not.
+#[tokio::test]
+async fn a_mailed_link_is_asked_for_where_the_provider_says_no_time() {
+    let mut settings = settings();
+    settings.mail_provider = Some(Provider::Resend);
+    let t = TestApp::with(crate::router(), settings);
+    let (_, world) = (t.tenant("main").await, World::new());
+    sign_in(&t, &world, &[]).await.is(200);
+    let proved = "SELECT max(proved_at) FROM credentials WHERE kind = 'session'";
+    assert_eq!(t.number(proved).await, 0);
+    t.execute("UPDATE tenants SET ways = 'oidc'").await.unwrap();
+    sign_in(&t, &world, &[]).await.is(200);
+    assert_eq!(t.number(proved).await, t.now().millis());
+}

@@ -189,3 +189,82 @@ async fn what_is_no_code_is_refused_without_a_hash() {
     assert_eq!(t.number("SELECT count(*) FROM attempts").await, 0, "no hash was taken");
     assert_eq!(t.number("SELECT count(*) FROM audit").await, 0);
 }
+
+const LOOK: &str = "/auth/code";
+
+async fn look(t: &TestApp, code: &str) -> service::testing::Answer {
+    t.nobody("POST", LOOK, json!({ "code": code })).await
+}
+
+/// R260: a look says whose a code is and spends nothing; of one that works no more it says how it ended, and not whose it was.
+#[tokio::test]
+async fn a_look_says_what_a_code_opens_and_spends_nothing() {
+    for kind in KINDS {
+        let (t, ada) = stage().await;
+        let (code, late) = (code(&t, kind, &ada.user).await, code(&t, kind, &ada.user).await);
+        let expires_at = t.now().plus_seconds(kind.life());
+        let live = json!({
+            "kind": kind.as_str(), "state": "live", "email": "ada@example.com", "tenant": "main", "tenant_name": null,
+            "ways": ["password", "link", "oidc"], "expires_at": expires_at,
+        });
+        for _ in 0..3 {
+            let answer = look(&t, &format!(" {code} ")).await;
+            assert_eq!(answer.is(200), live);
+            assert_eq!(answer.header("cache-control"), "no-store");
+        }
+        let rows = "SELECT (SELECT count(*) FROM audit) + (SELECT count(*) FROM attempts) + (SELECT count(*) FROM codes WHERE spent_at IS NOT NULL)";
+        assert_eq!(t.number(rows).await, 0);
+        let (path, body) = spending(kind, &code);
+        t.nobody("POST", path, body).await;
+        let none = |state: &str| {
+            json!({
+                "kind": kind.as_str(), "state": state, "email": null, "tenant": null, "tenant_name": null, "ways": null,
+                "expires_at": null,
+            })
+        };
+        assert_eq!(look(&t, &code).await.is(200), none("used"));
+        // Another one of the same kind took its place with that, and is known no more.
+        look(&t, &late).await.refused(400, "invalid_code");
+        let late = self::code(&t, kind, &ada.user).await;
+        t.wait(kind.life());
+        assert_eq!(look(&t, &late).await.is(200), none("ended"));
+    }
+}
+
+/// R260: codes of other things are none of a link, and wrong ones are counted by network; then a good one of that network waits too.
+#[tokio::test]
+async fn wrong_codes_are_counted_by_network() {
+    let (t, ada) = stage().await;
+    let (ticket, good) = (code(&t, Kind::Ticket, &ada.user).await, code(&t, Kind::Reset, &ada.user).await);
+    for bad in ["", "short", &ticket] {
+        look(&t, bad).await.refused(400, "invalid_code");
+    }
+    // A text that cannot be a code costs nothing.
+    assert_eq!(t.number("SELECT sum(count) FROM attempts").await, 1);
+    for _ in 1..WRONG {
+        look(&t, &ticket).await.refused(400, "invalid_code");
+    }
+    for code in [&ticket, &good] {
+        look(&t, code).await.refused(429, "too_many_attempts");
+    }
+    t.wait(WINDOW);
+    look(&t, &good).await.is(200);
+}
+
+/// R261: no password is set where none lets anybody in, and the code goes on working for when one does.
+#[tokio::test]
+async fn no_password_is_set_where_the_tenant_allows_none() {
+    for kind in [Kind::Reset, Kind::Invite] {
+        let (t, ada) = stage().await;
+        let code = code(&t, kind, &ada.user).await;
+        let ways = |ways: &str| format!("UPDATE tenants SET ways = '{ways}'");
+        t.execute(&ways("link oidc")).await.unwrap();
+        let before = t.texts("SELECT ifnull(password_hash, '') FROM users").await;
+        let (path, body) = spending(kind, &code);
+        t.nobody("POST", path, body.clone()).await.refused(403, "way_disabled");
+        assert_eq!(t.texts("SELECT ifnull(password_hash, '') FROM users").await, before);
+        assert_eq!(look(&t, &code).await.is(200)["ways"], json!(["link", "oidc"]));
+        t.execute(&ways("password")).await.unwrap();
+        t.nobody("POST", path, body).await.is(204);
+    }
+}

@@ -480,3 +480,18 @@ async fn a_way_that_is_switched_off_lets_nobody_in() {
     t.nobody("POST", "/auth/token", wrong).await.refused(401, "login_failed");
     assert_eq!(sessions(&t).await, before);
 }
+
+/// R267: the label of the link has one colon, whatever the tenant is called.
+#[test]
+fn a_colon_in_a_name_breaks_no_label() {
+    let secret = TotpSecret::generate(&Chance::seeded(1));
+    let uri = uri(&secret, "Acme: Ops :B\u{e4}r", "a:da@example.com");
+    let label = "Accredit%20Acme%20Ops%20B%C3%A4r:a%20da%40example%2Ecom";
+    assert!(
+        uri.starts_with(&format!(
+            "otpauth://totp/{label}?secret={}&issuer=Accredit%20Acme%20Ops%20B%C3%A4r&",
+            secret.reveal()
+        )),
+        "{uri}"
+    );
+}

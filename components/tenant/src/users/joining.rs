@@ -9,7 +9,7 @@ use service::{
     credential::own_base,
     extract::{Body, Empty, Path},
     form,
-    link::{self, Page},
+    link::{self, Page, Sent},
     response::Response,
     throttle,
 };
@@ -90,7 +90,7 @@ async fn answer_with_link<T>(change: Change<T>, id: &str, page: Page) -> Result<
             }
             let base = base.ok_or(Code::PublicUrlMissing)?;
             let whose = (write.caller.tenant_id(), &user.id);
-            let link = link::mint(write.app(), &write.tx, whose, page, (&base, "")).await?;
+            let link = link::mint(write.app(), &write.tx, whose, (page, Sent::ByHand), (&base, "")).await?;
             if page == Page::Reset {
                 let body = format!(
                     "{} made a link by which a new password can be set for your account. If you did not ask for it, tell another admin of your tenant.",

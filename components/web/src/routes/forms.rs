@@ -74,3 +74,54 @@ async fn every_form_takes_its_token_in_the_field_and_in_the_header() {
         }
     }
 }
+
+/// Forms of visitors without a session, and the one that ends a session.
+const FOR_VISITORS: [&str; 9] = [
+    "/auth/login",
+    "/login/factor",
+    "/login/link",
+    "/auth/email/verify",
+    "/forgot",
+    "/reset",
+    "/invite",
+    "/logout",
+    "/setup",
+];
+
+/// R263: every form whose session has ended leads to the sign-in, and what was typed waits, or its page is opened again.
+#[tokio::test]
+async fn every_form_outlives_its_session() {
+    let forms = ROUTES.iter().filter(|route| route.group == Group::Web && route.method == "POST");
+    for route in forms.filter(|route| !FOR_VISITORS.contains(&route.path)) {
+        let (path, mut typed) = sample(route);
+        typed.extend([("csrf", TOKEN), ("name", "typed"), ("password", "purple-otter")]);
+        for session in ["accredit=one; ", ""] {
+            stub::serve(Box::new(|request| {
+                let status = if request.uri().path() == "/readyz" { 200 } else { 401 };
+                Ok((status, json!({ "error": "token_expired" }).to_string()))
+            }));
+            let request = Request::post(&path)
+                .header("host", "127.0.0.1:3000")
+                .header("origin", "http://127.0.0.1:3000")
+                .header("referer", "http://127.0.0.1:3000/here?x=1")
+                .header("cookie", format!("{session}accredit-last=usr_ada.{TOKEN}"))
+                .header("content-type", "application/x-www-form-urlencoded");
+            let answer = TestApp::new(router()).send(request.body(RequestBody::from(query(&typed))).unwrap()).await;
+            let to = answer.headers.get("location").map_or("", |to| to.to_str().unwrap());
+            let is_of_its_page = ["/device", "/oauth/authorize"].contains(&route.path);
+            let expected = match is_of_its_page {
+                true => "/login?done=session-ended&next=%2Fhere%3Fx%3D1",
+                false => "/login?done=form-waits&next=%2Flogin%2Fagain%3Fform%3D",
+            };
+            assert!(answer.status == 303 && to.starts_with(expected), "{path}: {} {to} {}", answer.status, answer.text);
+            let lines: Vec<&str> =
+                answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap()).collect();
+            let kept = lines.iter().find(|line| line.starts_with("accredit-kept-"));
+            assert_eq!(kept.is_some(), !is_of_its_page, "{path}: {lines:?}");
+            let text = kept.and_then(|line| line.split_once('.')?.1.split(';').next()).unwrap_or_default();
+            let text = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, text).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            assert!(!text.contains("purple-otter") && !text.contains(TOKEN), "{path}: {text}");
+        }
+    }
+}

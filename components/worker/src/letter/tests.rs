@@ -93,7 +93,7 @@ async fn a_link_is_minted_when_it_is_mailed_and_stored_as_a_digest() {
         OneTimeCode::parse(&code).unwrap().digest().bytes().iter().map(|b| format!("{b:02X}")).collect();
     assert_eq!(
         t.texts("SELECT hex(digest) || ' ' || kind || ' ' || user_id || ' ' || data FROM codes").await,
-        [format!("{digest} link {} {{}}", ada.user)]
+        [format!("{digest} link {} {{\"mailed\":true}}", ada.user)]
     );
 }
 
@@ -135,7 +135,9 @@ async fn an_invitation_asks_for_no_password_where_none_lets_anybody_in() {
     let [subject, text, html] = sent(&t).await;
     assert_eq!(subject, "You are invited to Accredit");
     assert!(text.contains("Hello Ada, eve@example.com invited you from the address 192.0.2.7 to Accredit"), "{text}");
-    assert!(text.contains("Sign in:\nhttp://127.0.0.1:3000/login\n\nSign in there as ada@example.com."), "{text}");
+    let by = "by a link that is mailed to you, or through a provider that the page names";
+    let told = format!("Sign in:\nhttp://127.0.0.1:3000/login\n\nSign in there as ada@example.com, {by}.");
+    assert!(text.contains(&told), "{text}");
     assert!(html.contains("href=\"http://127.0.0.1:3000/login\"") && !text.contains("password there"), "{html}");
     // Of another tenant than the usual one, the page has to know it.
     let northwind = t.tenant("northwind").await;
@@ -144,6 +146,7 @@ async fn an_invitation_asks_for_no_password_where_none_lets_anybody_in() {
     queue(&t, &bob.user, Kind::Invite, data).await;
     let [_, text, _] = sent(&t).await;
     assert!(text.contains("http://127.0.0.1:3000/login?tenant=northwind\n"), "{text}");
+    assert!(text.contains("as bob@example.com, through a provider that the page names."), "{text}");
     assert_eq!(t.number("SELECT count(*) FROM codes").await, 0);
     // Without an address of the server there is no link.
     queue(&t, &ada.user, Kind::Invite, json!({})).await;
