@@ -215,15 +215,19 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                 agents: agents.as_ref(),
                 takes_notifications: takes_notifications(kinds.as_ref()),
             };
-            if !only_narrows {
-                webhook::update(&write.tx, &before.id, &settings, write.now()).await?;
-            }
+            let mut is_changed = webhook::update(&write.tx, &before.id, &settings, write.now()).await?;
+            let is_well = before.state == "active" && before.failing_since.is_none();
             match is_on {
-                Some(true) if !webhook::enable(&write.tx, &before.id, write.now()).await? => {
-                    return Err(Code::WebhookWithoutSecret.with("webhook", before.id.as_str()));
+                Some(true) if is_well => {}
+                Some(true) if webhook::enable(&write.tx, &before.id, write.now()).await? => is_changed = true,
+                Some(true) => return Err(Code::WebhookWithoutSecret.with("webhook", before.id.as_str())),
+                Some(false) => {
+                    is_changed |= webhook::disable(&write.tx, &before.id, Why::ByHand, write.now()).await?.is_some();
                 }
-                Some(false) => drop(webhook::disable(&write.tx, &before.id, Why::ByHand, write.now()).await?),
-                Some(true) | None => {}
+                None => {}
+            }
+            if !is_changed {
+                return Ok(Answer::ok(&before)?.unchanged());
             }
             let after = find(&write.tx, &write.caller, before.id.as_str()).await?;
             let (old, new) = audit::changed(audited(&before), audited(&after));

@@ -192,7 +192,9 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
             }
             check_public(uris, before.confidential)?;
             let keys = keys.as_ref().or(before.keys.as_ref());
-            oauth_client::update(&write.tx, &before.id, (name, uris), keys, write.now()).await?;
+            if !oauth_client::update(&write.tx, &before.id, (name, uris), keys, write.now()).await? {
+                return Ok(Answer::ok(&before)?.unchanged());
+            }
             let after = find(&write.tx, &write.caller, before.id.as_str()).await?;
             let (old, new) = audit::changed(audited(&before), audited(&after));
             Ok(Answer::ok(&after)?.audited(&before.id, old, new))

@@ -340,7 +340,12 @@ async fn people_have_webhooks_of_their_own_and_admins_see_all() {
     let pat = s.t.credential(Kind::Pat, &s.max.tenant, &s.max.user, None, "webhooks.read", None).await;
     s.t.as_(&pat, "GET", &path, Null).await.is(200);
     s.t.as_(&pat, "DELETE", &path, Null).await.refused(403, "scope_denied");
-    s.t.as_(&s.ada, "PATCH", &path, json!({ "state": "disabled" })).await.is(200);
+    // R310: what changes nothing is not in the trail.
+    let same = json!({ "name": made["name"], "url": made["url"], "kinds": made["kinds"], "agents": made["agents"], "state": "active" });
+    s.t.as_(&s.ada, "PATCH", &path, same).await.is(200);
+    for _ in 0..2 {
+        s.t.as_(&s.ada, "PATCH", &path, json!({ "state": "disabled" })).await.is(200);
+    }
     s.t.as_(&s.max, "DELETE", &path, Null).await.is(204);
     assert_eq!(s.t.number("SELECT count(*) FROM webhooks").await, 0);
     let actions = "SELECT action FROM audit WHERE outcome = 'done' AND action LIKE 'webhook%' ORDER BY seq";
