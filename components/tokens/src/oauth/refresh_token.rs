@@ -62,7 +62,7 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
         None => None,
         Some(identifier) => {
             let service = Service { identifier, tenant: &found.tenant }.find(app).await?;
-            Some(issued::sign(app, &service, (record, &client), &scope, key).await?)
+            Some(issued::sign(app, None, &service, (record, &client), &scope, key).await?)
         }
     };
     let tx = app.db().begin(Purpose::Durable).await?;
