@@ -124,14 +124,20 @@ async fn send_some(app: &App, until: Timestamp) -> Result<bool, DbError> {
     give_out(app).await?;
     let now = app.clock().now();
     let ends = now.plus_seconds(LEASE);
-    let mut taken = Vec::new();
-    while taken.len() < MOST_WEBHOOKS
-        && let Some(id) = webhook::take(app.db(), now, ends).await?
-    {
-        taken.push(id);
+    let (mut taken, mut taking) = (Vec::new(), Ok(()));
+    while taken.len() < MOST_WEBHOOKS {
+        match webhook::take(app.db(), now, ends).await {
+            Ok(Some(id)) => taken.push(id),
+            Ok(None) => break,
+            // Those that were taken nobody else sends to.
+            Err(error) => {
+                taking = Err(error);
+                break;
+            }
+        }
     }
     let rounds = taken.iter().map(|id| round(app, id, until, ends));
-    join_all(rounds).await.into_iter().collect::<Result<(), DbError>>()?;
+    join_all(rounds).await.into_iter().fold(taking, Result::and)?;
     Ok(!taken.is_empty())
 }
 
@@ -161,10 +167,25 @@ impl Arrived {
     }
 }
 
-/// Sends what is due for one webhook, until something fails.
+/// Sends what is due for one webhook, until something fails. Also when that was a statement of ours, what has arrived is written and the
+/// webhook is given back.
 async fn round(app: &App, id: &WebhookId, until: Timestamp, ends: Timestamp) -> Result<(), DbError> {
-    let (mut has_arrived, mut next) = (false, Timestamp::from_millis(0));
-    let (mut arrived, mut last) = (Arrived::default(), None);
+    let mut arrived = Arrived::default();
+    let sending = send_in_order(app, id, until, &mut arrived).await;
+    let writing = arrived.write(app).await;
+    let next = sending.as_ref().map_or(Timestamp::from_millis(0), |next| *next);
+    let giving_back = webhook::give_back(app.db(), id, ends, next).await;
+    sending.map(drop).and(writing).and(giving_back)
+}
+
+/// Sends what is due for one webhook, until a try fails; gives from when on more may be sent.
+async fn send_in_order(
+    app: &App,
+    id: &WebhookId,
+    until: Timestamp,
+    arrived: &mut Arrived,
+) -> Result<Timestamp, DbError> {
+    let (mut has_arrived, mut last) = (false, None);
     for number in 0..MOST_AT_ONCE {
         if number >= BURST {
             sleep(BREAK).await;
@@ -187,15 +208,11 @@ async fn round(app: &App, id: &WebhookId, until: Timestamp, ends: Timestamp) -> 
                     webhook::forget_failures(app.db(), id).await?;
                 }
             }
-            Tried::Failed(pause) => {
-                next = app.clock().now().plus_seconds(pause);
-                break;
-            }
+            Tried::Failed(pause) => return Ok(app.clock().now().plus_seconds(pause)),
         }
         last = Some(due);
     }
-    arrived.write(app).await?;
-    webhook::give_back(app.db(), id, ends, next).await
+    Ok(Timestamp::from_millis(0))
 }
 
 /// What came of one try.

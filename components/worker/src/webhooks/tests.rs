@@ -574,3 +574,34 @@ async fn the_end_of_a_credential_is_told_a_week_and_a_day_before() {
     assert_eq!(kinds(&sent()), ["token_expiring -", "token_expiring scout", "token_expiring scout"]);
     assert!(Timestamp::from_millis(start + 30 * day) > s.t.now());
 }
+
+/// R312: what has arrived is written, and the webhook is given back, also when a statement between two tries fails.
+#[tokio::test]
+async fn a_failed_statement_loses_nothing_of_what_arrived() {
+    let s = stage().await;
+    s.webhook(&s.max, json!({ "kinds": ["agent.*"] })).await;
+    s.step("scout", "pause").await;
+    let fails = [
+        // Something arrived: its failures are forgotten.
+        "CREATE TRIGGER broken BEFORE UPDATE OF failing_since ON webhooks BEGIN SELECT RAISE(ABORT, 'broken'); END",
+        // The next one may not be seen any more: it is withheld.
+        "CREATE TRIGGER broken BEFORE UPDATE OF data ON deliveries BEGIN SELECT RAISE(ABORT, 'broken'); END",
+    ];
+    for (round, trigger) in fails.into_iter().enumerate() {
+        s.t.execute("UPDATE deliveries SET state = 'due', tries = 0, due_at = 0").await.unwrap();
+        s.t.execute("UPDATE webhooks SET failures = 1, failing_since = 1").await.unwrap();
+        s.t.execute(trigger).await.unwrap();
+        if round == 1 {
+            // Behind the first one, which arrives.
+            let last = "(SELECT max(id) FROM deliveries)";
+            s.t.execute(&format!("UPDATE deliveries SET due_at = 1, agent_id = 'agt_none', user_id = 'usr_none' WHERE id = {last}"))
+                .await
+                .unwrap();
+        }
+        s.tick().await;
+        assert_eq!(sent().len(), 1, "{trigger}");
+        assert_eq!(s.t.number("SELECT count(*) FROM deliveries WHERE state = 'sent' AND tries = 1").await, 1, "{trigger}");
+        assert_eq!(s.t.number("SELECT count(*) FROM webhooks WHERE leased_until = 0").await, 1, "{trigger}");
+        s.t.execute("DROP TRIGGER broken").await.unwrap();
+    }
+}
