@@ -121,10 +121,11 @@ async fn give_out(app: &App) -> Result<(), DbError> {
 
 /// `false`: nothing is due.
 async fn send_some(app: &App, until: Timestamp) -> Result<bool, DbError> {
-    give_out(app).await?;
+    // In a full database nothing more is given out, and what was is sent.
+    let giving = give_out(app).await;
     let now = app.clock().now();
     let ends = now.plus_seconds(LEASE);
-    let (mut taken, mut taking) = (Vec::new(), Ok(()));
+    let (mut taken, mut taking) = (Vec::new(), giving);
     while taken.len() < MOST_WEBHOOKS {
         match webhook::take(app.db(), now, ends).await {
             Ok(Some(id)) => taken.push(id),
@@ -260,7 +261,8 @@ fn pause(failures: i64) -> i64 {
 /// Turns a webhook off, and tells its person.
 async fn turn_off(app: &App, id: &WebhookId, why: Why, words: &str) -> Result<(), DbError> {
     let now = app.clock().now();
-    let tx = app.db().begin(Purpose::Entry).await?;
+    // Only a change within the bound turns it on again.
+    let tx = app.db().begin(Purpose::Revoking).await?;
     let Some(off) = webhook::disable(&tx, id, why, now).await? else { return Ok(()) };
     let title = format!("The webhook {} was turned off", off.name);
     let body = format!(

@@ -289,7 +289,11 @@ async fn run_one(app: &App, due: &Due) -> Result<(), DbError> {
     let whose = Whose { agent: &due.agent, agent_name: &due.agent_name, cause: &due.owner };
     let origin = Origin { now, ..app.origin(&due.tenant, None) };
     settle(app, &tx, &origin, &whose, &before, &finding).await?;
-    tx.commit().await
+    match tx.commit().await {
+        // There is no room for what was found: its time counts all the same.
+        Err(DbError::Full) => probe::put_off(app.db(), &due.probe.id, now).await,
+        committed => committed,
+    }
 }
 
 /// Sends a probe's request and judges the answer. Whatever the other server does is a finding; `Err` is a failure of this one.

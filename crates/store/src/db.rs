@@ -44,7 +44,8 @@ pub enum Purpose {
     Entry,
     /// It makes a right less, and can be repeated without end, as a password or a budget can: with [`NARROWING`] beyond the bound.
     Narrowing,
-    /// It ends a right for good, or until a write within the bound gives it again: without a bound.
+    /// It ends a right for good, or until a write within the bound gives it again, or says what came of a row that was written within the
+    /// bound: without a bound.
     Revoking,
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     args,
-    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows, Tx},
+    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows, Tx, Value},
     event::{may_change, may_see},
     page::PageRequest,
 };
@@ -136,10 +136,13 @@ pub async fn sent(db: &Db, arrived: &[(DeliveryId, Outcome)], now: Timestamp) ->
     if arrived.is_empty() {
         return Ok(());
     }
-    let rows: Vec<Json> = arrived.iter().map(|(id, outcome)| json!([id, outcome.status, outcome.answer])).collect();
+    let row = |(id, outcome): &(DeliveryId, Outcome), answer: bool| {
+        json!([id, outcome.status, outcome.answer.as_ref().filter(|_| answer)])
+    };
+    let rows = |answer| json::to_text(&Json::Array(arrived.iter().map(|one| row(one, answer)).collect()));
     let sql = "UPDATE deliveries SET state = 'sent', due_at = ?1, tries = tries + 1, status = s.value ->> 1, answer = s.value ->> 2, error = NULL
                FROM json_each(?2) s WHERE deliveries.id = s.value ->> 0 AND deliveries.state <> 'sent' RETURNING 1";
-    db.single::<Affected>(Purpose::Durable, sql, args![now, json::to_text(&Json::Array(rows))]).await.map(drop)
+    write(db, sql, |answer| args![now, rows(answer)]).await
 }
 
 /// Writes that a try failed: the delivery waits for the next one, or is dead if this was the last or `is_final`.
@@ -150,8 +153,18 @@ pub async fn failed(db: &Db, due: &Due, outcome: &Outcome, is_final: bool, now: 
     let wait = wait(due.tries).filter(|_| !is_final).map(|wait| wait.max(outcome.retry_after.unwrap_or(0)));
     let (state, due_at) = wait.map_or(("dead", now), |wait| ("due", now.plus_seconds(wait)));
     let status = outcome.status.map(i64::from);
-    let row = args![&due.id, due.tries, state, due_at, status, outcome.answer.as_deref(), outcome.error.as_deref()];
-    db.single::<Affected>(Purpose::Durable, sql, row).await.map(drop)
+    let (answer, error) = (outcome.answer.as_deref(), outcome.error.as_deref());
+    write(db, sql, |keeps| args![&due.id, due.tries, state, due_at, status, answer.filter(|_| keeps), error]).await
+}
+
+/// Writes what came of tries; `row` gives it with or without the answers, which take nearly all of its room. In a full database they are left
+/// out: without the rest what has arrived would be sent without end, and no try would be the last.
+async fn write(db: &Db, sql: &str, row: impl Fn(bool) -> Vec<Value>) -> Result<(), DbError> {
+    let written = match db.single::<Affected>(Purpose::Durable, sql, row(true)).await {
+        Err(DbError::Full) => db.single(Purpose::Revoking, sql, row(false)).await,
+        written => written,
+    };
+    written.map(drop)
 }
 
 /// Takes what a delivery would have said out of it, and makes it dead: its person may no longer see it.

@@ -37,7 +37,11 @@ struct Stage {
 }
 
 async fn stage() -> Stage {
-    let t = TestApp::with(with_neighbours(), settings());
+    stage_with(settings()).await
+}
+
+async fn stage_with(settings: Settings) -> Stage {
+    let t = TestApp::with(with_neighbours(), settings);
     let tenant = t.tenant("main").await;
     // Their tokens never end, however long a test waits.
     let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
@@ -594,14 +598,56 @@ async fn a_failed_statement_loses_nothing_of_what_arrived() {
         if round == 1 {
             // Behind the first one, which arrives.
             let last = "(SELECT max(id) FROM deliveries)";
-            s.t.execute(&format!("UPDATE deliveries SET due_at = 1, agent_id = 'agt_none', user_id = 'usr_none' WHERE id = {last}"))
-                .await
-                .unwrap();
+            s.t.execute(&format!(
+                "UPDATE deliveries SET due_at = 1, agent_id = 'agt_none', user_id = 'usr_none' WHERE id = {last}"
+            ))
+            .await
+            .unwrap();
         }
         s.tick().await;
         assert_eq!(sent().len(), 1, "{trigger}");
-        assert_eq!(s.t.number("SELECT count(*) FROM deliveries WHERE state = 'sent' AND tries = 1").await, 1, "{trigger}");
+        assert_eq!(
+            s.t.number("SELECT count(*) FROM deliveries WHERE state = 'sent' AND tries = 1").await,
+            1,
+            "{trigger}"
+        );
         assert_eq!(s.t.number("SELECT count(*) FROM webhooks WHERE leased_until = 0").await, 1, "{trigger}");
         s.t.execute("DROP TRIGGER broken").await.unwrap();
     }
+}
+
+/// R313: in a full database what came of a try is written all the same, without the answer: nothing is sent without end, and each try counts.
+#[tokio::test]
+async fn a_full_database_sends_nothing_again_and_again() {
+    let s = stage_with(Settings { database_max_mib: Some(1), ..settings() }).await;
+    let made = s.webhook(&s.max, json!({ "kinds": ["agent.*"] })).await;
+    s.step("helper", "pause").await;
+    stub::will_answer(&[Ok((500, "busy"))]);
+    s.tick().await;
+    assert_eq!(sent().len(), 1);
+    // What a try leaves behind takes a page that is not there, and so do further events.
+    s.t.execute("CREATE TABLE filler (x BLOB)").await.unwrap();
+    let file = rusqlite::Connection::open(s.t.path()).unwrap();
+    file.execute_batch(
+        "INSERT INTO filler VALUES (zeroblob(20000000));
+         CREATE TRIGGER fills AFTER UPDATE OF state ON deliveries BEGIN INSERT INTO filler VALUES (zeroblob(5000)); END;
+         CREATE TRIGGER fills_too AFTER INSERT ON deliveries BEGIN INSERT INTO filler VALUES (zeroblob(5000)); END;
+         INSERT INTO events (id, tenant_id, kind, user_id, at, data)
+         SELECT 'evt_more', tenant_id, 'agent.state_changed', user_id, 0, '{}' FROM webhooks;",
+    )
+    .unwrap();
+    stub::will_answer(&[Ok((500, "still busy")), Ok((200, "thanks"))]);
+    let state =
+        "SELECT state || ' ' || tries || ' ' || ifnull(status, '-') || ' ' || ifnull(answer, '-') FROM deliveries";
+    for (pause, number, left) in [(6, 1, "due 2 500 -"), (31, 1, "sent 3 200 -"), (600, 0, "sent 3 200 -")] {
+        s.t.wait(pause);
+        s.tick().await;
+        assert_eq!((sent().len(), s.t.texts(state).await), (number, vec![left.to_owned()]));
+    }
+    // One that is gone is turned off.
+    file.execute_batch("UPDATE deliveries SET state = 'due', due_at = 0").unwrap();
+    stub::will_answer(&[Ok((410, "bye"))]);
+    s.tick().await;
+    let found = s.t.as_(&s.max, "GET", &format!("{WEBHOOKS}/{}", id(&made)), Null).await.is(200);
+    assert_eq!((&found["state"], &found["why"]), (&json!("disabled"), &json!("gone")));
 }
