@@ -82,7 +82,8 @@ async fn set_password(
     // Seen early, so that nothing is hashed in vain; decided below.
     let found = code::find(app.db(), kind, &code, app.now()).await?.ok_or(Code::InvalidCode)?;
     let login = user::login_of(app.db(), found.user_id.as_ref().ok_or(Code::InvalidCode)?).await?;
-    password::check_strength(password, &[login.as_ref().map_or("", |login| &login.email)])?;
+    let login = login.ok_or(Code::InvalidCode)?;
+    password::check_strength(password, (&login.email, &login.name))?;
     password::take_turn(app).await?;
     // Before the transaction: nothing slow may happen under the write lock.
     let hash = password::hash(password, app.chance())?;
