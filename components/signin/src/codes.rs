@@ -90,6 +90,7 @@ async fn set_password(
     let tx = app.db().begin(Purpose::Entry).await?;
     let granted = code::spend(&tx, kind, &code, app.now()).await?.ok_or(Code::InvalidCode)?;
     let (tenant, user) = (&granted.tenant_id, granted.user_id.as_ref().ok_or(Code::InvalidCode)?);
+    let had_one = user::password_hash(&tx, user).await?.is_some();
     // The new password ends all other codes of the person's.
     if !user::set_password(&tx, tenant, user.as_str(), &hash).await? {
         return Err(Code::InvalidCode.into());
@@ -102,7 +103,8 @@ async fn set_password(
     let action = route.audit.unwrap_or_default();
     let row = audit::Event { action, object: user.as_str(), before: Null, after };
     audit::insert(&tx, &origin, &row).await?;
-    if kind == Kind::Reset {
+    // Nothing was changed for somebody who signed in by a link or a provider until now.
+    if had_one {
         mail::queue(app, &tx, (tenant, user), outbox::Kind::PasswordChanged, json!({ "by": null })).await?;
     }
     tx.commit().await?;

@@ -1,5 +1,8 @@
 use common::{id::UserId, role::Role, secret::Chance};
-use service::testing::{Actor, TestApp, at_once};
+use service::{
+    settings::Settings,
+    testing::{Actor, TestApp, at_once},
+};
 use store::db::Purpose;
 
 use super::*;
