@@ -234,6 +234,10 @@ pub(crate) async fn set(change: Change<Body<Set>>, Path(id): Path) -> Result<Res
     if user.id == *change.caller.user_id() {
         return Err(Code::OwnPassword.into());
     }
+    // A repeated request hashes nothing.
+    if let Some(answer) = change.replay().await? {
+        return Ok(answer);
+    }
     take_turn(app).await?;
     // Before the transaction: nothing slow may happen under the write lock.
     let hash = hash(&body.password, app.chance())?;
@@ -351,6 +355,24 @@ mod tests {
         let hash = t.texts("SELECT password_hash FROM users WHERE email_key = 'eve@example.com'").await;
         assert!(hash[0].starts_with("$argon2id$"));
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE after LIKE '%horse%' OR after LIKE '%argon%'").await, 0);
+    }
+
+    /// R315: a repeated request is answered again, however many others hash.
+    #[tokio::test]
+    async fn a_repeated_request_takes_no_turn() {
+        let settings = service::settings::Settings { hashes_per_second: Some(1), ..Default::default() };
+        let t = TestApp::with(router(), settings);
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+        let eve = t.user(&tenant, "eve@example.com", Role::Member).await;
+        let bearer = format!("Bearer {}", ada.token);
+        let headers = [("authorization", bearer.as_str()), ("idempotency-key", "one")];
+        let path = format!("/api/users/{}/set-password", eve.user);
+        for replayed in ["", "true"] {
+            let answer = t.call("POST", &path, &headers, json!({ "password": "correct horse" })).await;
+            answer.is(204);
+            assert_eq!(answer.header("idempotency-replayed"), replayed);
+        }
     }
 
     /// R7, R33: only an admin's session, only in the own tenant; a refused one changes nothing.
