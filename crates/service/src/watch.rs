@@ -3,6 +3,7 @@
 use std::{cell::Cell, time::Duration};
 
 use common::{error::ApiError, time::Timestamp};
+use store::db::Version;
 
 use crate::{app::App, clock};
 
@@ -13,19 +14,20 @@ const LOOK: Duration = Duration::from_millis(1000 / LOOKS.unsigned_abs());
 
 thread_local! {
     /// When this instance asked last, and the version of the database then: all that wait in it look at the same moments, and ask once.
-    static ASKED: Cell<(Option<Timestamp>, i64)> = const { Cell::new((None, 0)) };
+    static ASKED: Cell<Option<(Timestamp, Version)>> = const { Cell::new(None) };
 }
 
 /// How long this instance does not ask again.
 fn rest(now: Timestamp) -> Option<Duration> {
-    let since = u64::try_from(now.millis() - ASKED.get().0?.millis()).ok()?;
+    let (asked, _) = ASKED.get()?;
+    let since = u64::try_from(now.millis() - asked.millis()).ok()?;
     LOOK.checked_sub(Duration::from_millis(since)).filter(|rest| !rest.is_zero())
 }
 
 /// What one request has seen, and for how long it still waits.
 #[derive(Default)]
 pub struct Watch {
-    version: Option<i64>,
+    version: Option<Version>,
     looks: i64,
 }
 
@@ -39,6 +41,12 @@ impl Watch {
         Ok(watch)
     }
 
+    /// The same, for no more than so many looks.
+    #[must_use]
+    pub fn at_most(self, looks: i64) -> Self {
+        Self { looks: self.looks.min(looks), ..self }
+    }
+
     /// Whether the request has waited for as long as it wants.
     pub fn is_over(&self) -> bool {
         self.looks == 0
@@ -46,10 +54,15 @@ impl Watch {
 
     /// Waits until somebody may have written, or until the time is over. Both want a look: a credential may have ended by its time.
     pub async fn wait(&mut self, app: &App) -> Result<(), ApiError> {
+        self.wait_until(app, None).await
+    }
+
+    /// The same, or until a moment at which what is waited for comes about by itself.
+    pub async fn wait_until(&mut self, app: &App, moment: Option<Timestamp>) -> Result<(), ApiError> {
         while !self.is_over() {
             self.looks -= 1;
             next_look(app).await;
-            if self.has_changed(app).await? {
+            if self.has_changed(app).await? || moment.is_some_and(|moment| moment <= app.clock().now()) {
                 break;
             }
         }
@@ -61,9 +74,9 @@ impl Watch {
     pub async fn has_changed(&mut self, app: &App) -> Result<bool, ApiError> {
         let now = app.clock().now();
         if rest(now).is_none() {
-            ASKED.set((Some(now), app.db().version().await?));
+            ASKED.set(Some((now, app.db().version().await?)));
         }
-        let version = Some(ASKED.get().1);
+        let version = ASKED.get().map(|(_, version)| version);
         Ok(std::mem::replace(&mut self.version, version) != version)
     }
 

@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -79,6 +79,8 @@ pub struct Db {
     readers: Mutex<Shared>,
     hot: Mutex<Shared>,
     watch: Mutex<Shared>,
+    /// How many connections for watching have been given up: what one says of writes is nothing to another.
+    watches_lost: AtomicI64,
     idle: Mutex<Vec<backend::Connection>>,
     writers: backend::Queue,
     max_pages: Option<i64>,
@@ -86,6 +88,13 @@ pub struct Db {
     is_unbounded: AtomicBool,
     migrating: backend::Queue,
     migrated: AtomicBool,
+}
+
+/// A version of the database, as [`Db::version`] gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    lost: i64,
+    number: i64,
 }
 
 /// Idle connections for writing that are kept; more than that are closed when they are put back.
@@ -163,6 +172,7 @@ impl Db {
         }
     }
 
+            watches_lost: AtomicI64::new(0),
     /// Spin's binding `default`.
     #[cfg(target_family = "wasm")]
     pub fn spin(max_mib: Option<i64>) -> Self {
@@ -196,6 +206,7 @@ impl Db {
         self.source.statements()
     }
 
+        self.watches_lost.fetch_add(1, Ordering::AcqRel);
     /// A connection for writing; the last one put back is the first one handed out.
     async fn writer(&self) -> Result<Checkout<'_>, DbError> {
         let found = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -265,6 +276,9 @@ impl Db {
         loop {
             let next = pool.lock().unwrap_or_else(PoisonError::into_inner).next();
             match next {
+                if how == How::Watch {
+                    self.watches_lost.fetch_add(1, Ordering::AcqRel);
+                }
                 Next::Use(shared) => return Ok(shared),
                 Next::Wait => backend::wait().await,
                 Next::Open => {
@@ -295,10 +309,13 @@ impl Db {
         })
     }
 
-    /// The version of the database: another number than before means that somebody has written to it since. Costs next to nothing.
-    pub async fn version(&self) -> Result<i64, DbError> {
+    /// The version of the database: another one than before means that somebody may have written to it since. Costs next to nothing.
+    pub async fn version(&self) -> Result<Version, DbError> {
+        // Read first: should the connection be given up meanwhile, the next look sees another number.
+        let lost = self.watches_lost.load(Ordering::Acquire);
         let rows: Vec<i64> = read_all(self.on_shared(How::Watch, "PRAGMA data_version", vec![]).await?)?;
-        rows.into_iter().next().ok_or(DbError::Row("the database has no version"))
+        let number = rows.into_iter().next().ok_or(DbError::Row("the database has no version"))?;
+        Ok(Version { lost, number })
     }
 
     /// Runs one hot statement and gives the rows of its RETURNING: one whose loss in a power cut takes no right away.
