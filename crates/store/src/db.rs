@@ -134,6 +134,15 @@ enum Next {
     Wait,
 }
 
+/// A connection that is being opened, until this is dropped: also when nobody waits for it any more.
+struct Opening<'a>(&'a Mutex<Shared>);
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).opening -= 1;
+    }
+}
+
 impl Shared {
     fn at_most(most: usize) -> Mutex<Self> {
         Mutex::new(Self { most, open: Vec::new(), opening: 0 })
@@ -163,6 +172,7 @@ impl Db {
             readers: Shared::at_most(READERS),
             hot: Shared::at_most(HOT),
             watch: Shared::at_most(1),
+            watches_lost: AtomicI64::new(0),
             idle: Mutex::new(Vec::new()),
             writers: backend::Queue::default(),
             max_pages: max_mib.map(|mib| mib.saturating_mul(1024 * 1024) / PAGE),
@@ -172,7 +182,6 @@ impl Db {
         }
     }
 
-            watches_lost: AtomicI64::new(0),
     /// Spin's binding `default`.
     #[cfg(target_family = "wasm")]
     pub fn spin(max_mib: Option<i64>) -> Self {
@@ -197,6 +206,7 @@ impl Db {
         for pool in [&self.readers, &self.hot, &self.watch] {
             pool.lock().unwrap_or_else(PoisonError::into_inner).open.clear();
         }
+        self.watches_lost.fetch_add(1, Ordering::AcqRel);
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
@@ -206,7 +216,6 @@ impl Db {
         self.source.statements()
     }
 
-        self.watches_lost.fetch_add(1, Ordering::AcqRel);
     /// A connection for writing; the last one put back is the first one handed out.
     async fn writer(&self) -> Result<Checkout<'_>, DbError> {
         let found = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -267,6 +276,9 @@ impl Db {
                 // The next one is opened anew.
                 let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
                 pool.open.retain(|open| !Arc::ptr_eq(open, &connection));
+                if how == How::Watch {
+                    self.watches_lost.fetch_add(1, Ordering::AcqRel);
+                }
             }
             rows
         })
@@ -276,17 +288,13 @@ impl Db {
         loop {
             let next = pool.lock().unwrap_or_else(PoisonError::into_inner).next();
             match next {
-                if how == How::Watch {
-                    self.watches_lost.fetch_add(1, Ordering::AcqRel);
-                }
                 Next::Use(shared) => return Ok(shared),
                 Next::Wait => backend::wait().await,
                 Next::Open => {
+                    let _opening = Opening(pool);
                     let opened = if is_hot { self.open_hot().await } else { self.open().await };
-                    let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
-                    pool.opening -= 1;
                     let opened = opened.map(Arc::new)?;
-                    pool.open.push(Arc::clone(&opened));
+                    pool.lock().unwrap_or_else(PoisonError::into_inner).open.push(Arc::clone(&opened));
                     return Ok(opened);
                 }
             }
@@ -493,5 +501,33 @@ impl<'a> Tx<'a> {
             self.kept.check_in();
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestDb;
+
+    /// What a connection says of the writes of others is nothing to the one after it.
+    #[tokio::test]
+    async fn a_connection_that_is_opened_anew_is_another_version() {
+        let t = TestDb::new();
+        let before = t.db().version().await.unwrap();
+        assert_eq!(t.db().version().await.unwrap(), before);
+        t.db().close();
+        assert_ne!(t.db().version().await.unwrap(), before);
+    }
+
+    /// Somebody that no longer waits for its connection keeps nobody from opening one.
+    #[test]
+    fn an_opening_that_was_given_up_is_over() {
+        let pool = Shared::at_most(1);
+        let next = || pool.lock().unwrap().next();
+        assert!(matches!(next(), Next::Open));
+        let opening = Opening(&pool);
+        assert!(matches!(next(), Next::Wait));
+        drop(opening);
+        assert!(matches!(next(), Next::Open));
     }
 }
