@@ -30,7 +30,7 @@ use service::{
 };
 use store::{
     db::{DbError, Purpose},
-    delivery::{self, Due, Outcome},
+    delivery::{self, Content, Due, Outcome},
     event::{Turn, fan_out, give_back, take_turn},
     webhook::{self, Why},
 };
@@ -293,7 +293,7 @@ async fn send(app: &App, id: &WebhookId, due: &Due) -> Outcome {
             let kept = answer.body.get(..MOST_KEPT).unwrap_or(&answer.body);
             // A receiver that echoes what it knows puts no credential of ours into the database.
             let kept = Secret::cut_off(String::from_utf8_lossy(kept).into_owned());
-            // Only whoever says that it is too much, or that it is away for a while, asks for patience.
+            // Only a receiver that says that it is too much, or that it is away for a while, asks for patience.
             let asked = answer.retry_after.filter(|_| matches!(status, 429 | 503));
             Outcome {
                 status: Some(status),
@@ -335,11 +335,19 @@ fn request(app: &App, id: &WebhookId, due: &Due) -> Result<Request<String>, Stri
 }
 
 /// The body: the same in each try. A code for the agent's token is for those that may change the agent, now.
-pub(crate) fn body(due: &Due) -> Json {
+fn body(due: &Due) -> Json {
     let data = due.data.clone();
     let data = if due.may_change { data } else { without_code(&due.kind, data) };
     let agent = due.agent.as_ref().map(|(id, name)| json!({ "id": id, "name": name }));
     json!({ "id": due.event, "kind": due.kind, "at": due.at, "tenant": due.tenant, "agent": agent, "data": data })
+}
+
+/// The same for people, without a code.
+pub(crate) fn shown(content: &Content) -> Json {
+    let Content { delivery, tenant, agent, data, .. } = content;
+    let agent = delivery.agent_id.as_ref().map(|id| json!({ "id": id, "name": agent }));
+    let data = without_code(&delivery.kind, data.clone());
+    json!({ "id": delivery.event_id, "kind": delivery.kind, "at": delivery.at, "tenant": tenant, "agent": agent, "data": data })
 }
 
 /// The secrets that sign: the present one, and the one before through the overlap.

@@ -27,7 +27,7 @@ use service::{
 use store::{
     agent, audit,
     db::Rows,
-    delivery::{self, Delivery, Due},
+    delivery::{self, Delivery},
     webhook::{self, Inserted, Webhook, Why},
 };
 
@@ -350,10 +350,9 @@ pub(crate) async fn delivery(
 ) -> Result<Response, ApiError> {
     let found = find(app.db(), &caller, &id).await?;
     let unknown = || Code::DeliveryNotFound.with("webhook", found.id.as_str());
-    let known = delivery::find(app.db(), &found.id, &delivery).await?.ok_or_else(unknown)?;
-    let content = delivery::content(app.db(), &found.id, &delivery, app.now()).await?.ok_or_else(unknown)?;
-    let body = content.may_see.then(|| deliver::body(&Due { may_change: false, ..content }));
-    json(StatusCode::OK, &Sent { delivery: known, body })
+    let content = delivery::content(app.db(), &found.id, &delivery).await?.ok_or_else(unknown)?;
+    let body = content.may_see.then(|| deliver::shown(&content));
+    json(StatusCode::OK, &Sent { delivery: content.delivery, body })
 }
 
 /// `POST /api/webhooks/{id}/deliveries/{delivery}/retry`: sends a delivery at once that arrived, is dead, or waits for its next try, also

@@ -86,13 +86,33 @@ impl FromRow for Due {
     }
 }
 
+/// Whether the delivery `d` was withheld: nothing is left of what it would have said.
+macro_rules! withheld {
+    () => {
+        "(d.data = '{}' AND d.agent_id IS NULL)"
+    };
+}
+
+/// Whether the webhook's person `u` may see the delivery `d` now.
+macro_rules! may_see_it {
+    () => {
+        concat!(
+            "(d.kind = 'webhook.test' OR NOT ",
+            withheld!(),
+            " AND u.deactivated_at IS NULL AND ",
+            may_see!("d"),
+            ")"
+        )
+    };
+}
+
 /// A delivery, its webhook and its person, as they are now.
 const READ: &str = concat!(
     "SELECT d.id, d.due_at, d.event_id, d.kind, w.tenant_id, d.agent_id, d.agent, d.at, d.data, d.tries + 1 AS tries, w.url,
             iif(w.state = 'active', w.sealed, NULL) AS sealed, iif(w.former_ends > ?2, w.former, NULL) AS former,
-            (d.kind = 'webhook.test' OR u.deactivated_at IS NULL AND ",
-    may_see!("d"),
-    ") AS may_see, ifnull(",
+            ",
+    may_see_it!(),
+    " AS may_see, ifnull(",
     may_change!(),
     ", 0) AS may_change
      FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id JOIN users u ON u.id = w.user_id
@@ -270,24 +290,48 @@ pub async fn find(reads: &dyn Rows, webhook: &WebhookId, id: &str) -> Result<Opt
     reads.optional(&sql, args![webhook, id]).await
 }
 
-/// What one of a webhook's deliveries says, and whether the webhook's person may see it now: nothing is left of one that was withheld.
-pub async fn content(reads: &dyn Rows, webhook: &WebhookId, id: &str, now: Timestamp) -> Result<Option<Due>, DbError> {
-    let sql = format!("{READ} WHERE d.id = ?3 AND d.webhook_id = ?1");
-    let content: Option<Due> = reads.optional(&sql, args![webhook, now, id]).await?;
-    Ok(content.map(|content| Due { may_see: content.may_see && !is_withheld(&content), ..content }))
+/// One of a webhook's deliveries with what it says.
+pub struct Content {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The name that the agent had that it is about.
+    pub agent: Option<String>,
+    /// Its data.
+    pub data: Json,
+    /// Whether the webhook's person may see it now. Nothing is left of one that was withheld.
+    pub may_see: bool,
 }
 
-fn is_withheld(due: &Due) -> bool {
-    due.agent.is_none() && due.data.as_object().is_some_and(serde_json::Map::is_empty)
+impl FromRow for Content {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let (delivery, tenant, agent, data) =
+            (Delivery::from_row(row)?, row.take()?, row.take()?, row.take::<String>()?);
+        let data = json::parse(&data).ok_or(DbError::Row("a delivery's data is no JSON"))?;
+        Ok(Self { delivery, tenant, agent, data, may_see: row.take()? })
+    }
+}
+
+/// One of a webhook's deliveries, with what it says.
+pub async fn content(reads: &dyn Rows, webhook: &WebhookId, id: &str) -> Result<Option<Content>, DbError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, tenant, agent, data, may_see
+         FROM (SELECT d.*, w.tenant_id AS tenant, {} AS may_see
+               FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id JOIN users u ON u.id = w.user_id
+               LEFT JOIN agents a ON a.id = d.agent_id WHERE d.id = ?2 AND d.webhook_id = ?1)",
+        may_see_it!()
+    );
+    reads.optional(&sql, args![webhook, id]).await
 }
 
 /// Makes a delivery due at once: one that has ended with all its tries, and one that waits for its next try with those that it has left.
 /// `None`: it was withheld, and nothing is left of it.
 pub async fn requeue(tx: &Tx<'_>, webhook: &WebhookId, id: &str, now: Timestamp) -> Result<Option<Delivery>, DbError> {
     let sql = format!(
-        "UPDATE deliveries SET state = 'due', tries = iif(state = 'due', tries, 0), due_at = ?3
-         WHERE id = ?2 AND webhook_id = ?1 AND (data <> '{{}}' OR agent_id IS NOT NULL)
-         RETURNING {COLUMNS}"
+        "UPDATE deliveries AS d SET state = 'due', tries = iif(state = 'due', tries, 0), due_at = ?3
+         WHERE id = ?2 AND webhook_id = ?1 AND NOT {} RETURNING {COLUMNS}",
+        withheld!()
     );
     tx.optional(&sql, args![webhook, id, now]).await
 }
