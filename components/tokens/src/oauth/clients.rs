@@ -268,8 +268,8 @@ pub(super) async fn authenticate(app: &App, form: &Parameters) -> Result<String,
     }
 }
 
-/// The client of a device (RFC 8628, sections 3.1 and 3.4): what a program calls itself. One that an admin registered proves itself, and whoever
-/// sends a proof has to be one.
+/// The client of a device (RFC 8628, sections 3.1 and 3.4): what a program calls itself. One that an admin registered proves itself, and a
+/// sender of a proof has to be one.
 pub(crate) async fn of_device(app: &App, form: &Parameters) -> Result<String, ApiError> {
     let named = form.name("client_id", "unknown")?;
     if proves_nothing(app, form)? && oauth_client::find(app.db(), &named).await?.is_none() {

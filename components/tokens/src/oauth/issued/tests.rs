@@ -105,7 +105,7 @@ async fn introspection_names_the_app_of_a_token() {
     assert_eq!(introspect(access).await, json!({ "active": false }));
 }
 
-/// R134: a code is bound to client, redirect URI, challenge and resource, holds for a minute, and is spent by whoever sends it.
+/// R134: a code is bound to client, redirect URI, challenge and resource, holds for a minute, and is spent by its first sender.
 #[tokio::test]
 async fn a_code_is_nothing_for_anybody_else() {
     let (t, ada, id) = stage().await;

@@ -184,7 +184,7 @@ async fn what_was_given_ends_with_agent_and_trust() {
     site.t.as_(&site.ada, "DELETE", &path, Null).await.refused(404, "federated_credential_not_found");
     site.t.as_(&site.ada, "GET", &path, Null).await.refused(404, "federated_credential_not_found");
 
-    // Who owns the agent decides whom it trusts; the account behind it decides whether it may do anything.
+    // The agent's owner decides whom it trusts; the owner's account decides whether it may do anything.
     let site = Site::new().await;
     site.t.execute("UPDATE users SET deactivated_at = 1 WHERE email = 'ada@example.com'").await.unwrap();
     let refusal = site.send(&site.assertion(&[]), &[]).await.refused(400, "invalid_grant");
