@@ -7,6 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context as _, Result, ensure};
+use ipnet::IpNet;
 
 /// A network in the form `10.0.0.0/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,16 @@ pub(crate) fn parse_private(text: &str) -> Result<(String, u16)> {
     let (host, port) = text.rsplit_once(':').with_context(|| format!("{text:?} is not host:port"))?;
     ensure!(!host.is_empty(), "{text:?} has no host");
     Ok((host.to_ascii_lowercase(), port.parse().with_context(|| format!("{text:?} has no port"))?))
+}
+
+/// Parses addresses and networks, separated by commas or blanks, exactly as the components do; `proxies.txt` has what both are tested with.
+pub(crate) fn parse_proxies(text: &str) -> Result<Vec<IpNet>> {
+    let network = |part: &str| {
+        let address = || part.parse::<IpAddr>().map(|address| address.to_canonical().into());
+        let network = part.parse().or_else(|_| address());
+        network.with_context(|| format!("{part:?} is neither an IP address nor a network such as 10.0.0.0/8"))
+    };
+    text.trim().split([',', ' ']).filter(|part| !part.is_empty()).map(network).collect()
 }
 
 /// Whether an address can be reached from the whole Internet. An IPv6 address that embeds an IPv4 address counts as that one.
@@ -218,6 +229,17 @@ mod tests {
         assert!(Network::parse("2001:db8::/32").unwrap().contains("2001:db8:1::1".parse().unwrap()));
         for text in ["10.0.0.0", "10.0.0.0/33", "x/8", "10.0.0.0/x"] {
             assert!(Network::parse(text).is_err(), "{text}");
+        }
+    }
+
+    /// R317: what the components refuse of `trusted_proxies`, or take from it, the host does too.
+    #[test]
+    fn host_and_components_read_the_same_proxies() {
+        for line in include_str!("../../crates/service/src/settings/proxies.txt").lines() {
+            let (value, expected) = line.split_once(" => ").unwrap();
+            let read = parse_proxies(&value.replace("TAB", "\t"));
+            let read = read.map_or_else(|_| "refused".to_owned(), |read| format!("{read:?}"));
+            assert_eq!(read, expected, "{value}");
         }
     }
 

@@ -134,8 +134,8 @@ impl Restore {
             self.compare(&database, &new)?;
             kept = Some(put_aside(&database)?);
         }
-        let moved = part.persist_noclobber(&database).map_err(|kept| kept.error);
-        moved.with_context(|| format!("cannot write {}", database.display()))?;
+        let moved = if kept.is_some() { part.persist(&database) } else { part.persist_noclobber(&database) };
+        moved.map_err(|kept| kept.error).with_context(|| format!("cannot write {}", database.display()))?;
         File::open(folder)?.sync_all()?;
         // The next whole second: all that came back is older.
         let now = "SELECT strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '+1 second')";
@@ -239,16 +239,20 @@ fn check(path: &Path) -> Result<Checked> {
     schema(&connection)
 }
 
-/// Moves a database aside, with what SQLite may have left beside it.
+/// Keeps a database beside, with what SQLite may have left beside it, and in its place until another one is moved there: a restore that is killed in
+/// between leaves one there, and no host begins with an empty one.
 fn put_aside(database: &Path) -> Result<PathBuf> {
     let free = (1..).map(|number| with_end(database, &format!(".before-{number}"))).find(|path| !path.exists());
     let kept = free.context("no name is free")?;
-    for end in BESIDE {
+    for end in BESIDE.iter().filter(|end| !end.is_empty()) {
         let from = with_end(database, end);
         if from.exists() {
             std::fs::rename(&from, with_end(&kept, end)).with_context(|| format!("cannot move {}", from.display()))?;
         }
     }
+    // Where there are no links, it is away for a moment.
+    let moved = std::fs::hard_link(database, &kept).or_else(|_| std::fs::rename(database, &kept));
+    moved.with_context(|| format!("cannot move {}", database.display()))?;
     Ok(kept)
 }
 
@@ -368,5 +372,15 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         restore(&empty.path().join("new"), &file, false).unwrap();
         assert_eq!(rows(&empty.path().join("new/sqlite_db.db")), 1);
+    }
+
+    /// R316: a restore that is killed leaves a database where there was one.
+    #[test]
+    fn a_database_that_is_put_aside_is_in_its_place_until_another_one_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, connection) = database(folder.path());
+        drop(connection);
+        let kept = put_aside(&path).unwrap();
+        assert_eq!((rows(&path), rows(&kept)), (1, 1));
     }
 }

@@ -136,6 +136,7 @@ fn run(flags: &Flags) -> Result<()> {
 
 async fn start_and_serve(flags: &Flags) -> Result<()> {
     let start = tokio::task::block_in_place(|| Start::read(flags))?;
+    let trusted = start.trusted_proxies()?;
     temporary::clean();
     let staged = if start.has_files() { Some(Staged::new()?) } else { None };
     let listener =
@@ -167,7 +168,6 @@ async fn start_and_serve(flags: &Flags) -> Result<()> {
     let metrics_address = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
     start.announce(flags, address, metrics_address)?;
     let ticking = (!flags.no_tick).then(|| tokio::spawn(serve::tick(app.clone())));
-    let trusted = start.trusted_proxies();
     let connections = Arc::new(Connections::new(flags.max_connections, flags.max_connections_per_address, trusted));
     let pace = Pace { pause: flags.body_pause, rate: flags.body_rate, whole: Some(flags.body_timeout) };
     let observer =

@@ -228,9 +228,13 @@ pub(crate) async fn metrics(
 ) {
     let room = Arc::new(Semaphore::new(COLLECTORS));
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            sleep(Duration::from_millis(50)).await;
-            continue;
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                eprintln!("accredit-host: cannot accept a connection for metrics: {error}");
+                sleep(Duration::from_millis(50)).await;
+                continue;
+            }
         };
         let Ok(permit) = room.clone().try_acquire_owned() else { continue };
         let seen = (app.clone(), connections.clone(), observer.clone(), database.clone());

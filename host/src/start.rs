@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -224,14 +224,10 @@ impl Start {
     }
 
     /// The addresses and networks in the variable of this name, with which the application says whose `X-Forwarded-For` counts: behind them are
-    /// many clients. A value that is not valid is the application's to report.
-    pub(crate) fn trusted_proxies(&self) -> Vec<IpNet> {
+    /// many clients. A value that the application cannot use is refused here: host and application never trust different ones.
+    pub(crate) fn trusted_proxies(&self) -> Result<Vec<IpNet>> {
         let listed = self.variables.get("trusted_proxies").map(String::as_str).unwrap_or_default();
-        let network = |text: &str| {
-            let address = || text.parse::<IpAddr>().map(|address| address.to_canonical().into());
-            text.parse().or_else(|_| address()).ok()
-        };
-        listed.split([',', ' ']).filter_map(|text| network(text.trim())).collect()
+        address::parse_proxies(listed).context("the variable trusted_proxies cannot be used")
     }
 
     /// `None`: in memory.

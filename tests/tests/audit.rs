@@ -143,7 +143,7 @@ fn a_bent_trail_is_found() {
     for refused in ["UPDATE audit SET after = NULL", "DELETE FROM audit", "DELETE FROM audit_seals"] {
         assert!(server.database().execute_batch(refused).is_err(), "{refused}");
     }
-    // Whoever can write to the file can take the triggers away, and put them back.
+    // Somebody who can write to the file can take the triggers away, and put them back.
     let guards = server.texts("SELECT sql FROM sqlite_schema WHERE name IN ('an_audit_row_is_never_changed', 'an_audit_row_is_never_deleted', 'a_seal_is_never_deleted')");
     let bend = |statements: &str| {
         server.execute("DROP TRIGGER an_audit_row_is_never_changed; DROP TRIGGER an_audit_row_is_never_deleted; DROP TRIGGER a_seal_is_never_deleted");

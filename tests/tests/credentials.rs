@@ -129,7 +129,7 @@ fn the_header_is_read_as_rfc_6750_says() {
     nobody
         .call("GET", WHOAMI, &[("authorization", &bearer), ("authorization", &bearer)], None)
         .refused(401, "invalid_token");
-    // Whoever sends it: it may have leaked by that.
+    // For every sender: it may have leaked by that.
     for client in [&nobody, &site.admin] {
         client.get(&format!("{WHOAMI}?access_token={token}")).refused(400, "credential_in_url");
     }

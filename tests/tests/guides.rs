@@ -33,7 +33,7 @@ fn agents_learn_from_guides() {
         let prompt = client.get("/api/guides/prompt?budget=4000").is(200);
         assert!(prompt["prompt"].as_str().unwrap().contains("form R-7") && prompt["built_in"] == false, "{prompt}");
     }
-    // Who reads and who writes.
+    // Readers and writers.
     worker.put("/api/guides/app:crm", &crm).refused(403, "scope_denied");
     worker.delete("/api/guides/app:crm").refused(403, "scope_denied");
     for path in ["/api/guides", "/api/guides/prompt", "/api/guides/app:crm/refunds"] {

@@ -98,7 +98,7 @@ fn what_the_senders_own_libraries_sign_is_taken() {
     }
 }
 
-/// R58: whoever sends too much reads why, also over a body of many times the limit: the connection is not closed while they send.
+/// R58: a sender of too much reads why, also over a body of many times the limit: the connection is not closed while they send.
 #[test]
 fn a_sender_of_too_much_reads_the_refusal() {
     let server = Server::settings().variable("secrets_key", "a-key-of-the-operator-that-is-long-enough").start();

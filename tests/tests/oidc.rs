@@ -323,7 +323,7 @@ fn a_person_who_was_added_signs_in_at_the_provider() {
     assert_eq!(server.number("SELECT count(*) FROM users WHERE password_hash IS NOT NULL"), 1, "the admin's alone");
 }
 
-/// R95: whoever links an identity to an account, its person hears of it. The component knows that this server sends mail.
+/// R95: the person of an account hears of each identity that is linked to it. The component knows that this server sends mail.
 #[test]
 fn a_link_is_mailed_to_its_person() {
     let (evil, _, server) = evil_with(|settings| {

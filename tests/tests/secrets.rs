@@ -358,7 +358,7 @@ fn a_credential_in_somebody_elses_text_is_stored_nowhere() {
             assert!(!contains(bytes, &needle), "it stands {form} in {place}");
         }
     }
-    // The fix: whoever finds it ends it.
+    // The fix: its finder ends it.
     nobody.post("/auth/leaks", &json!({ "token": live })).is(204);
     pat.get("/api/auth/whoami").refused(401, "token_revoked");
 }

@@ -175,7 +175,7 @@ fn keys_are_fetched_again_and_an_outage_is_told() {
     site.issuer.says("issuer", json!(site.issuer.issuer()));
     site.a_minute_later();
     site.send(&site.assertion("3", "one")).is(200);
-    // It takes no stranger: whoever calls finds nothing to fetch.
+    // It takes no stranger: a caller finds nothing to fetch.
     site.issuer.asked();
     assert_eq!(site.server.nobody().post("/internal/key-sets", &Json::Null).status(), 204);
     assert!(site.issuer.asked().is_empty());

@@ -52,10 +52,8 @@ pub(crate) async fn archive(change: Change<QueryOrBody<Confirm>>, Path(name): Pa
                     .extra("below", below.len()));
             }
             let with_it = json!({ "with": agent.id });
-            let which = "a.id IN (SELECT id FROM below WHERE depth > 1)";
-            let (subject, kind) = (agent.id.as_str(), EventKind::AgentArchived);
-            let many = event::Many { with: tree::BELOW, which, subject, kind, data: &with_it };
-            event::insert_for_many(&write.tx, &write.origin(), &many).await?;
+            let kind = EventKind::AgentArchived;
+            event::insert_below(&write.tx, &write.origin(), &agent.id, kind, &with_it).await?;
             let revoked = tree::archive(&write.tx, &agent.id, write.now()).await?;
             let body = format!(
                 "{} archived it, with {} below it. Their credentials were revoked. To bring it back, send POST /api/agents/archived/{}/restore.",

@@ -143,7 +143,7 @@ pub(crate) async fn give(
 ) -> Result<Response, ApiError> {
     let Body(Give { subject, relation: word }) = &change.input;
     let relation = relation(word)?;
-    // Who has this name now is whom the request is about, and what its key is bound to.
+    // The request is about the one that has this name now, and its key is bound to that one.
     let to = grant::find_subject(change.app.db(), change.caller.subject(), subject).await?;
     let to = to.map_or_else(|| subject.clone(), |to| to.named.id.to_string());
     change.bind([to.as_str()]);

@@ -8,7 +8,7 @@ use service::{
     extract::{Path, Query},
     form, guard, object,
     response::{Response, json},
-    watch,
+    watch::Watch,
 };
 use store::closure::Status;
 
@@ -26,16 +26,16 @@ pub(crate) async fn get(
     Path(id): Path,
     Query(query): Query<Follow>,
 ) -> Result<Response, ApiError> {
-    let mut looks = watch::looks(query.wait)?;
+    let mut watch = Watch::begin(&app, &caller, query.wait).await?;
     loop {
         let mut stored = object::closure(app.db(), &caller, &id).await?;
         // The clock is read after the row was seen, and so after its transaction has committed.
         let closure = stored.settled(app.db(), app.clock().now()).await?;
-        if closure.status == Status::Closed || looks == 0 {
+        if closure.status == Status::Closed || watch.is_over() {
             return json(StatusCode::OK, &closure);
         }
-        looks -= 1;
-        watch::next_look(&app).await;
+        // A guard that hears of it writes that; the lease of one that does not ends by itself.
+        watch.wait_until(&app, closure.latest).await?;
         caller = caller.reload(app.db(), app.clock().now()).await?;
         guard::admit(&app, &caller, route)?;
     }

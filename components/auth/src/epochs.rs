@@ -20,7 +20,7 @@ use service::{
     extract::Query,
     form, guard,
     response::{Response, empty, json},
-    watch,
+    watch::{LOOKS, Watch},
 };
 use store::{
     epoch::{self, Epoch},
@@ -82,14 +82,13 @@ pub(crate) async fn read(
         return Err(ApiError::field("guard", format!("must be 1 to {MOST_NAME} visible ASCII characters")));
     }
     // A guard that waits for longer than its lease would have none while it waits.
-    let most_looks = if query.guard.is_some() { lease * watch::LOOKS / 2 } else { i64::MAX };
-    let mut looks = watch::looks(query.wait)?.min(most_looks);
+    let most_looks = if query.guard.is_some() { lease * LOOKS / 2 } else { i64::MAX };
+    let mut watch = Watch::begin(&app, &caller, query.wait).await?.of_guard().at_most(most_looks);
     let tenant = caller.tenant_id();
     let mut now = app.now();
-    if let (Some(after), true) = (after, looks > 0) {
-        while looks > 0 && epoch::last(app.db(), tenant).await? == after {
-            looks -= 1;
-            watch::next_look(&app).await;
+    if let (Some(after), false) = (after, watch.is_over()) {
+        while !watch.is_over() && epoch::last(app.db(), tenant).await? == after {
+            watch.wait(&app).await?;
         }
         // It may have been long: what is answered is what the credential may still be told.
         now = app.clock().now();

@@ -64,8 +64,9 @@ pub(crate) async fn create(change: Change<Body<New>>, Path(name): Path) -> Resul
 pub(crate) async fn revoke(change: Change<()>, Path(name): Path) -> Result<Response, ApiError> {
     change
         .on_agent(&name, async |write, agent, ()| {
-            code::end_of_agent(&write.tx, Kind::Enrolment, &agent.id).await?;
-            Ok(Answer::no_content().audited(&agent.id, Null, Null))
+            let ended = code::end_of_agent(&write.tx, Kind::Enrolment, &agent.id).await?;
+            let answer = Answer::no_content();
+            Ok(if ended == 0 { answer.unchanged() } else { answer.audited(&agent.id, Null, Null) })
         })
         .await
 }

@@ -2,7 +2,7 @@
 //! person decides (revision 2026-07-28, Multi Round-Trip Requests, and Elicitation by address). The call that is sent again goes through
 //! once it is approved.
 //!
-//! Between the two calls the client keeps the request's id. It proves nothing: whoever sends it reads that request with a credential of
+//! Between the two calls the client keeps the request's id. It proves nothing: its sender reads that request with a credential of
 //! their own, or finds none.
 
 use common::{

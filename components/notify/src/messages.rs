@@ -121,7 +121,7 @@ mod tests {
         t.as_(&ada, "POST", MESSAGES, json!({ "text": "a" })).await.refused(409, "inbox_full");
     }
 
-    /// R86: a message counts for the person behind its sender, whoever owns the inbox; when it is acknowledged, it counts no more.
+    /// R86: a message counts for the person behind its sender and not for the owner of the inbox; when it is acknowledged, it counts no more.
     #[tokio::test]
     async fn messages_count_for_their_sender() {
         let quotas = store::usage::Quotas { bytes: 8_000, ..Settings::default().quotas };

@@ -201,8 +201,8 @@ async fn count(app: &App, user: &UserId, refusal: Code) -> Result<(), ApiError> 
     Ok(())
 }
 
-/// Takes a person in for whom an admin has added the account: the provider has proved the address, and every other way to take the
-/// account over ends, whoever has the link.
+/// Takes a person in for whom an admin has added the account. The provider has proved the address, and every other way to take the account
+/// over ends, since somebody else may have the link.
 async fn join(app: &App, tx: &Tx<'_>, user: &UserId) -> Result<(), ApiError> {
     user::verify_email(tx, user, app.now()).await?;
     for kind in [code::Kind::Invite, code::Kind::Reset] {

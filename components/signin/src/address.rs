@@ -131,7 +131,7 @@ fn unknown() -> ApiError {
 }
 
 /// `POST /auth/email/confirm`: from now on the address is the caller's, in the place of the one before. It ends what a password ends, all
-/// other sessions: whoever had the old address may have got in by it.
+/// other sessions: somebody who had the old address may have got in by it.
 pub(crate) async fn confirm(change: Change<Body<OneCode>>) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
     let digest = codes::read(&body.code).map_err(|_| unknown())?.digest();

@@ -31,7 +31,8 @@ form! {
 /// The handler.
 pub(crate) async fn change(change: Change<Body<NewPassword>>) -> Result<Response, ApiError> {
     let (app, caller, Body(body)) = (&change.app, &change.caller, &change.input);
-    password::check_strength(&body.new, &[caller.email()])?;
+    let me = user::get(app.db(), caller.tenant_id(), caller.user_id().as_str()).await?;
+    password::check_strength(&body.new, (&me.email, &me.name))?;
     if let Some(answer) = change.replay().await? {
         return Ok(answer);
     }

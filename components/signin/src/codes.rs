@@ -177,8 +177,8 @@ async fn set_password(
     let found = code::find(app.db(), kind, &code, app.now()).await?.ok_or(Code::InvalidCode)?;
     let person = found.user_id.as_ref().ok_or(Code::InvalidCode)?;
     check_passwords(app.db(), &found.tenant_id, person).await?;
-    let login = user::login_of(app.db(), person).await?;
-    password::check_strength(password, &[login.as_ref().map_or("", |login| &login.email)])?;
+    let login = user::login_of(app.db(), person).await?.ok_or(Code::InvalidCode)?;
+    password::check_strength(password, (&login.email, &login.name))?;
     password::take_turn(app).await?;
     // Before the transaction: nothing slow may happen under the write lock.
     let hash = password::hash(password, app.chance())?;
@@ -186,6 +186,7 @@ async fn set_password(
     let granted = code::spend(&tx, kind, &code, app.now()).await?.ok_or(Code::InvalidCode)?;
     let (tenant, user) = (&granted.tenant_id, granted.user_id.as_ref().ok_or(Code::InvalidCode)?);
     check_passwords(&tx, tenant, user).await?;
+    let had_one = user::password_hash(&tx, user).await?.is_some();
     // The new password ends all other codes of the person's.
     if !user::set_password(&tx, tenant, user.as_str(), &hash).await? {
         return Err(Code::InvalidCode.into());
@@ -198,7 +199,8 @@ async fn set_password(
     let action = route.audit.unwrap_or_default();
     let row = audit::Event { action, object: user.as_str(), before: Null, after };
     audit::insert(&tx, &origin, &row).await?;
-    if kind == Kind::Reset {
+    // Nothing was changed for somebody who signed in by a link or a provider until now.
+    if had_one {
         mail::queue(app, &tx, (tenant, user), outbox::Kind::PasswordChanged, json!({ "by": null })).await?;
     }
     tx.commit().await?;

@@ -134,16 +134,15 @@ fn composed(password: &str) -> Cow<'_, str> {
     ComposingNormalizerBorrowed::new_nfc().normalize(password)
 }
 
-/// Refuses what is too short, too long, too common, a row such as `aaaaaaaa` or `abcdefgh`, or what `own` says of the person: the address,
-/// the name.
-pub(crate) fn check_strength(password: &str, own: &[&str]) -> Result<(), ApiError> {
+/// Refuses what is too short, too long, too common, a row such as `aaaaaaaa` or `abcdefgh`, or the person's own address or name.
+pub(crate) fn check_strength(password: &str, (email, name): (&str, &str)) -> Result<(), ApiError> {
     let password = composed(password);
     let lower = password.to_lowercase();
-    let is_own = |text: &&str| {
+    let is_own = |text: &str| {
         let text = text.to_lowercase();
         lower == text || text.rsplit_once('@').is_some_and(|(local, domain)| lower == local || lower == domain)
     };
-    let is_common = COMMON.contains(&lower.as_str()) || is_row(&lower) || own.iter().any(is_own);
+    let is_common = COMMON.contains(&lower.as_str()) || is_row(&lower) || is_own(email) || is_own(name);
     if password.chars().count() < LEAST || password.len() > MOST || is_common {
         return Err(Code::WeakPassword.into());
     }
@@ -231,10 +230,14 @@ form! {
 pub(crate) async fn set(change: Change<Body<Set>>, Path(id): Path) -> Result<Response, ApiError> {
     let (app, Body(body)) = (&change.app, &change.input);
     let user = user::get(app.db(), change.caller.tenant_id(), &id).await?;
-    check_strength(&body.password, &[&user.email, &user.name])?;
+    check_strength(&body.password, (&user.email, &user.name))?;
     // A stolen session of an admin must not change what its person signs in with: that takes the present password.
     if user.id == *change.caller.user_id() {
         return Err(Code::OwnPassword.into());
+    }
+    // A repeated request hashes nothing.
+    if let Some(answer) = change.replay().await? {
+        return Ok(answer);
     }
     take_turn(app).await?;
     // Before the transaction: nothing slow may happen under the write lock.
@@ -302,7 +305,7 @@ mod tests {
     /// R228.
     #[test]
     fn weak_passwords_are_refused() {
-        let own = ["Ada.Lovelace@example.com", "Ada Lovelace"];
+        let own = ("Ada.Lovelace@example.com", "Ada Lovelace");
         for weak in [
             "",
             "short",
@@ -319,10 +322,10 @@ mod tests {
             "Example.com",
             "ada lovelace",
         ] {
-            assert!(check_strength(weak, &own).is_err(), "{weak}");
+            assert!(check_strength(weak, own).is_err(), "{weak}");
         }
         for strong in ["correct horse", "aab baa c", "ada.lovelace2", "\u{e9}t\u{e9} \u{e0} No\u{eb}l"] {
-            assert!(check_strength(strong, &own).is_ok(), "{strong}");
+            assert!(check_strength(strong, own).is_ok(), "{strong}");
         }
     }
 
@@ -335,7 +338,7 @@ mod tests {
             assert!(verify(typed, Some(&stored)).unwrap());
         }
         // Eight characters, however many code points they are.
-        assert!(check_strength(&"e\u{301}a\u{300}".repeat(3), &[]).is_err());
+        assert!(check_strength(&"e\u{301}a\u{300}".repeat(3), ("", "")).is_err());
     }
 
     #[tokio::test]
@@ -353,6 +356,24 @@ mod tests {
         let hash = t.texts("SELECT password_hash FROM users WHERE email_key = 'eve@example.com'").await;
         assert!(hash[0].starts_with("$argon2id$"));
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE after LIKE '%horse%' OR after LIKE '%argon%'").await, 0);
+    }
+
+    /// R315: a repeated request is answered again, however many others hash.
+    #[tokio::test]
+    async fn a_repeated_request_takes_no_turn() {
+        let settings = service::settings::Settings { hashes_per_second: Some(1), ..Default::default() };
+        let t = TestApp::with(router(), settings);
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+        let eve = t.user(&tenant, "eve@example.com", Role::Member).await;
+        let bearer = format!("Bearer {}", ada.token);
+        let headers = [("authorization", bearer.as_str()), ("idempotency-key", "one")];
+        let path = format!("/api/users/{}/set-password", eve.user);
+        for replayed in ["", "true"] {
+            let answer = t.call("POST", &path, &headers, json!({ "password": "correct horse" })).await;
+            answer.is(204);
+            assert_eq!(answer.header("idempotency-replayed"), replayed);
+        }
     }
 
     /// R7, R33: only an admin's session, only in the own tenant; a refused one changes nothing.

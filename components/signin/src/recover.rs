@@ -64,7 +64,9 @@ pub(crate) async fn recover(app: App, route: &'static Route, Body(body): Body<Re
         None if base.is_none() => return Err(Code::PublicUrlMissing.into()),
         None => None,
         Some(password) => {
-            password::check_strength(password, &[&email])?;
+            let known = user::find_login(app.db(), Some(body.tenant.trim()), &email).await?;
+            let name = known.as_ref().map(|login| &login.name).or(name.as_ref());
+            password::check_strength(password, (&email, name.map_or("", |name| name)))?;
             password::take_turn(&app).await?;
             Some(password::hash(password, app.chance())?)
         }

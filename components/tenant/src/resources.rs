@@ -231,7 +231,9 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                 signing_alg: signing_alg.unwrap_or(before.signing_alg),
                 introspectors: &introspectors,
             };
-            resource::update(&write.tx, &before.id, &settings, write.now()).await?;
+            if !resource::update(&write.tx, &before.id, &settings, write.now()).await? {
+                return Ok(Answer::ok(&before)?.unchanged());
+            }
             let after = find(&write.tx, &write.caller, before.id.as_str()).await?;
             let (old, new) = audit::changed(audited(&before), audited(&after));
             Ok(Answer::ok(&after)?.audited(&before.id, old, new).narrowing(only_narrows))

@@ -68,7 +68,8 @@ pub(crate) async fn end_others(change: Change<()>) -> Result<Response, ApiError>
         .run(async |write, ()| {
             let (user, this) = (write.caller.user_id(), write.caller.credential_id());
             let ended = credential::revoke_sessions(&write.tx, user, Some(this), write.now()).await?;
-            Ok(Answer::no_content().audited(user, Null, json!({ "ended": ended })))
+            let answer = Answer::no_content();
+            Ok(if ended == 0 { answer.unchanged() } else { answer.audited(user, Null, json!({ "ended": ended })) })
         })
         .await
 }

@@ -30,7 +30,7 @@ use service::{
 };
 use store::{
     db::{DbError, Purpose},
-    delivery::{self, Due, Outcome},
+    delivery::{self, Content, Due, Outcome},
     event::{Turn, fan_out, give_back, take_turn},
     webhook::{self, Why},
 };
@@ -128,17 +128,24 @@ async fn give_all(app: &App, until: Timestamp, given: &mut i64) -> Result<(), Db
 
 /// `false`: nothing is due.
 async fn send_some(app: &App, until: Timestamp) -> Result<bool, DbError> {
-    give_out(app).await?;
+    // In a full database nothing more is given out, and what was is sent.
+    let giving = give_out(app).await;
     let now = app.clock().now();
     let ends = now.plus_seconds(LEASE);
-    let mut taken = Vec::new();
-    while taken.len() < MOST_WEBHOOKS
-        && let Some(id) = webhook::take(app.db(), now, ends).await?
-    {
-        taken.push(id);
+    let (mut taken, mut taking) = (Vec::new(), giving);
+    while taken.len() < MOST_WEBHOOKS {
+        match webhook::take(app.db(), now, ends).await {
+            Ok(Some(id)) => taken.push(id),
+            Ok(None) => break,
+            // Those that were taken nobody else sends to.
+            Err(error) => {
+                taking = Err(error);
+                break;
+            }
+        }
     }
     let rounds = taken.iter().map(|id| round(app, id, until, ends));
-    join_all(rounds).await.into_iter().collect::<Result<(), DbError>>()?;
+    join_all(rounds).await.into_iter().fold(taking, Result::and)?;
     Ok(!taken.is_empty())
 }
 
@@ -168,10 +175,25 @@ impl Arrived {
     }
 }
 
-/// Sends what is due for one webhook, until something fails.
+/// Sends what is due for one webhook, until something fails. Also when that was a statement of ours, what has arrived is written and the
+/// webhook is given back.
 async fn round(app: &App, id: &WebhookId, until: Timestamp, ends: Timestamp) -> Result<(), DbError> {
-    let (mut has_arrived, mut next) = (false, Timestamp::from_millis(0));
-    let (mut arrived, mut last) = (Arrived::default(), None);
+    let mut arrived = Arrived::default();
+    let sending = send_in_order(app, id, until, &mut arrived).await;
+    let writing = arrived.write(app).await;
+    let next = sending.as_ref().map_or(Timestamp::from_millis(0), |next| *next);
+    let giving_back = webhook::give_back(app.db(), id, ends, next).await;
+    sending.map(drop).and(writing).and(giving_back)
+}
+
+/// Sends what is due for one webhook, until a try fails; gives from when on more may be sent.
+async fn send_in_order(
+    app: &App,
+    id: &WebhookId,
+    until: Timestamp,
+    arrived: &mut Arrived,
+) -> Result<Timestamp, DbError> {
+    let (mut has_arrived, mut last) = (false, None);
     for number in 0..MOST_AT_ONCE {
         if number >= BURST {
             sleep(BREAK).await;
@@ -194,15 +216,11 @@ async fn round(app: &App, id: &WebhookId, until: Timestamp, ends: Timestamp) -> 
                     webhook::forget_failures(app.db(), id).await?;
                 }
             }
-            Tried::Failed(pause) => {
-                next = app.clock().now().plus_seconds(pause);
-                break;
-            }
+            Tried::Failed(pause) => return Ok(app.clock().now().plus_seconds(pause)),
         }
         last = Some(due);
     }
-    arrived.write(app).await?;
-    webhook::give_back(app.db(), id, ends, next).await
+    Ok(Timestamp::from_millis(0))
 }
 
 /// What came of one try.
@@ -250,7 +268,8 @@ fn pause(failures: i64) -> i64 {
 /// Turns a webhook off, and tells its person.
 async fn turn_off(app: &App, id: &WebhookId, why: Why, words: &str) -> Result<(), DbError> {
     let now = app.clock().now();
-    let tx = app.db().begin(Purpose::Entry).await?;
+    // Only a change within the bound turns it on again.
+    let tx = app.db().begin(Purpose::Revoking).await?;
     let Some(off) = webhook::disable(&tx, id, why, now).await? else { return Ok(()) };
     let title = format!("The webhook {} was turned off", off.name);
     let body = format!(
@@ -281,7 +300,7 @@ async fn send(app: &App, id: &WebhookId, due: &Due) -> Outcome {
             let kept = answer.body.get(..MOST_KEPT).unwrap_or(&answer.body);
             // A receiver that echoes what it knows puts no credential of ours into the database.
             let kept = Secret::cut_off(String::from_utf8_lossy(kept).into_owned());
-            // Only whoever says that it is too much, or that it is away for a while, asks for patience.
+            // Only a receiver that says that it is too much, or that it is away for a while, asks for patience.
             let asked = answer.retry_after.filter(|_| matches!(status, 429 | 503));
             Outcome {
                 status: Some(status),
@@ -323,11 +342,19 @@ fn request(app: &App, id: &WebhookId, due: &Due) -> Result<Request<String>, Stri
 }
 
 /// The body: the same in each try. A code for the agent's token is for those that may change the agent, now.
-pub(crate) fn body(due: &Due) -> Json {
+fn body(due: &Due) -> Json {
     let data = due.data.clone();
     let data = if due.may_change { data } else { without_code(&due.kind, data) };
     let agent = due.agent.as_ref().map(|(id, name)| json!({ "id": id, "name": name }));
     json!({ "id": due.event, "kind": due.kind, "at": due.at, "tenant": due.tenant, "agent": agent, "data": data })
+}
+
+/// The same for people, without a code.
+pub(crate) fn shown(content: &Content) -> Json {
+    let Content { delivery, tenant, agent, data, .. } = content;
+    let agent = delivery.agent_id.as_ref().map(|id| json!({ "id": id, "name": agent }));
+    let data = without_code(&delivery.kind, data.clone());
+    json!({ "id": delivery.event_id, "kind": delivery.kind, "at": delivery.at, "tenant": tenant, "agent": agent, "data": data })
 }
 
 /// The secrets that sign: the present one, and the one before through the overlap.

@@ -251,15 +251,21 @@ pub(crate) async fn run(
 /// Runs due probes, a bounded number of them, side by side: one that waits for a slow server holds up none of the others. `true`: there were
 /// some.
 pub(crate) async fn run_due(app: &App) -> Result<bool, DbError> {
-    let mut taken = Vec::new();
-    for _ in 0..MOST_AT_ONCE {
+    let (mut taken, mut taking) = (Vec::new(), Ok(()));
+    while taken.len() < MOST_AT_ONCE {
         let now = app.clock().now();
-        let Some(due) = probe::take_due(app.db(), now, now.plus_seconds(LEASE)).await? else { break };
-        taken.push(due);
+        match probe::take_due(app.db(), now, now.plus_seconds(LEASE)).await {
+            Ok(Some(due)) => taken.push(due),
+            Ok(None) => break,
+            // Those that were taken nobody else runs.
+            Err(error) => {
+                taking = Err(error);
+                break;
+            }
+        }
     }
-    for outcome in futures_util::future::join_all(taken.iter().map(|due| run_one(app, due))).await {
-        outcome?;
-    }
+    let running = taken.iter().map(|due| run_one(app, due));
+    futures_util::future::join_all(running).await.into_iter().fold(taking, Result::and)?;
     Ok(!taken.is_empty())
 }
 
@@ -283,7 +289,11 @@ async fn run_one(app: &App, due: &Due) -> Result<(), DbError> {
     let whose = Whose { agent: &due.agent, agent_name: &due.agent_name, cause: &due.owner };
     let origin = Origin { now, ..app.origin(&due.tenant, None) };
     settle(app, &tx, &origin, &whose, &before, &finding).await?;
-    tx.commit().await
+    match tx.commit().await {
+        // There is no room for what was found: its time counts all the same.
+        Err(DbError::Full) => probe::put_off(app.db(), &due.probe.id, now).await,
+        committed => committed,
+    }
 }
 
 /// Sends a probe's request and judges the answer. Whatever the other server does is a finding; `Err` is a failure of this one.

@@ -45,13 +45,14 @@ async fn run(app: &App) -> Result<(), DbError> {
         }
         Lease::Anothers => return Ok(()),
     }
-    // The clock is read after they were found, and so after their transactions have committed.
-    let open = closure::list_open(app.db(), MOST_CLOSURES).await?;
-    if !open.is_empty() {
-        let ids: Vec<&str> = open.iter().map(String::as_str).collect();
-        closure::close(app.db(), &ids, app.clock().now()).await?;
-    }
-    reseal::run(app).await?;
+    // Each step by itself: one that fails holds up none of the others, and least of all the seal.
+    let step = |what: &str, outcome: Result<(), DbError>| {
+        if let Err(error) = outcome {
+            log(app.request_id(), "tick", &format!("{what}: {error}"));
+        }
+    };
+    step("closures", close_open(app).await);
+    step("secrets to be sealed again", reseal::run(app).await);
     let mut was_told = false;
     for (what, told) in [
         ("silent agents", silence::tell(app).await),
@@ -61,7 +62,7 @@ async fn run(app: &App) -> Result<(), DbError> {
     ] {
         match told {
             Ok(told) => was_told |= told,
-            Err(error) => log(app.request_id(), "tick", &format!("{what}: {error}")),
+            Err(error) => step(what, Err(error)),
         }
     }
     // What was told just now does not wait for the next tick, which may be far away.
@@ -69,21 +70,33 @@ async fn run(app: &App) -> Result<(), DbError> {
         mail::send_soon(app).await;
         deliver::send_soon(app).await;
     }
-    housekeeping::purge(app.db(), &app.settings().quotas, app.settings().retention_days, app.now()).await?;
+    let (quotas, days) = (&app.settings().quotas, app.settings().retention_days);
+    step("what is purged", housekeeping::purge(app.db(), quotas, days, app.now()).await);
     purge_trail(app).await;
-    tell_when_nearly_full(app).await?;
-    let written = housekeeping::write_refusals(app.db(), app.chance(), app.now()).await;
+    step("a database that is nearly full", tell_when_nearly_full(app).await);
+    step("refusals", housekeeping::write_refusals(app.db(), app.chance(), app.now()).await);
     let schema = schema::look(app.db()).await?;
     match schema::is_news(app.db(), &schema).await {
         Ok(false) => {}
         Ok(true) => log(app.request_id(), "tick", &schema.to_string()),
         Err(error) => log(app.request_id(), "tick", &format!("{schema}; {error}")),
     }
-    // The rows that are there are sealed even when the database is full and takes no further ones.
+    // The rows that are there are sealed even when the database is full and takes no further ones, and whatever failed above.
     if let Some(head) = chain::run(app.db(), &app.settings().audit_keys, &schema, app.now()).await? {
         log(app.request_id(), "tick", &format!("audit head {head}"));
     }
-    written
+    Ok(())
+}
+
+/// Closes the closures that no guard can hold open any more.
+async fn close_open(app: &App) -> Result<(), DbError> {
+    // The clock is read after they were found, and so after their transactions have committed.
+    let open = closure::list_open(app.db(), MOST_CLOSURES).await?;
+    if open.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&str> = open.iter().map(String::as_str).collect();
+    closure::close(app.db(), &ids, app.clock().now()).await
 }
 
 /// Deletes audit rows that are older than the operator keeps them. A failure is logged: the rest of the tick goes on.
@@ -104,16 +117,17 @@ async fn purge_trail(app: &App) {
 /// Tells the operator once, in the log and as a notification, that little room is left; and again when that comes about again.
 async fn tell_when_nearly_full(app: &App) -> Result<(), DbError> {
     let (used, Some(bound)) = app.db().size().await? else { return Ok(()) };
-    if !housekeeping::became_nearly_full(app.db(), used, bound).await? {
-        return Ok(());
-    }
     let mib = |bytes: i64| bytes / (1024 * 1024);
-    let (used, bound) = (mib(used), mib(bound));
-    log(app.request_id(), "tick", &format!("the database is nearly full: {used} of {bound} MiB are in use"));
+    let (used_mib, bound_mib) = (mib(used), mib(bound));
     let body = format!(
-        "{used} of the {bound} MiB that database_max_mib allows are in use. When they are full, requests that store something get 503 storage_full. Raise the variable database_max_mib, or look with GET /api/usage who stores the most."
+        "{used_mib} of the {bound_mib} MiB that database_max_mib allows are in use. When they are full, requests that store something get 503 storage_full. Raise the variable database_max_mib, or look with GET /api/usage who stores the most."
     );
-    housekeeping::notify_operators(app.db(), app.chance(), ("The database is nearly full", &body), app.now()).await
+    let told = ("The database is nearly full", body.as_str());
+    if housekeeping::tell_nearly_full(app.db(), (used, bound), app.chance(), told, app.now()).await? {
+        let words = format!("the database is nearly full: {used_mib} of {bound_mib} MiB are in use");
+        log(app.request_id(), "tick", &words);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use service::{
 use store::{
     agent, audit,
     db::Rows,
-    delivery::{self, Delivery, Due},
+    delivery::{self, Delivery},
     webhook::{self, Inserted, Webhook, Why},
 };
 
@@ -215,15 +215,19 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                 agents: agents.as_ref(),
                 takes_notifications: takes_notifications(kinds.as_ref()),
             };
-            if !only_narrows {
-                webhook::update(&write.tx, &before.id, &settings, write.now()).await?;
-            }
+            let mut is_changed = webhook::update(&write.tx, &before.id, &settings, write.now()).await?;
+            let is_well = before.state == "active" && before.failing_since.is_none();
             match is_on {
-                Some(true) if !webhook::enable(&write.tx, &before.id, write.now()).await? => {
-                    return Err(Code::WebhookWithoutSecret.with("webhook", before.id.as_str()));
+                Some(true) if is_well => {}
+                Some(true) if webhook::enable(&write.tx, &before.id, write.now()).await? => is_changed = true,
+                Some(true) => return Err(Code::WebhookWithoutSecret.with("webhook", before.id.as_str())),
+                Some(false) => {
+                    is_changed |= webhook::disable(&write.tx, &before.id, Why::ByHand, write.now()).await?.is_some();
                 }
-                Some(false) => drop(webhook::disable(&write.tx, &before.id, Why::ByHand, write.now()).await?),
-                Some(true) | None => {}
+                None => {}
+            }
+            if !is_changed {
+                return Ok(Answer::ok(&before)?.unchanged());
             }
             let after = find(&write.tx, &write.caller, before.id.as_str()).await?;
             let (old, new) = audit::changed(audited(&before), audited(&after));
@@ -346,10 +350,9 @@ pub(crate) async fn delivery(
 ) -> Result<Response, ApiError> {
     let found = find(app.db(), &caller, &id).await?;
     let unknown = || Code::DeliveryNotFound.with("webhook", found.id.as_str());
-    let known = delivery::find(app.db(), &found.id, &delivery).await?.ok_or_else(unknown)?;
-    let content = delivery::content(app.db(), &found.id, &delivery, app.now()).await?.ok_or_else(unknown)?;
-    let body = content.may_see.then(|| deliver::body(&Due { may_change: false, ..content }));
-    json(StatusCode::OK, &Sent { delivery: known, body })
+    let content = delivery::content(app.db(), &found.id, &delivery).await?.ok_or_else(unknown)?;
+    let body = content.may_see.then(|| deliver::shown(&content));
+    json(StatusCode::OK, &Sent { delivery: content.delivery, body })
 }
 
 /// `POST /api/webhooks/{id}/deliveries/{delivery}/retry`: sends a delivery at once that arrived, is dead, or waits for its next try, also

@@ -12,7 +12,7 @@ pub struct To {
     pub person: Person,
     /// The tenant's admins, by a notification.
     pub admins: Admins,
-    /// Who gets a mail too, if the server sends any and they have not turned it off.
+    /// The people that get a mail too, if the server sends any and they have not turned it off.
     pub mail: Mail,
 }
 
@@ -43,7 +43,7 @@ pub enum Person {
 pub enum Admins {
     /// No: the owner sees to it.
     No,
-    /// In place of an owner whose account is not active, and who so cannot see to it.
+    /// In place of an owner whose account is not active, so that the owner cannot see to it.
     ForOwner,
     /// Always.
     Always,

@@ -573,7 +573,7 @@ routes! {
         CLIENTS_ROTATE = post("/api/oauth/clients/{id}/rotate", "Replace the secret of an OAuth client").scope(ScopesWrite).for_people().idempotent().audited("oauth.client.rotate").page("concepts/oauth-clients#registering");
         AUTHORIZATION = get("/api/oauth/authorize", "What an app asks of the caller, for the page that decides").for_sessions().query(&["request"]).page("concepts/oauth-clients#asking");
         AUTHORIZE = post("/api/oauth/authorize", "Let an app in").for_sessions().audited("oauth.allow").page("concepts/oauth-clients#asking");
-        AUTHORIZE_DENY = post("/api/oauth/authorize/deny", "Do not let an app in").for_sessions().revokes().audited("oauth.deny").page("concepts/oauth-clients#asking");
+        AUTHORIZE_DENY = post("/api/oauth/authorize/deny", "Do not let an app in").for_sessions().audited("oauth.deny").page("concepts/oauth-clients#asking");
         APPS_LIST = get("/auth/apps", "List the apps that the caller let in").scope(TokensRead).for_people().query(&["cursor", "limit"]).page("concepts/oauth-clients#what-a-person-sees");
         APPS_END = delete("/auth/apps/{id}", "End what an app was given").scope(TokensWrite).for_people().closes().audited("oauth.revoke").page("concepts/oauth-clients#what-a-person-sees");
         FEDERATED_CREDENTIALS_LIST = get("/api/agents/{name}/federated-credentials", "List the workloads that an agent trusts").scope(AgentsKeysRead).on_agent(Read).query(&["cursor", "limit"]).page("concepts/workload-identity");

@@ -4,7 +4,7 @@
 //!    long as it follows the epochs, has a fresh answer within its lease, and none of them concerns what the credential rests on.
 //! 2. Otherwise it asks, for each request. If it cannot, it refuses.
 //! 3. It begins with nothing and may lose everything at any moment: nothing is wrong then, it only asks.
-//! 4. Whoever runs it sends the questions. A [`Check`] never asks more than three.
+//! 4. Its caller sends the questions. A [`Check`] never asks more than three.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -26,7 +26,7 @@ use store::{
 };
 
 use crate::{
-    app::App,
+    app::{App, log},
     call::{Call, FromCall},
     caller::Caller,
     form,
@@ -191,7 +191,10 @@ fn bare(value: &str) -> Option<&str> {
 /// A closure whose change has committed. Whatever fails here, it has happened: then the closure says what is surely true.
 pub(crate) async fn settled(app: &App, mut stored: closure::Stored) -> Closure {
     let provisional = stored.provisional();
-    stored.settled(app.db(), app.clock().now()).await.unwrap_or(provisional)
+    stored.settled(app.db(), app.clock().now()).await.unwrap_or_else(|error| {
+        log(app.request_id(), "closure", &error.to_string());
+        provisional
+    })
 }
 
 /// A first answer that is given again.

@@ -515,6 +515,18 @@ mod tests {
         }
     }
 
+    /// R317: the host reads `trusted_proxies` as the components do; it is tested with the same lines.
+    #[test]
+    fn proxies_are_addresses_and_networks() {
+        for line in include_str!("settings/proxies.txt").lines() {
+            let (value, expected) = line.split_once(" => ").unwrap();
+            let value = value.replace("TAB", "\t");
+            let read = Settings::read(|asked| (asked == "trusted_proxies").then(|| value.clone()));
+            let read = read.map_or_else(|_| "refused".to_owned(), |settings| format!("{:?}", settings.trusted_proxies));
+            assert_eq!(read, expected, "{value}");
+        }
+    }
+
     /// R242: a sender has an address, and may have a name that cannot break out of a header.
     #[test]
     fn a_sender_may_have_a_name() {

@@ -6,7 +6,7 @@ use common::{
     error::{ApiError, Code},
     time::Timestamp,
 };
-use store::stream;
+use store::{db::Version, stream};
 
 use crate::{
     app::{App, log},
@@ -21,12 +21,13 @@ const LOOK: Duration = Duration::from_millis(1000 / LOOKS.unsigned_abs());
 
 thread_local! {
     /// When this instance asked last, and the version of the database then: all that wait in it look at the same moments, and ask once.
-    static ASKED: Cell<(Option<Timestamp>, i64)> = const { Cell::new((None, 0)) };
+    static ASKED: Cell<Option<(Timestamp, Version)>> = const { Cell::new(None) };
 }
 
 /// How long this instance does not ask again.
 fn rest(now: Timestamp) -> Option<Duration> {
-    let since = u64::try_from(now.millis() - ASKED.get().0?.millis()).ok()?;
+    let (asked, _) = ASKED.get()?;
+    let since = u64::try_from(now.millis() - asked.millis()).ok()?;
     LOOK.checked_sub(Duration::from_millis(since)).filter(|rest| !rest.is_zero())
 }
 
@@ -69,7 +70,7 @@ impl Drop for Place {
 /// What one request has seen, and for how long it still waits.
 #[derive(Default)]
 pub struct Watch {
-    version: Option<i64>,
+    version: Option<Version>,
     looks: i64,
     subject: String,
     place: Option<Place>,
@@ -85,6 +86,18 @@ impl Watch {
         Ok(watch)
     }
 
+    /// The same, for no more than so many looks.
+    #[must_use]
+    pub fn at_most(self, looks: i64) -> Self {
+        Self { looks: self.looks.min(looks), ..self }
+    }
+
+    /// The same, and it takes no place of its person's or agent's: many guards share one credential, and have a bound of their own.
+    #[must_use]
+    pub fn of_guard(self) -> Self {
+        Self { subject: String::new(), ..self }
+    }
+
     /// Whether the request has waited for as long as it wants.
     pub fn is_over(&self) -> bool {
         self.looks == 0
@@ -92,13 +105,18 @@ impl Watch {
 
     /// Waits until somebody may have written, or until the time is over. Both want a look: a credential may have ended by its time.
     pub async fn wait(&mut self, app: &App) -> Result<(), ApiError> {
-        if self.place.is_none() {
+        self.wait_until(app, None).await
+    }
+
+    /// The same, or until a moment at which what is waited for comes about by itself.
+    pub async fn wait_until(&mut self, app: &App, moment: Option<Timestamp>) -> Result<(), ApiError> {
+        if self.place.is_none() && !self.subject.is_empty() {
             self.place = Some(Place::of_wait(app, &self.subject).await?);
         }
         while !self.is_over() {
             self.looks -= 1;
             next_look(app).await;
-            if self.has_changed(app).await? {
+            if self.has_changed(app).await? || moment.is_some_and(|moment| moment <= app.clock().now()) {
                 break;
             }
         }
@@ -110,9 +128,9 @@ impl Watch {
     pub async fn has_changed(&mut self, app: &App) -> Result<bool, ApiError> {
         let now = app.clock().now();
         if rest(now).is_none() {
-            ASKED.set((Some(now), app.db().version().await?));
+            ASKED.set(Some((now, app.db().version().await?)));
         }
-        let version = Some(ASKED.get().1);
+        let version = ASKED.get().map(|(_, version)| version);
         Ok(std::mem::replace(&mut self.version, version) != version)
     }
 

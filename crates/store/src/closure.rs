@@ -320,7 +320,7 @@ impl Stored {
     }
 }
 
-/// Closures that are open, the oldest first.
+/// Closures that are open, tenant by tenant, the oldest first.
 pub async fn list_open(reads: &dyn Rows, most: i64) -> Result<Vec<String>, DbError> {
     let sql = "SELECT id FROM closures WHERE closed_at IS NULL ORDER BY tenant_id, id LIMIT ?1";
     reads.list(sql, args![most]).await

@@ -199,10 +199,10 @@ pub async fn was_spent(tx: &Tx<'_>, kind: Kind, code: &Digest) -> Result<Option<
     tx.optional(&sql, args![code, kind.as_str()]).await
 }
 
-/// Ends all codes of a kind that an agent has.
-pub async fn end_of_agent(tx: &Tx<'_>, kind: Kind, agent: &AgentId) -> Result<(), DbError> {
-    let sql = "DELETE FROM codes WHERE agent_id = ?1 AND kind = ?2 AND spent_at IS NULL";
-    tx.execute(sql, args![agent, kind.as_str()]).await
+/// Ends all codes of a kind that an agent has and that were not used; gives how many there were.
+pub async fn end_of_agent(tx: &Tx<'_>, kind: Kind, agent: &AgentId) -> Result<usize, DbError> {
+    let sql = "DELETE FROM codes WHERE agent_id = ?1 AND kind = ?2 AND spent_at IS NULL RETURNING 1";
+    Ok(tx.list::<Affected>(sql, args![agent, kind.as_str()]).await?.len())
 }
 
 /// Ends all codes of a kind that a person has. What was spent is left, so that its bearer can be told.

@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -46,7 +46,8 @@ pub enum Purpose {
     Entry,
     /// It makes a right less, and can be repeated without end, as a password or a budget can: with [`NARROWING`] beyond the bound.
     Narrowing,
-    /// It ends a right for good, or until a write within the bound gives it again: without a bound.
+    /// It ends a right for good, or until a write within the bound gives it again, or says what came of a row that was written within the
+    /// bound: without a bound.
     Revoking,
 }
 
@@ -83,6 +84,8 @@ pub struct Db {
     readers: Mutex<Shared>,
     hot: Mutex<Shared>,
     watch: Mutex<Shared>,
+    /// How many connections for watching have been given up: what one says of writes is nothing to another.
+    watches_lost: AtomicI64,
     idle: Mutex<Vec<backend::Connection>>,
     writers: backend::Queue,
     recorders: backend::Queue,
@@ -93,6 +96,13 @@ pub struct Db {
     is_unbounded: AtomicBool,
     migrating: backend::Queue,
     migrated: AtomicBool,
+}
+
+/// A version of the database, as [`Db::version`] gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    lost: i64,
+    number: i64,
 }
 
 /// Idle connections for writing that are kept; more than that are closed when they are put back.
@@ -132,6 +142,15 @@ enum Next {
     Wait,
 }
 
+/// A connection that is being opened, until this is dropped: also when nobody waits for it any more.
+struct Opening<'a>(&'a Mutex<Shared>);
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).opening -= 1;
+    }
+}
+
 impl Shared {
     fn at_most(most: usize) -> Mutex<Self> {
         Mutex::new(Self { most, open: Vec::new(), opening: 0 })
@@ -161,6 +180,7 @@ impl Db {
             readers: Shared::at_most(READERS),
             hot: Shared::at_most(HOT),
             watch: Shared::at_most(1),
+            watches_lost: AtomicI64::new(0),
             idle: Mutex::new(Vec::new()),
             writers: backend::Queue::default(),
             recorders: backend::Queue::default(),
@@ -196,6 +216,7 @@ impl Db {
         for pool in [&self.readers, &self.hot, &self.watch] {
             pool.lock().unwrap_or_else(PoisonError::into_inner).open.clear();
         }
+        self.watches_lost.fetch_add(1, Ordering::AcqRel);
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
@@ -267,6 +288,9 @@ impl Db {
                 // The next one is opened anew.
                 let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
                 pool.open.retain(|open| !Arc::ptr_eq(open, &connection));
+                if how == How::Watch {
+                    self.watches_lost.fetch_add(1, Ordering::AcqRel);
+                }
             }
             rows
         })
@@ -279,11 +303,10 @@ impl Db {
                 Next::Use(shared) => return Ok(shared),
                 Next::Wait => backend::wait().await,
                 Next::Open => {
+                    let _opening = Opening(pool);
                     let opened = if is_hot { self.open_hot().await } else { self.open().await };
-                    let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
-                    pool.opening -= 1;
                     let opened = opened.map(Arc::new)?;
-                    pool.open.push(Arc::clone(&opened));
+                    pool.lock().unwrap_or_else(PoisonError::into_inner).open.push(Arc::clone(&opened));
                     return Ok(opened);
                 }
             }
@@ -306,10 +329,13 @@ impl Db {
         })
     }
 
-    /// The version of the database: another number than before means that somebody has written to it since. Costs next to nothing.
-    pub async fn version(&self) -> Result<i64, DbError> {
+    /// The version of the database: another one than before means that somebody may have written to it since. Costs next to nothing.
+    pub async fn version(&self) -> Result<Version, DbError> {
+        // Read first: should the connection be given up meanwhile, the next look sees another number.
+        let lost = self.watches_lost.load(Ordering::Acquire);
         let rows: Vec<i64> = read_all(self.on_shared(How::Watch, "PRAGMA data_version", vec![]).await?)?;
-        rows.into_iter().next().ok_or(DbError::Row("the database has no version"))
+        let number = rows.into_iter().next().ok_or(DbError::Row("the database has no version"))?;
+        Ok(Version { lost, number })
     }
 
     /// Runs one hot statement and gives the rows of its RETURNING: one whose loss in a power cut takes no right away.
@@ -517,5 +543,33 @@ impl<'a> Tx<'a> {
             self.kept.check_in();
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestDb;
+
+    /// What a connection says of the writes of others is nothing to the one after it.
+    #[tokio::test]
+    async fn a_connection_that_is_opened_anew_is_another_version() {
+        let t = TestDb::new();
+        let before = t.db().version().await.unwrap();
+        assert_eq!(t.db().version().await.unwrap(), before);
+        t.db().close();
+        assert_ne!(t.db().version().await.unwrap(), before);
+    }
+
+    /// Somebody that no longer waits for its connection keeps nobody from opening one.
+    #[test]
+    fn an_opening_that_was_given_up_is_over() {
+        let pool = Shared::at_most(1);
+        let next = || pool.lock().unwrap().next();
+        assert!(matches!(next(), Next::Open));
+        let opening = Opening(&pool);
+        assert!(matches!(next(), Next::Wait));
+        drop(opening);
+        assert!(matches!(next(), Next::Open));
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     args,
-    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows, Tx},
+    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows, Tx, Value},
     event::{may_change, may_see},
     page::PageRequest,
 };
@@ -86,13 +86,33 @@ impl FromRow for Due {
     }
 }
 
+/// Whether the delivery `d` was withheld: nothing is left of what it would have said.
+macro_rules! withheld {
+    () => {
+        "(d.data = '{}' AND d.agent_id IS NULL)"
+    };
+}
+
+/// Whether the webhook's person `u` may see the delivery `d` now.
+macro_rules! may_see_it {
+    () => {
+        concat!(
+            "(d.kind = 'webhook.test' OR NOT ",
+            withheld!(),
+            " AND u.deactivated_at IS NULL AND ",
+            may_see!("d"),
+            ")"
+        )
+    };
+}
+
 /// A delivery, its webhook and its person, as they are now.
 const READ: &str = concat!(
     "SELECT d.id, d.due_at, d.event_id, d.kind, w.tenant_id, d.agent_id, d.agent, d.at, d.data, d.tries + 1 AS tries, w.url,
             iif(w.state = 'active', w.sealed, NULL) AS sealed, iif(w.former_ends > ?2, w.former, NULL) AS former,
-            (d.kind = 'webhook.test' OR u.deactivated_at IS NULL AND ",
-    may_see!("d"),
-    ") AS may_see, ifnull(",
+            ",
+    may_see_it!(),
+    " AS may_see, ifnull(",
     may_change!(),
     ", 0) AS may_change
      FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id JOIN users u ON u.id = w.user_id
@@ -136,10 +156,13 @@ pub async fn sent(db: &Db, arrived: &[(DeliveryId, Outcome)], now: Timestamp) ->
     if arrived.is_empty() {
         return Ok(());
     }
-    let rows: Vec<Json> = arrived.iter().map(|(id, outcome)| json!([id, outcome.status, outcome.answer])).collect();
+    let row = |(id, outcome): &(DeliveryId, Outcome), answer: bool| {
+        json!([id, outcome.status, outcome.answer.as_ref().filter(|_| answer)])
+    };
+    let rows = |answer| json::to_text(&Json::Array(arrived.iter().map(|one| row(one, answer)).collect()));
     let sql = "UPDATE deliveries SET state = 'sent', due_at = ?1, tries = tries + 1, status = s.value ->> 1, answer = s.value ->> 2, error = NULL
                FROM json_each(?2) s WHERE deliveries.id = s.value ->> 0 AND deliveries.state <> 'sent' RETURNING 1";
-    db.single::<Affected>(Purpose::Durable, sql, args![now, json::to_text(&Json::Array(rows))]).await.map(drop)
+    write(db, sql, |answer| args![now, rows(answer)]).await
 }
 
 /// Writes that a try failed: the delivery waits for the next one, or is dead if this was the last or `is_final`.
@@ -150,8 +173,18 @@ pub async fn failed(db: &Db, due: &Due, outcome: &Outcome, is_final: bool, now: 
     let wait = wait(due.tries).filter(|_| !is_final).map(|wait| wait.max(outcome.retry_after.unwrap_or(0)));
     let (state, due_at) = wait.map_or(("dead", now), |wait| ("due", now.plus_seconds(wait)));
     let status = outcome.status.map(i64::from);
-    let row = args![&due.id, due.tries, state, due_at, status, outcome.answer.as_deref(), outcome.error.as_deref()];
-    db.single::<Affected>(Purpose::Durable, sql, row).await.map(drop)
+    let (answer, error) = (outcome.answer.as_deref(), outcome.error.as_deref());
+    write(db, sql, |keeps| args![&due.id, due.tries, state, due_at, status, answer.filter(|_| keeps), error]).await
+}
+
+/// Writes what came of tries; `row` gives it with or without the answers, which take nearly all of its room. In a full database they are left
+/// out: without the rest what has arrived would be sent without end, and no try would be the last.
+async fn write(db: &Db, sql: &str, row: impl Fn(bool) -> Vec<Value>) -> Result<(), DbError> {
+    let written = match db.single::<Affected>(Purpose::Durable, sql, row(true)).await {
+        Err(DbError::Full) => db.single(Purpose::Revoking, sql, row(false)).await,
+        written => written,
+    };
+    written.map(drop)
 }
 
 /// Takes what a delivery would have said out of it, and makes it dead: its person may no longer see it.
@@ -257,24 +290,48 @@ pub async fn find(reads: &dyn Rows, webhook: &WebhookId, id: &str) -> Result<Opt
     reads.optional(&sql, args![webhook, id]).await
 }
 
-/// What one of a webhook's deliveries says, and whether the webhook's person may see it now: nothing is left of one that was withheld.
-pub async fn content(reads: &dyn Rows, webhook: &WebhookId, id: &str, now: Timestamp) -> Result<Option<Due>, DbError> {
-    let sql = format!("{READ} WHERE d.id = ?3 AND d.webhook_id = ?1");
-    let content: Option<Due> = reads.optional(&sql, args![webhook, now, id]).await?;
-    Ok(content.map(|content| Due { may_see: content.may_see && !is_withheld(&content), ..content }))
+/// One of a webhook's deliveries with what it says.
+pub struct Content {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The name that the agent had that it is about.
+    pub agent: Option<String>,
+    /// Its data.
+    pub data: Json,
+    /// Whether the webhook's person may see it now. Nothing is left of one that was withheld.
+    pub may_see: bool,
 }
 
-fn is_withheld(due: &Due) -> bool {
-    due.agent.is_none() && due.data.as_object().is_some_and(serde_json::Map::is_empty)
+impl FromRow for Content {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let (delivery, tenant, agent, data) =
+            (Delivery::from_row(row)?, row.take()?, row.take()?, row.take::<String>()?);
+        let data = json::parse(&data).ok_or(DbError::Row("a delivery's data is no JSON"))?;
+        Ok(Self { delivery, tenant, agent, data, may_see: row.take()? })
+    }
+}
+
+/// One of a webhook's deliveries, with what it says.
+pub async fn content(reads: &dyn Rows, webhook: &WebhookId, id: &str) -> Result<Option<Content>, DbError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, tenant, agent, data, may_see
+         FROM (SELECT d.*, w.tenant_id AS tenant, {} AS may_see
+               FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id JOIN users u ON u.id = w.user_id
+               LEFT JOIN agents a ON a.id = d.agent_id WHERE d.id = ?2 AND d.webhook_id = ?1)",
+        may_see_it!()
+    );
+    reads.optional(&sql, args![webhook, id]).await
 }
 
 /// Makes a delivery due at once: one that has ended with all its tries, and one that waits for its next try with those that it has left.
 /// `None`: it was withheld, and nothing is left of it.
 pub async fn requeue(tx: &Tx<'_>, webhook: &WebhookId, id: &str, now: Timestamp) -> Result<Option<Delivery>, DbError> {
     let sql = format!(
-        "UPDATE deliveries SET state = 'due', tries = iif(state = 'due', tries, 0), due_at = ?3
-         WHERE id = ?2 AND webhook_id = ?1 AND (data <> '{{}}' OR agent_id IS NOT NULL)
-         RETURNING {COLUMNS}"
+        "UPDATE deliveries AS d SET state = 'due', tries = iif(state = 'due', tries, 0), due_at = ?3
+         WHERE id = ?2 AND webhook_id = ?1 AND NOT {} RETURNING {COLUMNS}",
+        withheld!()
     );
     tx.optional(&sql, args![webhook, id, now]).await
 }

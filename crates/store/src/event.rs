@@ -8,6 +8,7 @@ use std::{sync::LazyLock, time::Duration};
 use serde_json::Value as Json;
 
 use crate::{
+    agent::tree::BELOW,
     args,
     db::{Affected, Db, DbError, Purpose, Reads, Tx},
     inbox::NEWEST,
@@ -65,22 +66,22 @@ pub async fn insert(
 }
 
 /// Many agents that an event is about.
-pub struct Many<'a> {
+pub(crate) struct Many<'a> {
     /// The text before the statement, which may name a table.
-    pub with: &'a str,
+    pub(crate) with: &'a str,
     /// A condition on the agent `a`; it and `with` know `subject` as `?1`.
-    pub which: &'a str,
+    pub(crate) which: &'a str,
     /// An id.
-    pub subject: &'a str,
+    pub(crate) subject: &'a str,
     /// The kind of the event.
-    pub kind: EventKind,
+    pub(crate) kind: EventKind,
     /// Its data, the same for all.
-    pub data: &'a Json,
+    pub(crate) data: &'a Json,
 }
 
 /// Puts an event into the inbox of each of many agents, by one statement. The caller's next statement raises `inbox_seq` of the same
 /// agents by one. They count for nobody, as [`crate::inbox::push_newest`] has it.
-pub async fn push_to_many(tx: &Tx<'_>, origin: &Origin<'_>, many: &Many<'_>) -> Result<(), DbError> {
+pub(crate) async fn push_to_many(tx: &Tx<'_>, origin: &Origin<'_>, many: &Many<'_>) -> Result<(), DbError> {
     let Many { with, which, .. } = many;
     let sql = format!(
         "{with} INSERT INTO inbox (agent_id, seq, kind, data, created_at, caused_by)
@@ -99,8 +100,20 @@ pub async fn push_to_many(tx: &Tx<'_>, origin: &Origin<'_>, many: &Many<'_>) -> 
     insert_for_many(tx, origin, many).await
 }
 
+/// Writes an event about each agent below this one for webhooks.
+pub async fn insert_below(
+    tx: &Tx<'_>,
+    origin: &Origin<'_>,
+    agent: &AgentId,
+    kind: EventKind,
+    data: &Json,
+) -> Result<(), DbError> {
+    let which = "a.id IN (SELECT id FROM below WHERE depth > 1)";
+    insert_for_many(tx, origin, &Many { with: BELOW, which, subject: agent.as_str(), kind, data }).await
+}
+
 /// Writes an event about each of many agents for webhooks, by one statement, if the tenant has an active one.
-pub async fn insert_for_many(tx: &Tx<'_>, origin: &Origin<'_>, many: &Many<'_>) -> Result<(), DbError> {
+pub(crate) async fn insert_for_many(tx: &Tx<'_>, origin: &Origin<'_>, many: &Many<'_>) -> Result<(), DbError> {
     let sql = "SELECT 1 FROM webhooks w WHERE w.tenant_id = ?1 AND w.state = 'active' LIMIT 1";
     if tx.optional::<Affected>(sql, args![origin.tenant]).await?.is_none() {
         return Ok(());

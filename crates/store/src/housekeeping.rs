@@ -73,28 +73,35 @@ pub async fn take_minute(db: &Db, name: &str, now: Timestamp) -> Result<bool, Db
     Ok(!db.hot::<Affected>(sql, args![name, now]).await?.is_empty())
 }
 
-/// Remembers whether the database is nearly full: four fifths of its bound are in use. `true`: it has become so, and nobody knows yet.
-pub async fn became_nearly_full(db: &Db, used: i64, bound: i64) -> Result<bool, DbError> {
-    let is_nearly_full = used.saturating_mul(5) >= bound.saturating_mul(4);
-    let sql = "UPDATE leases SET until = ?1 WHERE name = 'nearly full' AND until <> ?1 RETURNING 1";
-    Ok(!db.hot::<Affected>(sql, args![is_nearly_full]).await?.is_empty() && is_nearly_full)
-}
-
-/// Notifies the active admins of the first tenant, whose people run the server.
-pub async fn notify_operators(
+/// Remembers whether the database is nearly full: four fifths of its bound are in use. When it has become so, the active admins of the first
+/// tenant, whose people run the server, are notified in the same transaction; then `true`.
+pub async fn tell_nearly_full(
     db: &Db,
+    (used, bound): (i64, i64),
     chance: &Chance,
     (title, body): (&str, &str),
     now: Timestamp,
-) -> Result<(), DbError> {
-    let tx = db.begin(Purpose::Entry).await?;
-    let sql = "SELECT o.tenant_id, o.id FROM users o
-               WHERE o.tenant_id = (SELECT tenant_id FROM bootstrap) AND o.role = 'admin' AND o.deactivated_at IS NULL ORDER BY o.id LIMIT 100";
-    for Operator(tenant, user) in tx.list(sql, args![]).await? {
-        let id = NotificationId::generate(now, chance);
-        notification::insert_own(&tx, &id, &tenant, (&user, None), (title, body), now).await?;
+) -> Result<bool, DbError> {
+    let is_nearly_full = used.saturating_mul(5) >= bound.saturating_mul(4);
+    let known = "SELECT until FROM leases WHERE name = 'nearly full'";
+    if db.optional::<i64>(known, args![]).await? == Some(i64::from(is_nearly_full)) {
+        return Ok(false);
     }
-    tx.commit().await
+    let tx = db.begin(Purpose::Entry).await?;
+    let sql = "UPDATE leases SET until = ?1 WHERE name = 'nearly full' AND until <> ?1 RETURNING 1";
+    if tx.optional::<Affected>(sql, args![is_nearly_full]).await?.is_none() {
+        return Ok(false);
+    }
+    if is_nearly_full {
+        let sql = "SELECT o.tenant_id, o.id FROM users o
+                   WHERE o.tenant_id = (SELECT tenant_id FROM bootstrap) AND o.role = 'admin' AND o.deactivated_at IS NULL ORDER BY o.id LIMIT 100";
+        for Operator(tenant, user) in tx.list(sql, args![]).await? {
+            let id = NotificationId::generate(now, chance);
+            notification::insert_own(&tx, &id, &tenant, (&user, None), (title, body), now).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(is_nearly_full)
 }
 
 struct Operator(TenantId, UserId);
@@ -106,42 +113,39 @@ impl FromRow for Operator {
 }
 
 /// Purges kept answers and counters that have ended, and what ended, or was not read or acknowledged, so many days ago: credentials, codes,
-/// notifications, events of inboxes, lines of logs, deliveries; mails sooner.
+/// notifications, events of inboxes, lines of logs, deliveries; mails sooner. What fails holds up none of the others; the first failure is
+/// returned.
 pub async fn purge(db: &Db, quotas: &Quotas, days: i64, now: Timestamp) -> Result<(), DbError> {
     let kept_since = now.plus_seconds(-days.saturating_mul(86_400));
-    credential::purge(db, kept_since, BATCH).await?;
-    inbox::purge(db, kept_since, BATCH).await?;
-    log::purge(db, kept_since, BATCH).await?;
-    db.hot::<Affected>(
-        "DELETE FROM idempotency WHERE digest IN (SELECT digest FROM idempotency WHERE expires_at <= ?1 LIMIT ?2)",
-        args![now, BATCH],
-    )
-    .await?;
-    db.hot::<Affected>(
-        "DELETE FROM attempts WHERE key IN (SELECT key FROM attempts WHERE ends_at <= ?1 LIMIT ?2)",
-        args![now, BATCH],
-    )
-    .await?;
-    db.hot::<Affected>(
-        "DELETE FROM notifications WHERE id IN (SELECT id FROM notifications WHERE id < ?1 LIMIT ?2)",
-        args![&NotificationId::first_at(kept_since), BATCH],
-    )
-    .await?;
-    notification::forget_enough(db, quotas.notifications).await?;
-    code::purge(db, kept_since, BATCH).await?;
-    stream::purge(db, now, BATCH).await?;
-    hook::purge(db, now, BATCH).await?;
-    delivery::purge(db, kept_since, BATCH).await?;
-    device::purge(db, now, BATCH).await?;
-    epoch::purge(db, now, BATCH).await?;
-    federated_credential::purge_assertions(db, now, BATCH).await?;
-    key_set::purge(db, now, BATCH).await?;
-    guard::purge(db, now, BATCH).await?;
-    oauth_document::purge(db, now, BATCH).await?;
-    oauth_grant::purge(db, now, BATCH).await?;
-    proof::purge(db, now, BATCH).await?;
-    signed_token::purge(db, now, BATCH).await?;
-    outbox::purge(db, days, now, BATCH).await
+    let answers =
+        "DELETE FROM idempotency WHERE digest IN (SELECT digest FROM idempotency WHERE expires_at <= ?1 LIMIT ?2)";
+    let attempts = "DELETE FROM attempts WHERE key IN (SELECT key FROM attempts WHERE ends_at <= ?1 LIMIT ?2)";
+    let notifications = "DELETE FROM notifications WHERE id IN (SELECT id FROM notifications WHERE id < ?1 LIMIT ?2)";
+    let first = NotificationId::first_at(kept_since);
+    let purged = [
+        credential::purge(db, kept_since, BATCH).await,
+        inbox::purge(db, kept_since, BATCH).await,
+        log::purge(db, kept_since, BATCH).await,
+        db.hot::<Affected>(answers, args![now, BATCH]).await.map(drop),
+        db.hot::<Affected>(attempts, args![now, BATCH]).await.map(drop),
+        db.hot::<Affected>(notifications, args![&first, BATCH]).await.map(drop),
+        notification::forget_enough(db, quotas.notifications).await,
+        code::purge(db, kept_since, BATCH).await,
+        stream::purge(db, now, BATCH).await,
+        hook::purge(db, now, BATCH).await,
+        delivery::purge(db, kept_since, BATCH).await,
+        device::purge(db, now, BATCH).await,
+        epoch::purge(db, now, BATCH).await,
+        federated_credential::purge_assertions(db, now, BATCH).await,
+        key_set::purge(db, now, BATCH).await,
+        guard::purge(db, now, BATCH).await,
+        oauth_document::purge(db, now, BATCH).await,
+        oauth_grant::purge(db, now, BATCH).await,
+        proof::purge(db, now, BATCH).await,
+        signed_token::purge(db, now, BATCH).await,
+        outbox::purge(db, days, now, BATCH).await,
+    ];
+    purged.into_iter().fold(Ok(()), Result::and)
 }
 
 /// Writes one audit row for each subject, slug and minute that is over, and takes the counters away with it.

@@ -66,7 +66,7 @@ impl FromRow for Linked {
 
 /// The account of an identity.
 pub async fn find_login(reads: &dyn Rows, issuer: &str, subject: &str) -> Result<Option<Linked>, DbError> {
-    let sql = "SELECT i.id, u.id, u.tenant_id, u.email, u.role, u.password_hash, u.deactivated_at IS NULL
+    let sql = "SELECT i.id, u.id, u.tenant_id, u.email, u.name, u.role, u.password_hash, u.deactivated_at IS NULL
                FROM identities i JOIN users u ON u.id = i.user_id WHERE i.issuer = ?1 AND i.subject = ?2";
     reads.optional(sql, args![issuer, subject]).await
 }

@@ -152,17 +152,18 @@ pub async fn insert(
     Ok(true)
 }
 
-/// Changes what may change of a client.
+/// Changes what may change of a client; `false`: it is all so already.
 pub async fn update(
     tx: &Tx<'_>,
     id: &ClientId,
     (name, redirect_uris): (&str, &[String]),
     keys: Option<&Keys>,
     now: Timestamp,
-) -> Result<(), DbError> {
-    let sql = "UPDATE oauth_clients SET name = ?2, redirect_uris = ?3, updated_at = ?4, key_source = ?5, keys = ?6 WHERE id = ?1";
+) -> Result<bool, DbError> {
+    let sql = "UPDATE oauth_clients SET name = ?2, redirect_uris = ?3, updated_at = ?4, key_source = ?5, keys = ?6
+               WHERE id = ?1 AND (name, redirect_uris, key_source, keys) IS NOT (?2, ?3, ?5, ?6) RETURNING 1";
     let (source, pasted) = keys.map(Keys::to_columns).unwrap_or_default();
-    tx.execute(sql, args![id, name, redirect_uris, now, source, pasted]).await
+    Ok(tx.optional::<Affected>(sql, args![id, name, redirect_uris, now, source, pasted]).await?.is_some())
 }
 
 /// Replaces the secret of a confidential client; `false`: it has none.

@@ -2,7 +2,7 @@
 //!
 //! A grant for this server has one record of a personal access token, whose secret is replaced at each refresh: so a person sees one row
 //! for one client, and what ends that row ends the grant. Each secret that was replaced is a record of its own, revoked and with the other one
-//! as what replaced it, as after a rotation: no list shows it, and whoever has it is told. Of refresh tokens exactly one works. All that came before it name the same
+//! as what replaced it, as after a rotation: no list shows it, and its bearer is told. Of refresh tokens exactly one works. All that came before it name the same
 //! family, so that one that is sent again is known, and ends the grant.
 
 use schemars::JsonSchema;
@@ -209,7 +209,7 @@ pub async fn replace_access(tx: &Tx<'_>, credential: &str, new: &Access<'_>, now
                FROM credentials WHERE id = ?1";
     let row = args![credential, &digest, new.past, past.prefix, past.scope, past.expires_at, now, past.bound_to];
     tx.execute(sql, row).await?;
-    // Who remembers an answer about the record asks again: it was about the secret before.
+    // A guard that remembers an answer about the record asks again: it was about the secret before.
     let sql = "INSERT INTO epochs (tenant_id, epoch, kind, object_id, change)
                SELECT c.tenant_id, 1 + ifnull((SELECT max(epoch) FROM epochs WHERE tenant_id = c.tenant_id), 0), 'credential', c.id, 'ended'
                FROM credentials c WHERE c.id = ?1";

@@ -323,10 +323,11 @@ pub async fn drop_unsent(tx: &Tx<'_>, user: &UserId, kind: Kind) -> Result<(), D
     tx.execute(sql, args![user, kind.as_str()]).await
 }
 
-/// Writes that a letter went out. Of its recipient's mails that can wait, the others wait for an hour then.
+/// Writes that a letter went out. Of its recipient's mails that can wait, the others wait for an hour then. In a full database too, as in
+/// [`failed`]: it takes next to no room, and without it the letter would go out again and again.
 pub async fn sent(db: &Db, mails: &[DueMail], now: Timestamp) -> Result<(), DbError> {
     let Some(first) = mails.first() else { return Ok(()) };
-    let tx = db.begin(Purpose::Durable).await?;
+    let tx = db.begin(Purpose::Revoking).await?;
     let sql = "UPDATE outbox SET state = 'sent', sent_at = ?2, due_at = ?2, last_error = NULL WHERE id = ?1 AND state <> 'sent'";
     for mail in mails {
         tx.execute(sql, args![&mail.id, now]).await?;
@@ -347,7 +348,7 @@ pub async fn failed(db: &Db, mail: &DueMail, cause: &str, is_final: bool, now: T
                WHERE id = ?1 AND tries = ?2 AND state = 'due' RETURNING 1";
     let is_dead = is_final || mail.tries >= MOST_TRIES;
     let (state, due) = if is_dead { ("dead", now) } else { ("due", now.plus_seconds(wait(mail.tries))) };
-    db.single::<Affected>(Purpose::Durable, sql, args![&mail.id, mail.tries, state, due, cause]).await.map(drop)
+    db.single::<Affected>(Purpose::Revoking, sql, args![&mail.id, mail.tries, state, due, cause]).await.map(drop)
 }
 
 /// Seconds to wait behind so many tries.

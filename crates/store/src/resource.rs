@@ -162,11 +162,13 @@ pub async fn insert(
     Ok(if tx.optional::<Affected>(sql, row).await?.is_some() { Inserted::Created } else { Inserted::Taken })
 }
 
-/// Changes a resource's settings.
-pub async fn update(tx: &Tx<'_>, id: &ResourceId, settings: &Settings<'_>, now: Timestamp) -> Result<(), DbError> {
-    let sql = "UPDATE resources SET name = ?2, scopes = ?3, introspectors = ?4, signing_alg = ?5, updated_at = ?6 WHERE id = ?1";
+/// Changes a resource's settings; `false`: they are so already.
+pub async fn update(tx: &Tx<'_>, id: &ResourceId, settings: &Settings<'_>, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "UPDATE resources SET name = ?2, scopes = ?3, introspectors = ?4, signing_alg = ?5, updated_at = ?6
+               WHERE id = ?1 AND (name, scopes, introspectors, signing_alg) IS NOT (?2, ?3, ?4, ?5) RETURNING 1";
     let Settings { name, scopes, signing_alg, introspectors } = settings;
-    tx.execute(sql, args![id, *name, scopes.join(" "), *introspectors, signing_alg.as_str(), now]).await
+    let row = args![id, *name, scopes.join(" "), *introspectors, signing_alg.as_str(), now];
+    Ok(tx.optional::<Affected>(sql, row).await?.is_some())
 }
 
 /// Deletes a resource. Its tokens are nothing from then on.

@@ -234,6 +234,8 @@ pub struct Login {
     pub tenant_id: TenantId,
     /// The address as it was written.
     pub email: String,
+    /// The name.
+    pub name: String,
     /// The role.
     pub role: Role,
     /// The password's hash, if there is a password.
@@ -248,6 +250,7 @@ impl FromRow for Login {
             id: row.take()?,
             tenant_id: row.take()?,
             email: row.take()?,
+            name: row.take()?,
             role: row.take()?,
             password_hash: row.take()?,
             is_active: row.take()?,
@@ -259,7 +262,7 @@ impl FromRow for Login {
 pub async fn find_login(reads: &dyn Rows, tenant: Option<&str>, email: &str) -> Result<Option<Login>, DbError> {
     reads
         .optional(
-            "SELECT u.id, u.tenant_id, u.email, u.role, u.password_hash, u.deactivated_at IS NULL
+            "SELECT u.id, u.tenant_id, u.email, u.name, u.role, u.password_hash, u.deactivated_at IS NULL
              FROM users u JOIN tenants t ON t.id = u.tenant_id
              WHERE u.email_key = ?2 AND t.id = iif(?1 IS NULL, (SELECT tenant_id FROM bootstrap),
                                                                (SELECT id FROM tenants WHERE slug = ?1))",
@@ -270,7 +273,7 @@ pub async fn find_login(reads: &dyn Rows, tenant: Option<&str>, email: &str) -> 
 
 /// The account of a user, as a sign-in needs it.
 pub async fn login_of(reads: &dyn Rows, user: &UserId) -> Result<Option<Login>, DbError> {
-    let sql = "SELECT id, tenant_id, email, role, password_hash, deactivated_at IS NULL
+    let sql = "SELECT id, tenant_id, email, name, role, password_hash, deactivated_at IS NULL
                FROM users WHERE id = ?1 AND deleted_at IS NULL";
     reads.optional(sql, args![user]).await
 }

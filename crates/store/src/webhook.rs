@@ -197,12 +197,15 @@ pub async fn insert(
     Ok(Inserted::Created)
 }
 
-/// Changes a webhook's settings.
-pub async fn update(tx: &Tx<'_>, id: &WebhookId, settings: &Settings<'_>, now: Timestamp) -> Result<(), DbError> {
-    let sql = "UPDATE webhooks SET name = ?2, url = ?3, kinds = ?4, agents = ?5, takes_notifications = ?6, updated_at = ?7 WHERE id = ?1";
+/// Changes a webhook's settings; `false`: they are so already.
+pub async fn update(tx: &Tx<'_>, id: &WebhookId, settings: &Settings<'_>, now: Timestamp) -> Result<bool, DbError> {
+    let sql =
+        "UPDATE webhooks SET name = ?2, url = ?3, kinds = ?4, agents = ?5, takes_notifications = ?6, updated_at = ?7
+               WHERE id = ?1 AND (name, url, kinds, agents) IS NOT (?2, ?3, ?4, ?5) RETURNING 1";
     let Settings { name, url, kinds, agents, takes_notifications } = settings;
     let (kinds, agents) = (kinds.map(json::to_text), agents.map(json::to_text));
-    tx.execute(sql, args![id, *name, *url, kinds, agents, *takes_notifications, now]).await
+    let row = args![id, *name, *url, kinds, agents, *takes_notifications, now];
+    Ok(tx.optional::<Affected>(sql, row).await?.is_some())
 }
 
 /// Turns a webhook on, with no failures, if it has a secret; `false`: it has none.

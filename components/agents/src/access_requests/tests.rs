@@ -652,7 +652,7 @@ async fn an_approval_racing_an_archiving_leaves_nothing_approved() {
     }
 }
 
-/// R98: an approval that amounts to `agents.*` takes a fresh proof of who approves; a smaller one does not.
+/// R98: an approval that amounts to `agents.*` takes a fresh proof by the person that approves; a smaller one does not.
 #[tokio::test]
 async fn a_wide_approval_takes_a_fresh_proof() {
     let Stage { t, max, scout, .. } = stage("ui.notify").await;

@@ -151,7 +151,7 @@ async fn refusals_are_counted_by_subject_and_slug() {
     assert_eq!(counted, [format!("{} scope_denied 3", plain.agent.unwrap())]);
 }
 
-/// R188: by name too, whoever asks: what is owned, granted and below, without gaps and nothing twice.
+/// R188: by name too, for every caller: what is owned, granted and below, without gaps and nothing twice.
 #[tokio::test]
 async fn a_list_is_sorted_by_name() {
     let t = TestApp::new(with_neighbours());

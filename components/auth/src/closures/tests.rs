@@ -340,3 +340,21 @@ async fn a_closure_stays_as_it_is() {
     s.t.execute("UPDATE closures SET closed_at = 1").await.unwrap();
     assert!(s.t.execute("UPDATE closures SET closed_at = 2").await.is_err());
 }
+
+/// R318: somebody that waits for a closure asks nothing while nobody writes and no lease ends.
+#[tokio::test]
+async fn a_closure_that_is_waited_for_asks_nothing_while_nobody_writes() {
+    let s = stage().await;
+    s.poll("g1", 0).await;
+    let closure = s.stop().await;
+    assert_eq!(closure["status"], "partial");
+    let path = format!("/api/closures/{}", closure["id"].as_str().unwrap());
+    let asked = async |path: &str| {
+        let before = s.t.db().statements();
+        s.t.as_(&s.ada, "GET", path, Null).await.is(200);
+        s.t.db().statements() - before
+    };
+    let at_once = asked(&path).await;
+    let waiting = asked(&format!("{path}?wait=25")).await;
+    assert!(waiting <= 2 * at_once + 3, "{waiting} and {at_once}");
+}

@@ -154,3 +154,18 @@ fn numbers_are_gapless_under_concurrent_changes() {
 fn wait_for<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
 }
+
+/// R318: a guard that waits asks nothing while nobody writes.
+#[tokio::test]
+async fn a_waiting_guard_asks_nothing_while_nobody_writes() {
+    let (t, _, _, guard) = stage().await;
+    let asked = async |query: &str| {
+        let before = t.db().statements();
+        ask(&t, &guard, query).await.is(200);
+        t.db().statements() - before
+    };
+    let at_once = asked("after=0").await;
+    // The version of the database, two looks, and the guard's credential once more.
+    let waiting = asked("after=0&wait=25").await;
+    assert!(waiting <= at_once + 6, "{waiting} and {at_once}");
+}

@@ -141,6 +141,8 @@ async fn a_code_ends_after_a_quarter_of_an_hour_with_a_newer_one_and_when_it_is_
         t.as_(&ada, "DELETE", MAKE, Null).await.is(204);
     }
     enrol(&t, &revoked).await.refused(400, "invalid_enrolment_code");
+    // R310: the second one ended nothing.
+    assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'agent.enrolment.revoke'").await, 1);
 }
 
 /// R8: a code brings no more than its maker may give: refused when it is made, and decided again when it is traded.

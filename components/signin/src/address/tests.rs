@@ -46,7 +46,7 @@ async fn prove(t: &TestApp) {
         .unwrap();
 }
 
-/// R217: asking changes nothing, and is one answer and one amount of work whoever has the address.
+/// R217: asking changes nothing, and is one answer and one amount of work for taken addresses and free ones.
 #[tokio::test]
 async fn a_taken_and_a_free_address_are_one_answer_and_one_amount_of_work() {
     let (t, ada) = stage().await;
@@ -212,7 +212,7 @@ async fn a_code_ends_by_time_with_a_newer_one_and_with_what_ends_other_codes() {
     assert_eq!(t.number("SELECT count(*) FROM audit").await, 7);
 }
 
-/// R217: a person asks for few mails, to whatever addresses; an address gets few, whoever asks.
+/// R217: a person asks for few mails, to whatever addresses; an address gets few, however many people ask.
 #[tokio::test]
 async fn the_mails_are_bounded_by_person_address_and_network() {
     let (t, ada) = stage().await;

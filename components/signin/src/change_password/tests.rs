@@ -115,3 +115,15 @@ async fn of_two_changes_at_once_one_happens() {
     statuses.sort_unstable();
     assert_eq!(statuses, [204, 403]);
 }
+
+/// R228: nor is the own name a password.
+#[tokio::test]
+async fn the_own_name_is_no_password() {
+    let t = TestApp::new(router());
+    let eve = eve(&t).await;
+    t.execute("UPDATE users SET name = 'Eve Polastri'").await.unwrap();
+    for new in ["eve polastri", "eve@example.com"] {
+        let body = json!({ "current": "correct horse", "new": new });
+        t.as_(&eve, "POST", PATH, body).await.refused(400, "weak_password");
+    }
+}

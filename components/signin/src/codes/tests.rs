@@ -1,5 +1,8 @@
 use common::{id::UserId, role::Role, secret::Chance};
-use service::testing::{Actor, TestApp, at_once};
+use service::{
+    settings::Settings,
+    testing::{Actor, TestApp, at_once},
+};
 use store::db::Purpose;
 
 use super::*;
@@ -266,5 +269,44 @@ async fn no_password_is_set_where_the_tenant_allows_none() {
         assert_eq!(look(&t, &code).await.is(200)["ways"], json!(["link", "oidc"]));
         t.execute(&ways("password")).await.unwrap();
         t.nobody("POST", path, body).await.is(204);
+    }
+}
+/// R228: the own name is no password, and the code is still there for another one.
+#[tokio::test]
+async fn the_own_name_is_no_password() {
+    for kind in [Kind::Reset, Kind::Invite] {
+        let (t, ada) = stage().await;
+        t.execute("UPDATE users SET name = 'Ada Lovelace'").await.unwrap();
+        let (path, mut body) = spending(kind, &code(&t, kind, &ada.user).await);
+        let member = if kind == Kind::Reset { "new" } else { "password" };
+        for weak in ["ada lovelace", "ada@example.com"] {
+            body[member] = json!(weak);
+            t.nobody("POST", path, body.clone()).await.refused(400, "weak_password");
+        }
+        body[member] = json!(NEW);
+        t.nobody("POST", path, body).await.is(204);
+    }
+}
+
+/// R315: a password that was changed is mailed, and not the first one of somebody who signed in by a link or a provider until then.
+#[tokio::test]
+async fn the_first_password_is_no_changed_one() {
+    let settings = Settings::read(|name| {
+        let value = match name {
+            "mail_provider" => "webhook",
+            "mail_host" => "mail.example",
+            "mail_from" => "no-reply@example.com",
+            "mail_token" => "t0ken",
+            "public_url" => "https://accredit.example",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    });
+    let t = TestApp::with(router(), settings.unwrap());
+    let ada = t.ada().await;
+    for mails in [0, 1] {
+        let (path, body) = spending(Kind::Reset, &code(&t, Kind::Reset, &ada.user).await);
+        t.nobody("POST", path, body).await.is(204);
+        assert_eq!(t.number("SELECT count(*) FROM outbox WHERE kind = 'password_changed'").await, mails);
     }
 }

@@ -126,3 +126,16 @@ async fn what_cannot_be_recovered_is_refused_and_nothing_changes() {
     let closed = TestApp::new(router());
     closed.nobody("POST", RECOVER, body(json!({ "name": "Ada" }))).await.refused(404, "not_found");
 }
+
+/// R228: the name is no password, neither of a new admin nor of a user that is there.
+#[tokio::test]
+async fn the_name_is_no_password() {
+    let t = stage().await;
+    let tenant = TenantId::try_from(t.texts("SELECT id FROM tenants").await.remove(0)).unwrap();
+    let new = body(json!({ "name": "Ada Lovelace", "password": "ada lovelace" }));
+    t.nobody("POST", RECOVER, new).await.refused(400, "weak_password");
+    t.user(&tenant, "ada@example.com", Role::Member).await;
+    t.execute("UPDATE users SET name = 'Grace Hopper'").await.unwrap();
+    let known = body(json!({ "password": "grace hopper" }));
+    t.nobody("POST", RECOVER, known).await.refused(400, "weak_password");
+}

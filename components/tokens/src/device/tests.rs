@@ -419,7 +419,7 @@ async fn a_device_code_is_for_the_client_that_asked() {
     t.as_(&ada, "POST", &path(&codes, "/approve"), json!({ "scope": ["agents.read"] })).await.is(200);
     others().await;
     poll(&t, &codes).await.is(200);
-    // Whoever names nobody when asking names nobody later.
+    // A device that names no client when it asks names none later.
     let codes = asked(&t, "name=build-2").await;
     t.as_(&ada, "POST", &path(&codes, "/approve"), json!({ "scope": ["agents.read"] })).await.is(200);
     form_to(&t, TOKEN, &redemption(&codes, "my-tool")).await.refused(400, "invalid_grant");

@@ -1,7 +1,8 @@
 //! The grant `authorization_code` (RFC 6749, section 4.1.3; RFC 7636, section 4.5): trades a code for what its person allowed.
 //!
 //! A code is spent by the first whole request that sends it, also by one that may not have it: it was seen by somebody who should not have.
-//! What lacks a parameter or a proof, or names another resource, spends nothing. A code that is sent again ends what it gave.
+//! What lacks a parameter or a proof, names another resource, or is refused for anything but the code itself, spends nothing. A code that is
+//! sent again ends what it gave.
 
 use common::{
     error::{ApiError, Code},
@@ -71,8 +72,9 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
     };
     match issue(app, &tx, &code, &granted, &sent).await {
         Ok(given) => {
+            let answer = answer(app, &tx, &given, &sent).await?;
             tx.commit().await?;
-            answer(app, &given, &sent).await
+            uncached_json(StatusCode::OK, &answer)
         }
         // The code stays spent.
         Err(refusal) if refusal.code() == Code::InvalidGrant => {
@@ -106,19 +108,19 @@ struct Given {
     service: Option<Resource>,
 }
 
-async fn answer(app: &App, given: &Given, sent: &Sent<'_>) -> Result<Response, ApiError> {
-    let issued = match &given.service {
+/// The answer, with the signed token of a grant for a service.
+async fn answer(app: &App, tx: &Tx<'_>, given: &Given, sent: &Sent<'_>) -> Result<Issued, ApiError> {
+    Ok(match &given.service {
         None => {
             let access = (given.secret.reveal().to_owned(), given.expires_in);
             Issued::new(access, &given.refresh, &given.scope, sent.key)
         }
         Some(service) => {
             let record = (given.credential.as_str(), sent.client);
-            let (signed, scope) = issued::sign(app, service, record, &given.scope, sent.key).await?;
+            let (signed, scope) = issued::sign(app, Some(tx), service, record, &given.scope, sent.key).await?;
             Issued::new((signed.token, signed.expires_in), &given.refresh, &scope, sent.key)
         }
-    };
-    uncached_json(StatusCode::OK, &issued)
+    })
 }
 
 /// Makes what a code stands for.

@@ -192,7 +192,9 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
             }
             check_public(uris, before.confidential)?;
             let keys = keys.as_ref().or(before.keys.as_ref());
-            oauth_client::update(&write.tx, &before.id, (name, uris), keys, write.now()).await?;
+            if !oauth_client::update(&write.tx, &before.id, (name, uris), keys, write.now()).await? {
+                return Ok(Answer::ok(&before)?.unchanged());
+            }
             let after = find(&write.tx, &write.caller, before.id.as_str()).await?;
             let (old, new) = audit::changed(audited(&before), audited(&after));
             Ok(Answer::ok(&after)?.audited(&before.id, old, new))
@@ -266,8 +268,8 @@ pub(super) async fn authenticate(app: &App, form: &Parameters) -> Result<String,
     }
 }
 
-/// The client of a device (RFC 8628, sections 3.1 and 3.4): what a program calls itself. One that an admin registered proves itself, and whoever
-/// sends a proof has to be one.
+/// The client of a device (RFC 8628, sections 3.1 and 3.4): what a program calls itself. One that an admin registered proves itself, and a
+/// sender of a proof has to be one.
 pub(crate) async fn of_device(app: &App, form: &Parameters) -> Result<String, ApiError> {
     let named = form.name("client_id", "unknown")?;
     if proves_nothing(app, form)? && oauth_client::find(app.db(), &named).await?.is_none() {

@@ -123,7 +123,7 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
         key,
     };
     let issued =
-        jwt::issue(app, &subject.caller, by, &grant).await.map_err(|refusal| unacceptable(app, by, refusal))?;
+        jwt::issue(app, None, (&subject.caller, by), &grant).await.map_err(|refusal| unacceptable(app, by, refusal))?;
     by.record_use(app).await;
     let answer = Exchanged {
         access_token: &issued.token,

@@ -14,7 +14,7 @@ use serde_json::{Value as Json, Value::Null, json};
 use service::{app::App, caller::Caller, change, credential::own_base};
 use store::{
     audit::Event,
-    db::{Purpose, Tx},
+    db::{Purpose, Rows, Tx},
     epoch, notification,
     oauth_grant::{self, Grant},
     resource::{self, Resource},
@@ -64,16 +64,21 @@ impl Service<'_> {
 }
 
 /// Makes a signed token for a service, which rests on the record of a grant: it ends at introspection with the grant. Its scope is what of the
-/// granted one the person can use now and the service takes now.
+/// granted one the person can use now and the service takes now. `tx` is as [`jwt::issue`] has it.
 pub(super) async fn sign(
     app: &App,
+    tx: Option<&Tx<'_>>,
     service: &Resource,
     (record, client): (&str, &str),
     scope: &Patterns,
     key: Option<&str>,
 ) -> Result<(jwt::Issued, Patterns), ApiError> {
     let ended = || Code::InvalidGrant.detail("What the person gave has ended.");
-    let subject = Caller::of_record(app.db(), record, app.now()).await?.ok_or_else(ended)?;
+    let reads: &dyn Rows = match tx {
+        Some(tx) => tx,
+        None => app.db(),
+    };
+    let subject = Caller::of_record(reads, record, app.now()).await?.ok_or_else(ended)?;
     subject.check_live().map_err(|_| ended())?;
     let (given, can) = (scope.to_column(), subject.scopes());
     let is_carried = |name: &&str| can.has_custom(name) && service.scopes.iter().any(|taken| taken == name);
@@ -84,7 +89,7 @@ pub(super) async fn sign(
     }
     let grant =
         jwt::Grant { resource: service, scopes: &names, client_id: client, act: None, rests_on: &[], ends: None, key };
-    let issued = jwt::issue(app, &subject, &subject, &grant).await?;
+    let issued = jwt::issue(app, tx, (&subject, &subject), &grant).await?;
     Ok((issued, Patterns::stored(&names.join(" "))))
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value as Json, Value::Null, json};
 use service::{app::App, caller::Caller, credential::own_base, quota};
 use store::{
     audit::{self, Event},
-    db::Purpose,
+    db::{Purpose, Rows, Tx},
     resource::{self, Resource},
     signed_token,
 };
@@ -56,8 +56,18 @@ pub(crate) struct Issued {
 }
 
 /// Makes a token that carries authority of `subject`, for a client whose request `by` is. Under the write lock it is decided again whether
-/// all that it rests on is accepted.
-pub(crate) async fn issue(app: &App, subject: &Caller, by: &Caller, grant: &Grant<'_>) -> Result<Issued, ApiError> {
+/// all that it rests on is accepted. `tx`: the transaction that makes what it rests on, or spends what is sent for it, so that neither
+/// happens if the token is refused; `None`: one of its own.
+pub(crate) async fn issue(
+    app: &App,
+    tx: Option<&Tx<'_>>,
+    (subject, by): (&Caller, &Caller),
+    grant: &Grant<'_>,
+) -> Result<Issued, ApiError> {
+    let reads: &dyn Rows = match tx {
+        Some(tx) => tx,
+        None => app.db(),
+    };
     let secret = app.settings().signing_keys.first().ok_or(Code::SigningDisabled)?;
     let issuer = own_base(app).ok_or(Code::PublicUrlMissing)?;
     let now = app.now();
@@ -73,7 +83,7 @@ pub(crate) async fn issue(app: &App, subject: &Caller, by: &Caller, grant: &Gran
     let mut rests_on = vec![subject.credential_id().to_string()];
     rests_on.extend(grant.rests_on.iter().cloned());
     let what = (subject.credential_id(), &grant.resource.id, grant.client_id);
-    let footing = signed_token::footing(app.db(), subject.tenant_id(), &rests_on, what, now).await?;
+    let footing = signed_token::footing(reads, subject.tenant_id(), &rests_on, what, now).await?;
     let mut claims = json!({
         "iss": issuer, "sub": sub, "aud": grant.resource.identifier, "client_id": grant.client_id, "scope": scope,
         "iat": begins, "exp": ends, "jti": id, "tenant": subject.tenant(),
@@ -99,16 +109,23 @@ pub(crate) async fn issue(app: &App, subject: &Caller, by: &Caller, grant: &Gran
         created_at: now,
         expires_at: Timestamp::from_millis(ends * 1000),
     };
-    let is_stored = if footing.is_out {
-        signed_token::insert_hot(app.db(), &new).await?
-    } else {
-        let after = json!({
-            "resource": grant.resource.identifier, "sub": sub, "client_id": grant.client_id, "scope": scope, "jti": id,
-        });
-        insert_audited(app, by, &new, after).await?
+    let after = json!({
+        "resource": grant.resource.identifier, "sub": sub, "client_id": grant.client_id, "scope": scope, "jti": id,
+    });
+    let is_stored = match tx {
+        Some(tx) => insert_audited(app, tx, by, &new, after).await?,
+        None if footing.is_out => signed_token::insert_hot(app.db(), &new).await?,
+        None => {
+            let tx = app.db().begin(Purpose::Durable).await?;
+            let is_stored = insert_audited(app, &tx, by, &new, after).await?;
+            if is_stored {
+                tx.commit().await?;
+            }
+            is_stored
+        }
     };
     if !is_stored {
-        return Err(why(app, subject, by, grant.resource).await?);
+        return Err(why(reads, app.now(), (subject, by), grant.resource).await?);
     }
     Ok(Issued { token, expires_in: ends - begins })
 }
@@ -125,29 +142,38 @@ pub(crate) fn sign(signer: &Signer, r#type: &str, claims: &Json) -> String {
 
 /// Stores a token together with its row in the trail. Of the tokens that one client gets for one resource, one after the other, the first
 /// one has such a row.
-async fn insert_audited(app: &App, by: &Caller, new: &signed_token::New<'_>, after: Json) -> Result<bool, ApiError> {
-    let tx = app.db().begin(Purpose::Durable).await?;
-    if !signed_token::insert(&tx, new).await? {
+async fn insert_audited(
+    app: &App,
+    tx: &Tx<'_>,
+    by: &Caller,
+    new: &signed_token::New<'_>,
+    after: Json,
+) -> Result<bool, ApiError> {
+    if !signed_token::insert(tx, new).await? {
         return Ok(false);
     }
     let event = Event { action: ACTION, object: new.resource.as_str(), before: Null, after };
-    audit::insert(&tx, &by.origin(app), &event).await?;
-    let person = quota::person_behind(&tx, by).await?;
-    quota::count_trail(app, &tx, &person, quota::size(&event)).await?;
-    tx.commit().await?;
+    audit::insert(tx, &by.origin(app), &event).await?;
+    let person = quota::person_behind(tx, by).await?;
+    quota::count_trail(app, tx, &person, quota::size(&event)).await?;
     Ok(true)
 }
 
 /// Why a token was not stored that a moment ago could have been.
-async fn why(app: &App, subject: &Caller, by: &Caller, resource: &Resource) -> Result<ApiError, ApiError> {
+async fn why(
+    reads: &dyn Rows,
+    now: Timestamp,
+    (subject, by): (&Caller, &Caller),
+    resource: &Resource,
+) -> Result<ApiError, ApiError> {
     for caller in [subject, by] {
-        let again = Caller::of_record(app.db(), caller.credential_id().as_str(), app.now()).await?;
+        let again = Caller::of_record(reads, caller.credential_id().as_str(), now).await?;
         let again = again.ok_or(Code::InvalidToken)?;
         if let Err(refusal) = again.check_live().and_then(|()| again.check_agent()) {
             return Ok(refusal);
         }
     }
-    let found = resource::find(app.db(), subject.tenant_id(), resource.id.as_str()).await?;
+    let found = resource::find(reads, subject.tenant_id(), resource.id.as_str()).await?;
     Ok(match found {
         None => Code::InvalidTarget.into(),
         Some(_) => ApiError::from(Code::TooManySignedTokens).retry_after(LIFE),

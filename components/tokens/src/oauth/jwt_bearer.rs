@@ -117,7 +117,6 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
     if let (Some(key), None) = (key, &service) {
         credential::bind(&tx, given.caller.credential_id(), key).await?;
     }
-    tx.commit().await?;
     let (access_token, expires_in) = match &service {
         None => (given.secret.reveal().to_owned(), app.now().seconds_until(given.ends)),
         Some(service) => {
@@ -130,10 +129,11 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
                 ends: None,
                 key,
             };
-            let signed = jwt::issue(app, &given.caller, &given.caller, &grant).await?;
+            let signed = jwt::issue(app, Some(&tx), (&given.caller, &given.caller), &grant).await?;
             (signed.token, signed.expires_in)
         }
     };
+    tx.commit().await?;
     let scope = given.scopes.join(" ");
     uncached_json(StatusCode::OK, &Issued { access_token, token_type: token_type(key), expires_in, scope })
 }

@@ -47,7 +47,7 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
     let (scope, resource) = (form.find("scope")?, issued::resource(form)?);
     let is_public = clients::is_public(app, form)?;
     let found = find(app, &sent, &client).await?;
-    // Its token is worth nothing to whom has not the key; nothing is spent.
+    // Without the key its token is worth nothing; nothing is spent.
     if found.bound_to.as_deref().is_some_and(|bound| key != Some(bound)) {
         return Err(proof::refused("this refresh token is bound to a key, and the request does not prove that key"));
     }
@@ -62,7 +62,7 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
         None => None,
         Some(identifier) => {
             let service = Service { identifier, tenant: &found.tenant }.find(app).await?;
-            Some(issued::sign(app, &service, (record, &client), &scope, key).await?)
+            Some(issued::sign(app, None, &service, (record, &client), &scope, key).await?)
         }
     };
     let tx = app.db().begin(Purpose::Durable).await?;

@@ -28,8 +28,13 @@ pub(crate) fn encoded(pairs: &[(&str, &str)]) -> String {
 
 /// Sends a form, perhaps with an `Authorization` header.
 pub(crate) async fn form_with(t: &TestApp, path: &str, basic: Option<&str>, body: &str) -> Answer {
+    form_at(t, "127.0.0.1:3000", path, basic, body).await
+}
+
+/// The same at another name of the host.
+pub(crate) async fn form_at(t: &TestApp, host: &str, path: &str, basic: Option<&str>, body: &str) -> Answer {
     let mut request = Request::post(path)
-        .header("host", "127.0.0.1:3000")
+        .header("host", host)
         .header("content-type", "application/x-www-form-urlencoded")
         .header("spin-client-addr", "192.0.2.7:1");
     if let Some(basic) = basic {

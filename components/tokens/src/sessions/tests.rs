@@ -86,6 +86,9 @@ async fn all_other_sessions_end_and_this_one_stays() {
     for ended in [one, two] {
         t.as_(&ended, "GET", ANY_ROUTE, Null).await.refused(401, "token_revoked");
     }
+    // R310: with nothing left to end, nothing is written.
+    t.as_(&ada, "DELETE", "/auth/sessions", Null).await.is(204);
+    assert_eq!(t.texts("SELECT action FROM audit").await, ["session.end_others"]);
 }
 
 /// R12: a PAT is not a session.

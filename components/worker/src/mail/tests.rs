@@ -368,3 +368,30 @@ async fn old_rows_are_purged() {
     tick(&t).await;
     assert!(left().await.is_empty());
 }
+
+/// R313: in a full database what came of a letter is written all the same: none goes out twice, and one that fails ends.
+#[tokio::test]
+async fn a_full_database_mails_nothing_twice() {
+    let t = TestApp::with(with_neighbours(), Settings { database_max_mib: Some(1), ..settings("webhook") });
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    queue(&t, &ada).await;
+    queue(&t, &ada).await;
+    // What is written needs a page that is not there.
+    rusqlite::Connection::open(t.path())
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE filler (x BLOB); INSERT INTO filler VALUES (zeroblob(20000000));
+             CREATE TRIGGER fills AFTER UPDATE OF state ON outbox BEGIN INSERT INTO filler VALUES (zeroblob(5000)); END",
+        )
+        .unwrap();
+    stub::will_answer(&[Ok((200, "")), Ok((400, ""))]);
+    for _ in 0..3 {
+        tick(&t).await;
+        t.wait(3_600);
+    }
+    assert_eq!(stub::sent().len(), 2);
+    let mut state = t.texts(STATE).await;
+    state.sort();
+    assert_eq!(state, ["dead 1 the provider answered 400", "sent 1 -"]);
+}

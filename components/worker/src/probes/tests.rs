@@ -327,3 +327,25 @@ async fn the_tick_seals_again_under_the_first_key() {
     assert_eq!(read["secrets"], json!({ "GITHUB_TOKEN": VALUE }));
     t.as_(&scout, "GET", "/api/agents/me/secrets/values", Null).await.refused(503, "secrets_disabled");
 }
+
+/// R313: a finding that has no room in a full database puts the probe off: it is not sent again and again.
+#[tokio::test]
+async fn a_full_database_runs_no_probe_again_and_again() {
+    let full = Settings { database_max_mib: Some(1), ..settings("api.github.com") };
+    let (t, ada, _, _) = stage_with(full).await;
+    let mut every_day = github();
+    every_day["every_hours"] = json!(24);
+    make(&t, &ada, every_day).await;
+    rusqlite::Connection::open(t.path())
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE filler (x BLOB); INSERT INTO filler VALUES (zeroblob(2000000));
+             CREATE TRIGGER fills AFTER UPDATE OF status ON probes BEGIN INSERT INTO filler VALUES (zeroblob(5000)); END",
+        )
+        .unwrap();
+    for _ in 0..20 {
+        t.wait(30);
+        tick(&t).await;
+    }
+    assert_eq!(stub::sent().len(), 2, "at once, and after the time of one that could not be run");
+}

@@ -214,6 +214,47 @@ async fn a_failing_tick_is_204_all_the_same() {
     tick(&t).await;
 }
 
+/// R314: whatever fails of a tick, the rest of it is done.
+#[tokio::test]
+async fn a_step_that_fails_holds_up_no_other() {
+    for broken in ["closures", "refusals", "agent_logs", "signed_tokens"] {
+        let settings = Settings::read(|name| (name == "audit_key").then(|| "a key".to_owned())).unwrap();
+        let t = TestApp::with(with_neighbours(), settings);
+        tick(&t).await;
+        t.execute("INSERT INTO audit (id, at, tenant_id, action, outcome) VALUES ('aud_1', 1, 'ten_1', 'x', 'done')")
+            .await
+            .unwrap();
+        t.execute("INSERT INTO attempts (key, count, ends_at) VALUES (x'01', 1, 1)").await.unwrap();
+        t.execute(&format!("ALTER TABLE {broken} RENAME TO gone")).await.unwrap();
+        t.wait(1);
+        tick(&t).await;
+        assert_eq!(t.texts("SELECT from_seq || '-' || to_seq FROM audit_seals").await, ["1-1"], "{broken}");
+        assert_eq!(t.number("SELECT count(*) FROM attempts").await, 0, "{broken}");
+    }
+}
+
+/// R314: the operators are told that the database is nearly full also when the first try to tell them failed.
+#[tokio::test]
+async fn that_the_database_is_nearly_full_is_told_after_a_failure_too() {
+    let t = TestApp::with(with_neighbours(), Settings { database_max_mib: Some(2), ..Settings::default() });
+    t.ada().await;
+    tick(&t).await;
+    let file = rusqlite::Connection::open(t.path()).unwrap();
+    file.execute_batch(
+        "CREATE TABLE filler (x BLOB); INSERT INTO filler VALUES (zeroblob(1500000));
+         CREATE TRIGGER broken BEFORE INSERT ON notifications BEGIN SELECT RAISE(ABORT, 'broken'); END",
+    )
+    .unwrap();
+    t.wait(1);
+    tick(&t).await;
+    t.execute("DROP TRIGGER broken").await.unwrap();
+    for _ in 0..2 {
+        t.wait(1);
+        tick(&t).await;
+        assert_eq!(t.texts("SELECT title FROM notifications").await, ["The database is nearly full"]);
+    }
+}
+
 /// R86: the operator is told once that the database is nearly full, and again when it is so again.
 #[tokio::test]
 async fn the_operator_is_told_that_the_database_is_nearly_full() {

@@ -37,7 +37,11 @@ struct Stage {
 }
 
 async fn stage() -> Stage {
-    let t = TestApp::with(with_neighbours(), settings());
+    stage_with(settings()).await
+}
+
+async fn stage_with(settings: Settings) -> Stage {
+    let t = TestApp::with(with_neighbours(), settings);
     let tenant = t.tenant("main").await;
     // Their tokens never end, however long a test waits.
     let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
@@ -340,7 +344,12 @@ async fn people_have_webhooks_of_their_own_and_admins_see_all() {
     let pat = s.t.credential(Kind::Pat, &s.max.tenant, &s.max.user, None, "webhooks.read", None).await;
     s.t.as_(&pat, "GET", &path, Null).await.is(200);
     s.t.as_(&pat, "DELETE", &path, Null).await.refused(403, "scope_denied");
-    s.t.as_(&s.ada, "PATCH", &path, json!({ "state": "disabled" })).await.is(200);
+    // R310: what changes nothing is not in the trail.
+    let same = json!({ "name": made["name"], "url": made["url"], "kinds": made["kinds"], "agents": made["agents"], "state": "active" });
+    s.t.as_(&s.ada, "PATCH", &path, same).await.is(200);
+    for _ in 0..2 {
+        s.t.as_(&s.ada, "PATCH", &path, json!({ "state": "disabled" })).await.is(200);
+    }
     s.t.as_(&s.max, "DELETE", &path, Null).await.is(204);
     assert_eq!(s.t.number("SELECT count(*) FROM webhooks").await, 0);
     let actions = "SELECT action FROM audit WHERE outcome = 'done' AND action LIKE 'webhook%' ORDER BY seq";
@@ -568,4 +577,77 @@ async fn the_end_of_a_credential_is_told_a_week_and_a_day_before() {
     assert_eq!(s.t.texts(days).await, ["7token_expiring", "1token_expiring"]);
     assert_eq!(kinds(&sent()), ["token_expiring -", "token_expiring scout", "token_expiring scout"]);
     assert!(Timestamp::from_millis(start + 30 * day) > s.t.now());
+}
+
+/// R312: what has arrived is written, and the webhook is given back, also when a statement between two tries fails.
+#[tokio::test]
+async fn a_failed_statement_loses_nothing_of_what_arrived() {
+    let s = stage().await;
+    s.webhook(&s.max, json!({ "kinds": ["agent.*"] })).await;
+    s.step("scout", "pause").await;
+    let fails = [
+        // Something arrived: its failures are forgotten.
+        "CREATE TRIGGER broken BEFORE UPDATE OF failing_since ON webhooks BEGIN SELECT RAISE(ABORT, 'broken'); END",
+        // The next one may not be seen any more: it is withheld.
+        "CREATE TRIGGER broken BEFORE UPDATE OF data ON deliveries BEGIN SELECT RAISE(ABORT, 'broken'); END",
+    ];
+    for (round, trigger) in fails.into_iter().enumerate() {
+        s.t.execute("UPDATE deliveries SET state = 'due', tries = 0, due_at = 0").await.unwrap();
+        s.t.execute("UPDATE webhooks SET failures = 1, failing_since = 1").await.unwrap();
+        s.t.execute(trigger).await.unwrap();
+        if round == 1 {
+            // Behind the first one, which arrives.
+            let last = "(SELECT max(id) FROM deliveries)";
+            s.t.execute(&format!(
+                "UPDATE deliveries SET due_at = 1, agent_id = 'agt_none', user_id = 'usr_none' WHERE id = {last}"
+            ))
+            .await
+            .unwrap();
+        }
+        s.tick().await;
+        assert_eq!(sent().len(), 1, "{trigger}");
+        assert_eq!(
+            s.t.number("SELECT count(*) FROM deliveries WHERE state = 'sent' AND tries = 1").await,
+            1,
+            "{trigger}"
+        );
+        assert_eq!(s.t.number("SELECT count(*) FROM webhooks WHERE leased_until = 0").await, 1, "{trigger}");
+        s.t.execute("DROP TRIGGER broken").await.unwrap();
+    }
+}
+
+/// R313: in a full database what came of a try is written all the same, without the answer: nothing is sent without end, and each try counts.
+#[tokio::test]
+async fn a_full_database_sends_nothing_again_and_again() {
+    let s = stage_with(Settings { database_max_mib: Some(1), ..settings() }).await;
+    let made = s.webhook(&s.max, json!({ "kinds": ["agent.*"] })).await;
+    s.step("helper", "pause").await;
+    stub::will_answer(&[Ok((500, "busy"))]);
+    s.tick().await;
+    assert_eq!(sent().len(), 1);
+    // What a try leaves behind takes a page that is not there, and so do further events.
+    s.t.execute("CREATE TABLE filler (x BLOB)").await.unwrap();
+    let file = rusqlite::Connection::open(s.t.path()).unwrap();
+    file.execute_batch(
+        "INSERT INTO filler VALUES (zeroblob(20000000));
+         CREATE TRIGGER fills AFTER UPDATE OF state ON deliveries BEGIN INSERT INTO filler VALUES (zeroblob(5000)); END;
+         CREATE TRIGGER fills_too AFTER INSERT ON deliveries BEGIN INSERT INTO filler VALUES (zeroblob(5000)); END;
+         INSERT INTO events (id, tenant_id, kind, user_id, at, data)
+         SELECT 'evt_more', tenant_id, 'agent.state_changed', user_id, 0, '{}' FROM webhooks;",
+    )
+    .unwrap();
+    stub::will_answer(&[Ok((500, "still busy")), Ok((200, "thanks"))]);
+    let state =
+        "SELECT state || ' ' || tries || ' ' || ifnull(status, '-') || ' ' || ifnull(answer, '-') FROM deliveries";
+    for (pause, number, left) in [(6, 1, "due 2 500 -"), (31, 1, "sent 3 200 -"), (600, 0, "sent 3 200 -")] {
+        s.t.wait(pause);
+        s.tick().await;
+        assert_eq!((sent().len(), s.t.texts(state).await), (number, vec![left.to_owned()]));
+    }
+    // One that is gone is turned off.
+    file.execute_batch("UPDATE deliveries SET state = 'due', due_at = 0").unwrap();
+    stub::will_answer(&[Ok((410, "bye"))]);
+    s.tick().await;
+    let found = s.t.as_(&s.max, "GET", &format!("{WEBHOOKS}/{}", id(&made)), Null).await.is(200);
+    assert_eq!((&found["state"], &found["why"]), (&json!("disabled"), &json!("gone")));
 }

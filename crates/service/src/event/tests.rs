@@ -71,7 +71,7 @@ impl Stage {
     }
 }
 
-/// R194: every kind reaches exactly whom its row names, by the ways that it names, whoever does it, and nobody else.
+/// R194: every kind reaches exactly whom its row names, by the ways that it names, and nobody else.
 #[tokio::test]
 async fn every_kind_reaches_whom_its_row_names_and_nobody_else() {
     let s = stage().await;

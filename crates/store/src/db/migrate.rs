@@ -108,8 +108,9 @@ async fn upgrade(connection: &Connection, newest: i64) -> Result<(), DbError> {
     connection.execute("BEGIN IMMEDIATE", vec![]).await?;
     let done = missing(connection, newest).await;
     let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
-    connection.execute(end, vec![]).await?;
-    done
+    let ended = connection.execute(end, vec![]).await;
+    // SQLite has rolled back by itself where the disk is full or broken: then there is nothing to roll back, and the cause counts.
+    done.and(ended.map(drop))
 }
 
 /// Applies what the database has not seen; runs under the write lock.
@@ -127,4 +128,19 @@ async fn missing(connection: &Connection, newest: i64) -> Result<(), DbError> {
 async fn integer(connection: &Connection, sql: &str) -> Result<i64, DbError> {
     let rows = connection.execute(sql, vec![]).await?;
     i64::from_value(rows.into_iter().flatten().next().ok_or(DbError::Row("no row"))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::native::Source;
+
+    /// A disk that is full is told as that: SQLite has rolled back by itself, so that there is nothing to roll back.
+    #[tokio::test]
+    async fn a_full_disk_is_told_as_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Source::new(&folder.path().join("a.db")).open().await.unwrap();
+        connection.execute("PRAGMA max_page_count=20", vec![]).await.unwrap();
+        assert!(matches!(run(&connection).await, Err(DbError::Full)));
+    }
 }

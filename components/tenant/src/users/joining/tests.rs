@@ -95,7 +95,7 @@ async fn a_server_without_an_address_makes_no_link() {
     assert_eq!(t.number("SELECT count(*) FROM codes").await, 0);
 }
 
-/// R244: whoever has not joined is invited once more, by a mail that says so; whoever has is not.
+/// R244: a person that has not joined is invited once more, by a mail that says so; one that has is not.
 #[tokio::test]
 async fn an_invitation_is_mailed_again() {
     let (t, ada) = stage("webhook").await;

@@ -36,6 +36,11 @@ async fn an_admin_registers_clients() {
 
     let changed = t.as_(&ada, "PATCH", &path, json!({ "name": "Planner 2" })).await.is(200);
     assert_eq!((&changed["name"], &changed["redirect_uris"]), (&json!("Planner 2"), &got["redirect_uris"]));
+    // R310: the same once more changes nothing.
+    t.wait(1);
+    let same = json!({ "name": "Planner 2", "redirect_uris": got["redirect_uris"] });
+    assert_eq!(t.as_(&ada, "PATCH", &path, same).await.is(200), changed);
+    assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'oauth.client.update'").await, 1);
     for uris in [
         json!([]),
         json!(["http://app.example.com/cb"]),
@@ -358,7 +363,12 @@ async fn a_client_has_keys_or_a_secret() {
         form_with(&t, TOKEN, None, &encoded(&pairs)).await
     };
     prove("app", "1").await.refused(400, "invalid_grant");
-    t.as_(&ada, "PATCH", &path, json!({ "jwks": keys("next") })).await.is(200);
+    let updates = "SELECT count(*) FROM audit WHERE action = 'oauth.client.update'";
+    let before = t.number(updates).await;
+    for _ in 0..2 {
+        t.as_(&ada, "PATCH", &path, json!({ "jwks": keys("next") })).await.is(200);
+    }
+    assert_eq!(t.number(updates).await, before + 1);
     prove("app", "2").await.refused(401, "invalid_client");
     prove("next", "3").await.refused(400, "invalid_grant");
     t.as_(&ada, "DELETE", &path, Null).await.is(204);

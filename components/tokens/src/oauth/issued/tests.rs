@@ -9,7 +9,8 @@ use store::oauth_grant;
 
 use crate::{
     oauth::testing::{
-        AUTHORIZE, CLIENTS, TOKEN, allowed, bearing, client, encoded, form_with, refresh, request, tokens, trade,
+        AUTHORIZE, CLIENTS, TOKEN, allowed, bearing, client, encoded, form_at, form_with, refresh, request, tokens,
+        trade,
     },
     with_neighbours,
 };
@@ -104,7 +105,7 @@ async fn introspection_names_the_app_of_a_token() {
     assert_eq!(introspect(access).await, json!({ "active": false }));
 }
 
-/// R134: a code is bound to client, redirect URI, challenge and resource, holds for a minute, and is spent by whoever sends it.
+/// R134: a code is bound to client, redirect URI, challenge and resource, holds for a minute, and is spent by its first sender.
 #[tokio::test]
 async fn a_code_is_nothing_for_anybody_else() {
     let (t, ada, id) = stage().await;
@@ -459,6 +460,19 @@ async fn a_grant_for_a_service_gives_signed_tokens() {
     assert_eq!(form_with(&t, "/oauth/revoke", None, &form).await.status.as_u16(), 200);
     refresh(&t, id, &got["refresh_token"]).await.refused(400, "invalid_grant");
     assert_eq!(introspect(&got["access_token"]).await, json!({ "active": false }));
+
+    // R311: what is refused when the token would be signed spends no code either, and leaves no grant behind.
+    set("member").await;
+    let code = allowed(&t, &max, &asked_write).await;
+    let grants = "SELECT count(*) FROM oauth_grants";
+    let before = t.number(grants).await;
+    form_at(&t, "accredit.example", TOKEN, None, &trade(id, &code, &[])).await.refused(503, "public_url_missing");
+    set("viewer").await;
+    form_with(&t, TOKEN, None, &trade(id, &code, &[])).await.refused(400, "invalid_scope");
+    assert_eq!(t.number(grants).await, before);
+    set("member").await;
+    let got = form_with(&t, TOKEN, None, &trade(id, &code, &[])).await.is(200);
+    assert_eq!(introspect(&got["access_token"]).await["active"], json!(true));
 
     // Without a key nothing is signed, and neither a code nor a refresh token is lost.
     let (code, kept) = (allowed(&t, &ada, &asked).await, tokens_for(&t, &ada, id, &asked).await);

@@ -8,7 +8,7 @@ use store::key_set::{self, Source};
 
 use super::*;
 use crate::{
-    oauth::testing::{TOKEN, encoded, form_with, public, signed},
+    oauth::testing::{TOKEN, encoded, form_at, form_with, public, signed},
     with_neighbours,
 };
 
@@ -184,7 +184,7 @@ async fn what_was_given_ends_with_agent_and_trust() {
     site.t.as_(&site.ada, "DELETE", &path, Null).await.refused(404, "federated_credential_not_found");
     site.t.as_(&site.ada, "GET", &path, Null).await.refused(404, "federated_credential_not_found");
 
-    // Who owns the agent decides whom it trusts; the account behind it decides whether it may do anything.
+    // The agent's owner decides whom it trusts; the owner's account decides whether it may do anything.
     let site = Site::new().await;
     site.t.execute("UPDATE users SET deactivated_at = 1 WHERE email = 'ada@example.com'").await.unwrap();
     let refusal = site.send(&site.assertion(&[]), &[]).await.refused(400, "invalid_grant");
@@ -336,6 +336,11 @@ async fn a_workload_gets_a_signed_token_for_a_service() {
     site.send(&assertion, &[("resource", "https://other.example")]).await.refused(400, "invalid_target");
     site.send(&assertion, &[("resource", CRM), ("scope", "x.crm.write")]).await.refused(400, "invalid_scope");
     site.send(&assertion, &[("resource", CRM), ("resource", CRM)]).await.refused(400, "invalid_target");
+    // R311: also what is refused when the token would be signed.
+    let pairs = [("grant_type", GRANT), ("client_id", &site.id), ("assertion", &assertion), ("resource", CRM)];
+    let elsewhere = form_at(&site.t, "accredit.example", TOKEN, None, &encoded(&pairs)).await;
+    elsewhere.refused(503, "public_url_missing");
+    assert_eq!(site.number("credentials WHERE federated_id IS NOT NULL").await, 0);
     // Whatever was refused has not spent it. This server itself is no other service.
     site.send(&assertion, &[("resource", AUDIENCE)]).await.is(200);
 }

@@ -246,7 +246,7 @@ async fn refresh_tokens_of_public_clients_are_bound() {
     site.ask(WHOAMI, "Bearer", access, &[]).await.refused(401, "invalid_token");
     assert!(site.ask(WHOAMI, "DPoP", access, &[&site.for_whoami("a", access, &[])]).await.status == 200);
 
-    // Whoever let a client in without a key is bound by the first proof that comes later (RFC 9449, section 5), and until then by nothing.
+    // A grant to a client without a key is bound by the first proof that comes later (RFC 9449, section 5), and until then by nothing.
     let code = allowed(&site.t, &site.ada, &request(&site.id, &[])).await;
     let plain = site.form(&[], &trade(&site.id, &code, &[])).await.is(200);
     assert_eq!(plain["token_type"], "Bearer");
