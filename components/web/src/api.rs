@@ -96,7 +96,14 @@ impl Refusal {
             ticket: body.text("ticket").to_owned(),
             path: body.text("next").to_owned(),
         });
-        Self { status, slug: slug.to_owned(), detail: help::said(slug, body.text("detail")).to_owned(), fix, fields, next }
+        Self {
+            status,
+            slug: slug.to_owned(),
+            detail: help::said(slug, body.text("detail")).to_owned(),
+            fix,
+            fields,
+            next,
+        }
     }
 
     /// Whether the address names a place of a list that is not this one: of other filters, of another visitor, or cut.
