@@ -1551,7 +1551,7 @@ fn the_page_of_a_device_has_no_stream() {
 #[test]
 fn a_foreign_place_of_a_list_leads_to_its_start() {
     let (server, admin) = Server::with_admin();
-    let agent = admin.register("scout");
+    let agent = server.agent(&admin, "scout", &["agents.read"]);
     for number in 0..25 {
         let email = format!("p{number}@example.com");
         admin.post("/api/users", &json!({ "email": email, "name": "Pat", "role": "member", "invite": false })).is(201);
@@ -1594,7 +1594,7 @@ fn a_foreign_place_of_a_list_leads_to_its_start() {
 #[test]
 fn a_wrong_value_of_an_address_is_told_to_a_person() {
     let (server, admin) = Server::with_admin();
-    let agent = admin.register("scout");
+    let agent = server.agent(&admin, "scout", &["agents.read"]);
     let browser = Browser::of(&server, &admin);
     let name = &agent.name;
     let long = "x".repeat(300);
