@@ -189,6 +189,7 @@ pub(crate) fn fields(slug: &str, field: &str) -> Vec<String> {
         "expires_in_days" => "days",
         "budget_cents" => "budget",
         "grace_seconds" => "grace",
+        "ways" => "way",
         other => other,
     };
     let known = FIELDS.iter().find(|(known, _)| *known == slug).map_or(&[][..], |(_, fields)| fields);

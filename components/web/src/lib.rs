@@ -19,6 +19,7 @@
 //! qr                                                QR codes
 //! chart                                             what happened, as a drawing
 //! help                                              refusals in words for people
+//! shown                                             forms of settings, which others may have changed meanwhile
 //! assets, cookie, form, words                       style and script; cookies; what was typed; times, states and events in words
 //! ```
 #![forbid(unsafe_code)]
@@ -57,6 +58,7 @@ mod resources;
 mod routes;
 mod security;
 mod setup;
+mod shown;
 mod tenant;
 #[cfg(test)]
 mod testing;

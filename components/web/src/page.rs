@@ -25,6 +25,7 @@ use crate::{
     form::{Form, local, passwords_of, query},
     home_tenant::at,
     kept::{AGAIN, Kept},
+    shown::SHOWN,
     words::{self, Html},
 };
 
@@ -422,7 +423,7 @@ pub(crate) struct ProvePage {
 }
 
 /// Fields of which their visitor knows nothing.
-const UNSEEN: [&str; 6] = ["act", "back", "csrf", "from", "once", "request"];
+const UNSEEN: [&str; 7] = ["act", "back", "csrf", "from", "once", "request", SHOWN];
 
 impl ProvePage {
     /// The form that waited for a sign-in.

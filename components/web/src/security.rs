@@ -14,6 +14,7 @@ use crate::{
     page::{Shell, answer, next_page, see, write, write_with},
     providers::Identities,
     qr,
+    shown::{self, Settings},
     words::Html,
 };
 
@@ -48,6 +49,12 @@ struct SecurityPage {
 }
 
 impl SecurityPage {
+    /// Which mails are chosen now.
+    fn shown(&self) -> Html {
+        let chosen = MAILS.iter().filter(|(name, ..)| self.mails.is(name)).map(|(name, ..)| ("mail", *name));
+        shown::field(&Form::default(), &Form::of(&chosen.collect::<Vec<_>>()))
+    }
+
     /// What a browser calls itself is long: the word that tells it from others.
     fn device(&self, session: &Json) -> String {
         let agent = session.text("user_agent");
@@ -280,10 +287,13 @@ pub(crate) async fn end_session(app: App, Path(id): Path, typed: Form) -> Result
 /// `POST /profile/mails`: a box that is not ticked turns its kind off.
 pub(crate) async fn choose_mails(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
-        let chosen = typed.all("mail");
-        let body = MAILS.iter().map(|(name, ..)| ((*name).to_owned(), Json::from(chosen.contains(name)))).collect();
-        let change = Change { form: &typed, body: Json::Object(body) };
-        match Api::of(&app)?.change(route::NOTIFICATIONS_PREFER, &[], change).await {
+        let body = |typed: &Form| {
+            let chosen = typed.all("mail");
+            Ok(MAILS.iter().map(|(name, ..)| ((*name).to_owned(), Json::from(chosen.contains(name)))).collect())
+        };
+        let now = Form::default();
+        let settings = Settings { route: route::NOTIFICATIONS_PREFER, names: &[], now: &now, guarded: &[] };
+        match settings.send(&Api::of(&app)?, &typed, body).await {
             Ok(_) => Ok(see(&app, "/security?done=changed")),
             Err(trouble) => again(&app, trouble, &typed).await,
         }

@@ -16,6 +16,7 @@ use crate::{
     form::Form,
     list::List,
     page::{Shell, answer, see, write_with},
+    shown::{self, Settings},
     words::{self, Html},
 };
 
@@ -161,6 +162,15 @@ struct UserPage {
     /// It is the visitor's own account.
     is_own: bool,
     has_mail: bool,
+    shown: Html,
+}
+
+/// Fields that give rights.
+const GUARDED: &[(&str, &str)] = &[("role", "role"), ("email", "email")];
+
+/// The fields of the forms of a person, as the person is.
+fn fields(user: &Json) -> Form {
+    Form::of(&["name", "role", "email"].map(|name| (name, user.text(name))))
 }
 
 impl UserPage {
@@ -188,7 +198,8 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     let is_own = shell.who.text("user_id") == user.text("id");
     let account = account(&user);
     let has_mail = app.settings().has_mail();
-    write_with(&UserPage { shell, typed: typed.clone(), user, account, roles: ROLES, agents, is_own, has_mail }, status)
+    let shown = shown::field(typed, &fields(&user));
+    write_with(&UserPage { shell, typed: typed.clone(), user, account, roles: ROLES, agents, is_own, has_mail, shown }, status)
 }
 
 /// `POST /admin/users/{id}/{act}`.
@@ -199,9 +210,10 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
     if act == "delete" {
         return answer(&app, delete(&app, &id, &typed)).await;
     }
+    if matches!(act.as_str(), "change" | "address") {
+        return answer(&app, change(&app, &id, &act, &typed)).await;
+    }
     let (route, body, done) = match act.as_str() {
-        "change" => (route::USERS_PATCH, typed.body(&["name"], &["role"]).into(), "changed"),
-        "address" => (route::USERS_PATCH, json!({ "email": typed.text("email") }), "address-changed"),
         "password" => (route::PASSWORD_SET, json!({ "password": typed.raw("password") }), "changed"),
         "activate" => (route::USERS_ACTIVATE, Json::Null, "activated"),
         "factor" => (route::USERS_FACTOR, Json::Null, "factor-taken"),
@@ -210,8 +222,6 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
     };
     answer(&app, async {
         match Api::of(&app)?.change(route, &[&id], Change { form: &typed, body }).await {
-            // Whoever is no admin any more would be refused there.
-            Ok(user) if typed.is("own", "yes") && user.text("role") != "admin" => Ok(see(&app, "/")),
             Ok(_) => Ok(see(&app, &format!("/admin/users/{id}?done={done}"))),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
                 show_one(&app, &id, &typed, Some(refusal)).await
@@ -220,6 +230,24 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         }
     })
     .await
+}
+
+/// Name and role, or the address.
+async fn change(app: &App, id: &str, act: &str, typed: &Form) -> Result<Response, Trouble> {
+    let (is_address, done) = (act == "address", if act == "address" { "address-changed" } else { "changed" });
+    let api = Api::of(app)?;
+    let now = fields(&api.get(route::USERS_GET, &[id], &[]).await?);
+    let body = |typed: &Form| Ok(if is_address { typed.body(&["email"], &[]) } else { typed.body(&["name"], &["role"]) });
+    let settings = Settings { route: route::USERS_PATCH, names: &[id], now: &now, guarded: GUARDED };
+    match settings.send(&api, typed, body).await {
+        // An admin no more would be refused there.
+        Ok(Some(user)) if typed.is("own", "yes") && user.text("role") != "admin" => Ok(see(app, "/")),
+        Ok(_) => Ok(see(app, &format!("/admin/users/{id}?done={done}"))),
+        Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+            show_one(app, id, &settings.again(typed, &refusal), Some(refusal)).await
+        }
+        Err(trouble) => Err(trouble),
+    }
 }
 
 /// The end of a person, with what the form says of their agents.

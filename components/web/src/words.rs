@@ -47,10 +47,12 @@ pub(crate) fn escape(text: &str) -> String {
 
 /// The fields that every form has: the CSRF token, and the key that makes sending it twice the same as once.
 pub(crate) fn hidden(csrf: &str, once: &str) -> Html {
-    let (csrf, once) = (escape(csrf), escape(once));
-    Html(format!(
-        "<input type=\"hidden\" name=\"csrf\" value=\"{csrf}\"><input type=\"hidden\" name=\"once\" value=\"{once}\">"
-    ))
+    Html(hidden_field("csrf", csrf).0 + &hidden_field("once", once).0)
+}
+
+/// A hidden field.
+pub(crate) fn hidden_field(name: &str, value: &str) -> Html {
+    Html(format!("<input type=\"hidden\" name=\"{name}\" value=\"{}\">", escape(value)))
 }
 
 /// The attributes of a field that is wrong; nothing for others.
