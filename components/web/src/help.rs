@@ -37,6 +37,7 @@ const STEPS: &[(&str, &str)] = &[
     ("lifetime_too_long", "Leave it empty to get all of the time that is left."),
     ("login_failed", "Check what you typed, and try again."),
     ("nothing_approved", "Nothing of it is approved any more. This page shows how it stands."),
+    ("own_factor_first", "Set one up under Security, and try again."),
     ("owner_not_found", "Type the e-mail of an active person of your tenant whose role is member or higher."),
     ("owns_agents", "Give the agents to somebody else, or archive them, and try again."),
     ("parent_halted", "Start or resume the agent above it first."),
@@ -143,7 +144,7 @@ pub(crate) fn step(slug: &str, status: u16, fix: &str) -> String {
         403 => "Ask an admin of your tenant.",
         404 => "It may have been deleted, or it was never shared with you.",
         408 | 429 | 503 => WAIT,
-        409 => "It has changed meanwhile. Open the page again to see how it stands.",
+        409 => "It does not fit how things stand now. Open the page again to see it.",
         _ => "Change what you typed, and send it again.",
     }
     .to_owned()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use common::error::ApiError;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 
 use crate::{
     app::{App, Env, Head, log},
@@ -12,10 +12,14 @@ use crate::{
     nowhere,
     response::{self, Response},
     router::{Outcome, Router},
+    session::is_secure,
 };
 
 /// Held as a constant: a name that is made at run time is looked up among all known names.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A browser that has come by https once comes by nothing else for a year (RFC 6797).
+const HTTPS_ALONE: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Answers one request. Every response has the request's id, and every refusal the envelope.
 pub async fn serve(env: &Arc<Env>, router: &Router, head: Head, body: RequestBody) -> Response {
@@ -32,6 +36,9 @@ pub async fn serve(env: &Arc<Env>, router: &Router, head: Head, body: RequestBod
     let mut response = result.unwrap_or_else(|refusal| refuse(&app, &refusal, caller.as_ref()));
     if let Ok(id) = HeaderValue::from_str(app.request_id().as_str()) {
         response.headers_mut().insert(REQUEST_ID, id);
+    }
+    if is_secure(&app) {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ALONE);
     }
     response
 }
