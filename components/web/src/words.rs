@@ -466,8 +466,13 @@ mod tests {
             (-240, "4 min ago"),
             (-36_000, "10 h ago"),
             (-259_200, "3 days ago"),
-            (7_000_000, "in 2 months"),
-            (90, "in 1 min"),
+            (90 * 86_400, "in 90 days"),
+            (90 * 86_400 - 5, "in 90 days"),
+            (30 * 86_400 - 3_600, "in 30 days"),
+            (24 * 3_600 - 5, "in 24 h"),
+            (-30 * 86_400 + 5, "29 days ago"),
+            (10_500_000, "in 4 months"),
+            (90, "in 2 min"),
             (-100_000_000, "3 years ago"),
         ] {
             assert_eq!(distance(NOW, NOW.plus_seconds(seconds)), words);

@@ -55,3 +55,24 @@ fn refuse(app: &App, refusal: &ApiError, caller: Option<&Caller>) -> Response {
     let (link, reader) = (app.settings().link(), caller.map(|caller| caller.reader(app)));
     response::refusal(refusal, app.request_id(), link, reader, wants_problem)
 }
+
+#[cfg(test)]
+mod tests {
+    use common::route::Group;
+
+    use crate::{router::Routes, settings::Settings, testing::TestApp};
+
+    /// R331: with an https `public_url`, and only then, every answer tells browsers to come by https alone, refusals too.
+    #[tokio::test]
+    async fn every_answer_of_an_https_site_says_so() {
+        for (url, said) in
+            [("https://accredit.example/acme", "max-age=31536000"), ("http://accredit.example", ""), ("", "")]
+        {
+            let settings = Settings::read(|name| (name == "public_url").then(|| url.to_owned())).unwrap();
+            let t = TestApp::with(Routes::new(Group::Agents).build(), settings);
+            let answer = t.nobody("GET", "/api/agents", serde_json::Value::Null).await;
+            let header = answer.headers.get("strict-transport-security").map_or("", |value| value.to_str().unwrap());
+            assert_eq!((answer.status.as_u16(), header), (404, said), "{url}");
+        }
+    }
+}

@@ -97,7 +97,7 @@ pub async fn settle(
         let Some(login) = login.filter(|login| login.is_active) else { continue };
         let (tenant, user) = (&login.tenant_id, &login.id);
         if let Some(network) = asked.data.get("network").and_then(Json::as_str) {
-            let seen = credential::session_addresses(&tx, user).await?;
+            let seen = credential::session_addresses(&tx, Some(user)).await?;
             if !seen.iter().any(|address| network_of(address) == network) {
                 continue;
             }
