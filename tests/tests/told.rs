@@ -187,7 +187,10 @@ fn the_other_admins_are_told_of_a_new_one_and_of_who_gets_in() {
     (told(&eve), told(&admin));
     let path = format!("/api/users/{}", id(&mia));
     admin.patch(&path, &json!({ "role": "admin" })).is(200);
-    assert_eq!((told(&eve), told(&mia)), (vec!["mia@example.com is now an admin".to_owned()], vec!["Your role is now admin".to_owned()]));
+    assert_eq!(
+        (told(&eve), told(&mia)),
+        (vec!["mia@example.com is now an admin".to_owned()], vec!["Your role is now admin".to_owned()])
+    );
     admin.patch(&path, &json!({ "role": "admin", "name": "Mia M." })).is(200);
     assert_eq!(told(&eve), Vec::<String>::new());
     for change in [json!({ "ways": ["password", "link"] }), json!({ "name": "Acme" }), json!({ "pat_days": 30 })] {
@@ -196,7 +199,10 @@ fn the_other_admins_are_told_of_a_new_one_and_of_who_gets_in() {
     let page = eve.get("/api/notifications").is(200);
     let body = "ada@example.com changed the ways to sign in from password, link, oidc to password, link.";
     assert_eq!((page["items"].as_array().map(Vec::len), &page["items"][0]["body"]), (Some(1), &json!(body)));
-    assert_eq!((told(&eve), told(&mia)), (vec!["Who gets in was changed".to_owned()], vec!["Who gets in was changed".to_owned()]));
+    assert_eq!(
+        (told(&eve), told(&mia)),
+        (vec!["Who gets in was changed".to_owned()], vec!["Who gets in was changed".to_owned()])
+    );
     assert_eq!((told(&max), told(&admin)), (vec![], vec![]));
 }
 

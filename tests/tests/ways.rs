@@ -170,7 +170,8 @@ fn an_invitation_is_mailed_and_ends_with_the_account() {
 #[test]
 fn the_first_sign_in_ends_invitations_and_so_does_a_newer_one() {
     let (sink, server, admin) = stage();
-    let fay = text(&admin.post("/api/users", &json!({ "email": "fay@example.com", "name": "Fay" })).is(201)["id"]).to_owned();
+    let fay =
+        text(&admin.post("/api/users", &json!({ "email": "fay@example.com", "name": "Fay" })).is(201)["id"]).to_owned();
     let invited = format!("/api/users/{fay}/invite");
     let accept = |code: &str| server.nobody().post("/auth/invite", &json!({ "code": code, "password": NEW }));
     let first = code(&link(&server, &mail(&sink, 0)));
@@ -199,7 +200,8 @@ fn the_first_sign_in_ends_invitations_and_so_does_a_newer_one() {
         (&json!("fay@example.com"), &json!("A password was set for your account"))
     );
     // Who comes by the invitation itself gets no such mail.
-    let gus = text(&admin.post("/api/users", &json!({ "email": "gus@example.com", "name": "Gus" })).is(201)["id"]).to_owned();
+    let gus =
+        text(&admin.post("/api/users", &json!({ "email": "gus@example.com", "name": "Gus" })).is(201)["id"]).to_owned();
     let own = code(&link(&server, &mail(&sink, 4)));
     accept(&own).is(204);
     server.nobody().post("/auth/token", &json!({ "email": "gus@example.com", "password": NEW })).is(200);
@@ -210,7 +212,8 @@ fn the_first_sign_in_ends_invitations_and_so_does_a_newer_one() {
 #[test]
 fn an_invitation_follows_a_corrected_address() {
     let (sink, server, admin) = stage();
-    let id = text(&admin.post("/api/users", &json!({ "email": "tpyo@example.com", "name": "Ty" })).is(201)["id"]).to_owned();
+    let id =
+        text(&admin.post("/api/users", &json!({ "email": "tpyo@example.com", "name": "Ty" })).is(201)["id"]).to_owned();
     let wrong = code(&link(&server, &mail(&sink, 0)));
     admin.patch(&format!("/api/users/{id}"), &json!({ "email": "typo@example.com" })).is(200);
     let sent = mail(&sink, 1);
@@ -240,7 +243,12 @@ fn strangers_keep_nobody_from_a_link() {
     let server = sink.mail("webhook").variable("trusted_proxies", "127.0.0.1").start();
     let admin = server.bootstrap();
     let vic = server.user(&admin, "vic@example.com", "member");
-    vic.call("GET", "/api/auth/whoami", &[("authorization", &format!("Bearer {}", vic.bearer())), ("x-forwarded-for", "198.51.100.7")], None);
+    vic.call(
+        "GET",
+        "/api/auth/whoami",
+        &[("authorization", &format!("Bearer {}", vic.bearer())), ("x-forwarded-for", "198.51.100.7")],
+        None,
+    );
     until("the use is recorded", || {
         let sql = "SELECT count(*) FROM credentials WHERE last_used_address = '198.51.100.7'";
         (server.number(sql) == 1).then_some(())
@@ -263,7 +271,10 @@ fn strangers_keep_nobody_from_a_link() {
     assert_eq!(own.body["subject"], "Your link to sign in to Accredit");
     assert!(text(&own.body["text"]).contains("from the address 198.51.100.7"), "{own:?}");
     until("all requests are settled", || (server.number("SELECT count(*) FROM mail_requests") == 0).then_some(()));
-    assert_eq!(server.number("SELECT count(*) FROM audit WHERE action IN ('user.forgot_password', 'session.link')"), 11);
+    assert_eq!(
+        server.number("SELECT count(*) FROM audit WHERE action IN ('user.forgot_password', 'session.link')"),
+        11
+    );
     // The admin's own.
     let id = text(&vic.get("/api/auth/whoami").is(200)["user_id"]).to_owned();
     admin.post(&format!("/api/users/{id}/reset-password"), &json!({ "mail": true })).is(204);
@@ -277,7 +288,12 @@ fn strangers_keep_nobody_from_a_link() {
     admin.post(&format!("/api/users/{id}/reset-password"), &json!({ "mail": true })).is(204);
     let told = until("the link", || {
         let sent = sink.received();
-        sent.iter().rfind(|sent| text(&sent.body["subject"]) == "Your link to sign in to Accredit" && text(&sent.body["text"]).contains("ada@example.com")).cloned()
+        sent.iter()
+            .rfind(|sent| {
+                text(&sent.body["subject"]) == "Your link to sign in to Accredit"
+                    && text(&sent.body["text"]).contains("ada@example.com")
+            })
+            .cloned()
     });
     assert_eq!(told.body["to"], "vic@example.com");
 }

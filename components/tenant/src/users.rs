@@ -242,7 +242,9 @@ async fn tell_admins(write: &Write<'_>, new: &User, was: Option<Role>) -> Result
             continue;
         }
         if let Some(was) = was {
-            let body = format!("{by} changed the role of {who} from {was} to admin. An admin may do everything in the tenant.");
+            let body = format!(
+                "{by} changed the role of {who} from {was} to admin. An admin may do everything in the tenant."
+            );
             write.notify(&admin, &format!("{who} is now an admin"), &body).await?;
         }
         write.mail(&admin, Kind::RoleRaised, json!({ "who": who, "was": was, "now": new.role })).await?;

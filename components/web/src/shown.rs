@@ -30,7 +30,8 @@ pub(crate) struct Settings<'a> {
 
 /// The hidden field of a form: what stands in it, or, where it is shown again, what stood in it at first.
 pub(crate) fn field(typed: &Form, now: &Form) -> Html {
-    let shown = Some(typed.raw(SHOWN)).filter(|shown| !shown.is_empty()).map_or_else(|| now.query_of_all(), str::to_owned);
+    let shown =
+        Some(typed.raw(SHOWN)).filter(|shown| !shown.is_empty()).map_or_else(|| now.query_of_all(), str::to_owned);
     words::hidden_field(SHOWN, &shown)
 }
 
@@ -91,7 +92,8 @@ impl Settings<'_> {
         let shown = Form::parse(typed.raw(SHOWN));
         typed.merged(self.now, |field| {
             let is_raced = refusal.fields.iter().any(|(raced, _)| raced == field);
-            let lines = |form: &Form| form.all(field).iter().map(|value| value.replace("\r\n", "\n")).collect::<Vec<_>>();
+            let lines =
+                |form: &Form| form.all(field).iter().map(|value| value.replace("\r\n", "\n")).collect::<Vec<_>>();
             is_raced || lines(typed) == lines(&shown)
         })
     }

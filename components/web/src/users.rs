@@ -200,7 +200,10 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     let account = account(&user);
     let has_mail = app.settings().has_mail();
     let shown = shown::field(typed, &fields(&user));
-    write_with(&UserPage { shell, typed: typed.clone(), user, account, roles: ROLES, agents, is_own, has_mail, shown }, status)
+    write_with(
+        &UserPage { shell, typed: typed.clone(), user, account, roles: ROLES, agents, is_own, has_mail, shown },
+        status,
+    )
 }
 
 /// `POST /admin/users/{id}/{act}`.
@@ -238,7 +241,8 @@ async fn change(app: &App, id: &str, act: &str, typed: &Form) -> Result<Response
     let (is_address, done) = (act == "address", if act == "address" { "address-changed" } else { "changed" });
     let api = Api::of(app)?;
     let now = fields(&api.get(route::USERS_GET, &[id], &[]).await?);
-    let body = |typed: &Form| Ok(if is_address { typed.body(&["email"], &[]) } else { typed.body(&["name"], &["role"]) });
+    let body =
+        |typed: &Form| Ok(if is_address { typed.body(&["email"], &[]) } else { typed.body(&["name"], &["role"]) });
     let settings = Settings { route: route::USERS_PATCH, names: &[id], now: &now, guarded: GUARDED };
     match settings.send(&api, typed, body).await {
         // An admin no more would be refused there.

@@ -307,7 +307,9 @@ impl Draft<'_> {
     fn password_changed(&self) -> Letter {
         let (from, to, at) = (self.sender(), &self.due.recipient, self.instance());
         if self.is("set") {
-            let set = format!("A password was set{from} for {to} at {at}. It opens the account. Your other sessions are ended.");
+            let set = format!(
+                "A password was set{from} for {to} at {at}. It opens the account. Your other sessions are ended."
+            );
             return self.alarm("A password was set for your account", set);
         }
         let changed = match self.member("by") {
@@ -398,10 +400,19 @@ impl Draft<'_> {
         let (subject, raised) = match (self.member("who"), was) {
             ("", _) => {
                 let to = &self.due.recipient;
-                (format!("Your role is now {now}"), format!("{by} changed the role of {to} at {at} from {was} to {now}."))
+                (
+                    format!("Your role is now {now}"),
+                    format!("{by} changed the role of {to} at {at} from {was} to {now}."),
+                )
             }
-            (who, "") => (format!("{who} is now an {now}"), format!("{by} made an account for {who} at {at}, with the role {now}.")),
-            (who, was) => (format!("{who} is now an {now}"), format!("{by} changed the role of {who} at {at} from {was} to {now}.")),
+            (who, "") => (
+                format!("{who} is now an {now}"),
+                format!("{by} made an account for {who} at {at}, with the role {now}."),
+            ),
+            (who, was) => (
+                format!("{who} is now an {now}"),
+                format!("{by} changed the role of {who} at {at} from {was} to {now}."),
+            ),
         };
         let mut letter = self.letter(&subject, raised);
         letter.notes = vec!["If you did not expect this, ask an admin of your tenant.".to_owned()];

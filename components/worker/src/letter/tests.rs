@@ -134,7 +134,12 @@ async fn an_invitation_asks_for_no_password_where_none_lets_anybody_in() {
     queue(&t, &ada.user, Kind::Invite, data.clone()).await;
     let [subject, text, html] = sent(&t).await;
     assert_eq!(subject, "You are invited to Accredit");
-    assert!(text.contains("Hello Ada, eve@example.com invites you to Accredit, tenant main. You sign in there as ada@example.com.\n"), "{text}");
+    assert!(
+        text.contains(
+            "Hello Ada, eve@example.com invites you to Accredit, tenant main. You sign in there as ada@example.com.\n"
+        ),
+        "{text}"
+    );
     assert!(!text.contains("192.0.2.7"), "where an admin is is nobody's business: {text}");
     assert!(text.contains("Sign in:\nhttp://127.0.0.1:3000/login\n\nSign in there as ada@example.com."), "{text}");
     assert!(html.contains("href=\"http://127.0.0.1:3000/login\"") && !text.contains("password there"), "{html}");
