@@ -184,7 +184,7 @@ fn the_other_admins_are_told_of_a_new_one_and_of_who_gets_in() {
     let eve = server.user(&admin, "eve@example.com", "admin");
     let mia = server.user(&admin, "mia@example.com", "member");
     let max = server.user(&admin, "max@example.com", "member");
-    (told(&eve), told(&admin));
+    drop((told(&eve), told(&admin)));
     let path = format!("/api/users/{}", id(&mia));
     admin.patch(&path, &json!({ "role": "admin" })).is(200);
     assert_eq!(

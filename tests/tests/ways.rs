@@ -243,12 +243,7 @@ fn strangers_keep_nobody_from_a_link() {
     let server = sink.mail("webhook").variable("trusted_proxies", "127.0.0.1").start();
     let admin = server.bootstrap();
     let vic = server.user(&admin, "vic@example.com", "member");
-    vic.call(
-        "GET",
-        "/api/auth/whoami",
-        &[("authorization", &format!("Bearer {}", vic.bearer())), ("x-forwarded-for", "198.51.100.7")],
-        None,
-    );
+    vic.call("GET", "/api/auth/whoami", &[("x-forwarded-for", "198.51.100.7")], None).is(200);
     until("the use is recorded", || {
         let sql = "SELECT count(*) FROM credentials WHERE last_used_address = '198.51.100.7'";
         (server.number(sql) == 1).then_some(())
