@@ -19,7 +19,7 @@ use crate::{
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A browser that has come by https once comes by nothing else for a year (RFC 6797).
-const HTTPS_ALONE: HeaderValue = HeaderValue::from_static("max-age=31536000");
+const HTTPS_ALONE: &str = "max-age=31536000";
 
 /// Answers one request. Every response has the request's id, and every refusal the envelope.
 pub async fn serve(env: &Arc<Env>, router: &Router, head: Head, body: RequestBody) -> Response {
@@ -38,7 +38,7 @@ pub async fn serve(env: &Arc<Env>, router: &Router, head: Head, body: RequestBod
         response.headers_mut().insert(REQUEST_ID, id);
     }
     if is_secure(&app) {
-        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ALONE);
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HTTPS_ALONE));
     }
     response
 }
