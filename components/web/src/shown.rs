@@ -110,3 +110,38 @@ fn is_same(one: &Json, other: &Json) -> bool {
         (one, other) => one == other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    /// R325: each form in which something stands that is stored says what it showed.
+    #[test]
+    fn every_form_of_settings_says_what_it_showed() {
+        let mut found = Vec::new();
+        for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/templates")).unwrap() {
+            let path = file.unwrap().path();
+            let html = fs::read_to_string(&path).unwrap();
+            for form in html.split("<form").skip(1).filter_map(|rest| rest.split("</form>").next()) {
+                let is_of_settings = ["self.value(", "now.text(", "typed.or(\"name\"", "mails.is("];
+                if form.contains("method=\"post\"") && is_of_settings.iter().any(|mark| form.contains(mark)) {
+                    assert!(form.contains("shown"), "{}: {form}", path.display());
+                    found.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
+                }
+            }
+        }
+        found.sort();
+        let all = [
+            "agent_settings",
+            "agent_settings",
+            "agent_settings",
+            "client",
+            "resource",
+            "security",
+            "tenant",
+            "user",
+            "webhook",
+        ];
+        assert_eq!(found, all);
+    }
+}
