@@ -187,6 +187,7 @@ async fn set_password(
     let (tenant, user) = (&granted.tenant_id, granted.user_id.as_ref().ok_or(Code::InvalidCode)?);
     check_passwords(&tx, tenant, user).await?;
     let had_one = user::password_hash(&tx, user).await?.is_some();
+    let was_here = user::has_signed_in(&tx, user).await?;
     // The new password ends all other codes of the person's.
     if !user::set_password(&tx, tenant, user.as_str(), &hash).await? {
         return Err(Code::InvalidCode.into());
@@ -199,9 +200,10 @@ async fn set_password(
     let action = route.audit.unwrap_or_default();
     let row = audit::Event { action, object: user.as_str(), before: Null, after };
     audit::insert(&tx, &origin, &row).await?;
-    // Nothing was changed for somebody who signed in by a link or a provider until now.
-    if had_one {
-        mail::queue(app, &tx, (tenant, user), outbox::Kind::PasswordChanged, json!({ "by": null })).await?;
+    // Of a first password only somebody who signed in by a link or a provider until now: it may be another person that has the link.
+    if had_one || was_here {
+        let data = json!({ "by": null, "set": !had_one });
+        mail::queue(app, &tx, (tenant, user), outbox::Kind::PasswordChanged, data).await?;
     }
     tx.commit().await?;
     Ok(no_content())

@@ -20,6 +20,7 @@ use crate::{
     home::events,
     list::List,
     page::{Shell, answer, answer_form, see, see_done, write_with},
+    shown::{self, Settings},
     words::{self, Event, Html},
 };
 
@@ -192,29 +193,61 @@ struct SettingsPage {
     shell: Shell,
     head: Head,
     typed: Form,
-    labels: String,
-    scope: String,
-    budget: String,
-    compute: String,
+    /// The fields of the forms as they stand.
+    settings: Form,
+    ceiling: Form,
+    place: Form,
 }
 
 impl SettingsPage {
-    /// What stands in a field: what was typed, or else what is.
-    fn value(&self, field: &str) -> String {
-        match self.typed.is("form", "settings") {
-            true => self.typed.text(field).to_owned(),
-            false => match self.head.agent.at(field) {
-                Json::String(text) => text.clone(),
-                Json::Number(number) => number.to_string(),
-                _ => String::new(),
-            },
+    /// What stands in a field of a form: what was typed, or else what is.
+    fn value(&self, form: &str, field: &str) -> &str {
+        if self.typed.is("form", form) { self.typed.text(field) } else { self.form(form).text(field) }
+    }
+
+    fn form(&self, form: &str) -> &Form {
+        match form {
+            "ceiling" => &self.ceiling,
+            "place" => &self.place,
+            _ => &self.settings,
         }
     }
 
-    /// The same of a field that the agent has in another form.
-    fn typed_or<'a>(&'a self, form: &str, field: &str, otherwise: &'a str) -> &'a str {
-        if self.typed.is("form", form) { self.typed.text(field) } else { otherwise }
+    fn shown(&self, form: &str) -> Html {
+        let nothing = Form::default();
+        shown::field(if self.typed.is("form", form) { &self.typed } else { &nothing }, self.form(form))
     }
+}
+
+/// Fields of the settings that give rights, each with its member of the body.
+const GUARDED: &[(&str, &str)] =
+    &[("scope", "scope"), ("parent", "parent"), ("owner", "owner"), ("tier", "tier"), ("budget", "budget_cents")];
+
+/// The fields of a form of the settings, as the agent is.
+fn fields(agent: &Json, form: &str) -> Form {
+    let mut fields = vec![("form", form.to_owned())];
+    match form {
+        "ceiling" => fields.push(("scope", agent.words("scope").join("\n"))),
+        "place" => {
+            fields.push(("parent", agent.text("parent").to_owned()));
+            fields.push(("owner", agent.at("owner").text("email").to_owned()));
+        }
+        "settings" => {
+            let texts = ["display_name", "description", "runtime", "model", "url", "access"];
+            fields.extend(texts.map(|name| (name, agent.text(name).to_owned())));
+            let numbers = ["tier", "max_concurrent_tasks", "silent_after_minutes"];
+            let number = |name: &str| agent.at(name).as_i64().map(|number| number.to_string()).unwrap_or_default();
+            fields.extend(numbers.map(|name| (name, number(name))));
+            fields.push(("budget", agent.at("budget_cents").as_i64().map(money).unwrap_or_default()));
+            fields.push(("compute", compute_text(agent)));
+            let labels = agent.at("labels").as_object().map(labels).unwrap_or_default();
+            let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            fields.push(("labels", labels.join("\n")));
+        }
+        _ => {}
+    }
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Form::of(&fields)
 }
 
 #[derive(Template)]
@@ -351,12 +384,8 @@ async fn show(
         }
         "settings" => {
             let (shell, head) = head.await?;
-            let labels = head.agent.at("labels").as_object().map(labels).unwrap_or_default();
-            let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-            let budget = head.agent.at("budget_cents").as_i64().map(money).unwrap_or_default();
-            let scope = head.agent.words("scope").join("\n");
-            let (labels, compute) = (labels.join("\n"), compute_text(&head.agent));
-            write_with(&SettingsPage { shell, typed: typed.clone(), labels, scope, budget, compute, head }, status)
+            let [settings, ceiling, place] = ["settings", "ceiling", "place"].map(|form| fields(&head.agent, form));
+            write_with(&SettingsPage { shell, typed: typed.clone(), settings, ceiling, place, head }, status)
         }
         "why" => {
             let mut asked = typed.pairs(&["subject", "action"]);
@@ -506,6 +535,9 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
     };
     answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
+        if act == "settings" {
+            return change(&app, &api, &name, &typed).await;
+        }
         match send(&api, &name, &asked, &typed).await {
             Ok(_) if act == "archive" => Ok(see(&app, "/agents?done=archived")),
             Ok(made) if asked.done.is_empty() => {
@@ -536,6 +568,19 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
     .await
 }
 
+/// One of the forms of the settings.
+async fn change(app: &App, api: &Api<'_>, name: &str, typed: &Form) -> Result<Response, Trouble> {
+    let now = fields(&api.get(route::AGENTS_GET, &[name], &[]).await?, typed.text("form"));
+    let form = Settings { route: route::AGENTS_PATCH, names: &[name], now: &now, guarded: GUARDED };
+    match form.send(api, typed, settings).await {
+        Ok(_) => Ok(see_done(app, typed, &format!("/agents/{name}/settings"), "changed")),
+        Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+            show(app, name, "settings", &form.again(typed, &refusal), Some(refusal)).await
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
 async fn send(api: &Api<'_>, name: &str, asked: &Asked, typed: &Form) -> Result<Json, Trouble> {
     let change = |body: Json| Change { form: typed, body };
     let route = asked.route;
@@ -558,7 +603,6 @@ async fn send(api: &Api<'_>, name: &str, asked: &Asked, typed: &Form) -> Result<
     }
     match (route.method, asked.tab) {
         ("DELETE", "sharing") => api.change_with(route, &[name], &grant, change(Json::Null)).await,
-        (_, "settings") => api.change(route, &[name], change(settings(typed)?.into())).await,
         ("DELETE", "") => api.change_with(route, &[name], &[("confirm", "true")], change(Json::Null)).await,
         ("DELETE", _) => api.change(route, &[name], change(Json::Null)).await,
         (_, "sharing") => api.change(route, &[name], change(typed.filled(&["subject", "relation"]).into())).await,
@@ -625,10 +669,8 @@ fn settings(typed: &Form) -> Result<Map<String, Json>, Trouble> {
         "spent" => set("spent_cents", 0.into()),
         "place" => {
             let parent = typed.text("parent");
-            if parent != typed.text("parent_now") {
-                set("parent", if parent.is_empty() { Json::Null } else { parent.into() });
-            }
-            if !typed.text("owner").is_empty() && typed.text("owner") != typed.text("owner_now") {
+            set("parent", if parent.is_empty() { Json::Null } else { parent.into() });
+            if !typed.text("owner").is_empty() {
                 set("owner", typed.text("owner").into());
             }
         }

@@ -16,6 +16,7 @@ use crate::{
     form::Form,
     list::List,
     page::{Shell, answer, answer_form, see, write_with},
+    shown::{self, Settings},
     words::Html,
 };
 
@@ -97,7 +98,17 @@ struct ClientPage {
     shell: Shell,
     typed: Form,
     client: Json,
-    uris: String,
+    /// The fields as they stand.
+    now: Form,
+    shown: Html,
+}
+
+/// Fields that give rights.
+const GUARDED: &[(&str, &str)] = &[("redirect_uris", "redirect_uris")];
+
+/// The fields of the form, as the client is.
+fn fields(client: &Json) -> Form {
+    Form::of(&[("name", client.text("name")), ("redirect_uris", &client.words("redirect_uris").join("\n"))])
 }
 
 impl ClientPage {
@@ -119,24 +130,24 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (shell, client) = (shell?.admins_only()?.with(refusal), client?);
     let shell = shell.called(client.text("name"));
-    let uris = client.words("redirect_uris").join("\n");
-    write_with(&ClientPage { shell, typed: typed.clone(), client, uris }, status)
+    let now = fields(&client);
+    let shown = shown::field(typed, &now);
+    write_with(&ClientPage { shell, typed: typed.clone(), client, now, shown }, status)
 }
 
 /// `POST /admin/clients/{id}/{act}`.
 pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
-    let (route, body) = match act.as_str() {
-        "change" => (route::CLIENTS_PATCH, Json::from(body(&typed))),
-        "rotate" => (route::CLIENTS_ROTATE, Json::Null),
-        "delete" => (route::CLIENTS_DELETE, Json::Null),
+    let route = match act.as_str() {
+        "change" => return answer(&app, change(&app, &id, &typed)).await,
+        "rotate" => route::CLIENTS_ROTATE,
+        "delete" => route::CLIENTS_DELETE,
         _ => return Err(Code::NotFound.into()),
     };
     answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
-        match api.change(route, &[&id], Change { form: &typed, body }).await {
+        match api.change(route, &[&id], Change { form: &typed, body: Json::Null }).await {
             Ok(made) if act == "rotate" => secret(&made, "has another secret").show(&app, &api, "clients").await,
-            Ok(_) if act == "delete" => Ok(see(&app, &format!("{PATH}?done=deleted"))),
-            Ok(_) => Ok(see(&app, &format!("{PATH}/{id}?done=changed"))),
+            Ok(_) => Ok(see(&app, &format!("{PATH}?done=deleted"))),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
                 show_one(&app, &id, &typed, Some(refusal)).await
             }
@@ -144,6 +155,19 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         }
     })
     .await
+}
+
+async fn change(app: &App, id: &str, typed: &Form) -> Result<Response, Trouble> {
+    let api = Api::of(app)?;
+    let now = fields(&api.get(route::CLIENTS_GET, &[id], &[]).await?);
+    let settings = Settings { route: route::CLIENTS_PATCH, names: &[id], now: &now, guarded: GUARDED };
+    match settings.send(&api, typed, |typed| Ok(body(typed))).await {
+        Ok(_) => Ok(see(app, &format!("{PATH}/{id}?done=changed"))),
+        Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+            show_one(app, id, &settings.again(typed, &refusal), Some(refusal)).await
+        }
+        Err(trouble) => Err(trouble),
+    }
 }
 
 #[cfg(test)]

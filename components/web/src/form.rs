@@ -9,6 +9,8 @@ use service::{
 
 pub(crate) use service::response::local;
 
+use crate::shown::SHOWN;
+
 /// Fields that no page shows again.
 const PASSWORDS: [&str; 3] = ["password", "current", "new"];
 /// The fields of a proof, each with its name at the API.
@@ -40,6 +42,19 @@ impl Form {
     /// A query that stands somewhere else.
     pub(crate) fn parse(query: &str) -> Self {
         Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
+    /// All fields, as a query.
+    pub(crate) fn query_of_all(&self) -> String {
+        self.without("")
+    }
+
+    /// This form with some fields as they are in another one.
+    pub(crate) fn merged(&self, other: &Self, is_of_other: impl Fn(&str) -> bool) -> Self {
+        let mut fields: Vec<(String, String)> = other.0.iter().filter(|(name, _)| is_of_other(name)).cloned().collect();
+        let is_own = |name: &str| name != SHOWN && !is_of_other(name);
+        fields.extend(self.0.iter().filter(|(name, _)| is_own(name)).cloned());
+        Self(fields)
     }
 
     /// This field alone: a page that is opened by a link takes no more from it.

@@ -20,6 +20,7 @@
 //! chart                                             what happened, as a drawing
 //! help                                              refusals in words for people
 //! bidi                                              texts from right to left
+//! shown                                             forms of settings, which others may have changed meanwhile
 //! assets, cookie, form, words                       style and script; cookies; what was typed; times, states and events in words
 //! ```
 #![forbid(unsafe_code)]
@@ -60,6 +61,7 @@ mod resources;
 mod routes;
 mod security;
 mod setup;
+mod shown;
 mod tenant;
 #[cfg(test)]
 mod testing;

@@ -25,6 +25,7 @@ use crate::{
     form::{Form, local, passwords_of, query},
     home_tenant::at,
     kept::{Kept, SENT},
+    shown::SHOWN,
     words::{self, Html},
 };
 
@@ -74,7 +75,7 @@ const DONE: &[(&str, &str)] = &[
         "link-asked",
         "If this address has an account, a mail with a link is on its way. The link works once, for 15 minutes.",
     ),
-    ("mailed", "A mail with a link to set a new password is on its way to them."),
+    ("mailed", "A mail with a link is on its way to them."),
     ("mailed-again", "It is due again, and is sent in a moment."),
     ("made", "Made."),
     ("linked", "Linked. From now on you can sign in with it."),
@@ -467,7 +468,7 @@ pub(crate) struct ProvePage {
 }
 
 /// Fields of which their visitor knows nothing.
-const UNSEEN: [&str; 6] = ["act", "back", "csrf", "from", "once", "request"];
+const UNSEEN: [&str; 9] = ["act", "back", "csrf", "from", "once", "request", "seed", "uri", SHOWN];
 
 /// Whether a field is one of them.
 pub(crate) fn is_unseen(field: &str) -> bool {

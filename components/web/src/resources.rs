@@ -14,6 +14,7 @@ use crate::{
     form::{Form, several},
     list::List,
     page::{Shell, answer, answer_form, see, write_with},
+    shown::{self, Settings},
     words::Html,
 };
 
@@ -83,9 +84,24 @@ pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> 
 struct ResourcePage {
     shell: Shell,
     typed: Form,
+    /// The fields as they stand.
+    now: Form,
     resource: Json,
-    scopes: String,
-    introspectors: String,
+    shown: Html,
+}
+
+/// Fields that give rights.
+const GUARDED: &[(&str, &str)] = &[("scopes", "scopes"), ("introspectors", "introspectors")];
+
+/// The fields of the form, as the service is.
+fn fields(resource: &Json) -> Form {
+    let words = |name: &str| resource.words(name).join(" ");
+    Form::of(&[
+        ("name", resource.text("name")),
+        ("scopes", &words("scopes")),
+        ("introspectors", &words("introspectors")),
+        ("signing_alg", resource.text("signing_alg")),
+    ])
 }
 
 impl ResourcePage {
@@ -106,23 +122,33 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (shell, resource) = (shell?.admins_only()?.with(refusal), resource?);
     let shell = shell.called(resource.text("name"));
-    let (scopes, introspectors) = (resource.words("scopes").join(" "), resource.words("introspectors").join(" "));
-    write_with(&ResourcePage { shell, typed: typed.clone(), resource, scopes, introspectors }, status)
+    let now = fields(&resource);
+    let shown = shown::field(typed, &now);
+    write_with(&ResourcePage { shell, typed: typed.clone(), now, resource, shown }, status)
 }
 
 /// `POST /admin/resources/{id}/{act}`.
 pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
-    let (route, body) = match act.as_str() {
-        "change" => (route::RESOURCES_PATCH, Json::from(body(&typed))),
-        "delete" => (route::RESOURCES_DELETE, Json::Null),
+    let is_end = match act.as_str() {
+        "change" => false,
+        "delete" => true,
         _ => return Err(Code::NotFound.into()),
     };
     answer_form(&app, &typed, async {
-        match Api::of(&app)?.change(route, &[&id], Change { form: &typed, body }).await {
-            Ok(_) if act == "delete" => Ok(see(&app, &format!("{PATH}?done=deleted"))),
-            Ok(_) => Ok(see(&app, &format!("{PATH}/{id}?done=changed"))),
+        let api = Api::of(&app)?;
+        let now = fields(&api.get(route::RESOURCES_GET, &[&id], &[]).await?);
+        let settings = Settings { route: route::RESOURCES_PATCH, names: &[&id], now: &now, guarded: GUARDED };
+        let sent = match is_end {
+            true => {
+                api.change(route::RESOURCES_DELETE, &[&id], Change { form: &typed, body: Json::Null }).await.map(drop)
+            }
+            false => settings.send(&api, &typed, |typed| Ok(body(typed))).await.map(drop),
+        };
+        match sent {
+            Ok(()) if is_end => Ok(see(&app, &format!("{PATH}?done=deleted"))),
+            Ok(()) => Ok(see(&app, &format!("{PATH}/{id}?done=changed"))),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
-                show_one(&app, &id, &typed, Some(refusal)).await
+                show_one(&app, &id, &settings.again(&typed, &refusal), Some(refusal)).await
             }
             Err(trouble) => Err(trouble),
         }

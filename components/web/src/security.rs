@@ -15,6 +15,7 @@ use crate::{
     page::{Shell, answer, answer_form, next_page, see, write, write_with},
     providers::Identities,
     qr,
+    shown::{self, Settings},
     words::Html,
 };
 
@@ -50,6 +51,13 @@ struct SecurityPage {
 }
 
 impl SecurityPage {
+    /// Which mails are chosen now.
+    fn shown(&self) -> Html {
+        let chosen = MAILS.iter().filter(|(name, ..)| self.mails.is(name)).map(|(name, ..)| ("mail", *name));
+        shown::field(&Form::default(), &Form::of(&chosen.collect::<Vec<_>>()))
+    }
+
+    /// What a browser calls itself is long: the word that tells it from others.
     fn device(&self, session: &Json) -> String {
         device(session.text("user_agent"))
     }
@@ -132,9 +140,10 @@ pub(crate) async fn act(app: App, Path(act): Path, typed: Form) -> Result<Respon
         };
         let changed = match api.change(row, &[], Change { form: &typed, body }).await {
             Ok(changed) => changed,
-            // The app has the secret by now, and the page shows it no more.
+            // Whoever has scanned it badly scans it once more: the form has kept it.
             Err(Trouble::Refused(refusal)) if act == "confirm" && refusal.slug == "wrong_code" => {
-                return show_secret(&app, &api, Json::Null, Some(refusal)).await;
+                let begun = json!({ "secret": typed.text("seed").replace(' ', ""), "uri": typed.text("uri") });
+                return show_secret(&app, &api, begun, Some(refusal)).await;
             }
             Err(Trouble::Refused(refusal)) if act == "confirm-address" => {
                 return show_address(&app, &typed, Some(refusal)).await;
@@ -206,7 +215,7 @@ async fn show_address(app: &App, typed: &Form, refusal: Option<Refusal>) -> Resu
 #[template(path = "factor.html")]
 struct FactorPage {
     shell: Shell,
-    /// The secret in groups of four; empty once it was shown.
+    /// The secret in groups of four; empty where the form before did not have it.
     secret: String,
     uri: String,
     code: Option<Html>,
@@ -217,7 +226,8 @@ async fn show_secret(app: &App, api: &Api<'_>, begun: Json, refusal: Option<Refu
     let shell = Shell::load(app, api, "Second factor", "security").await?.with(refusal);
     let letters: Vec<char> = begun.text("secret").chars().collect();
     let secret = letters.chunks(4).map(|four| four.iter().collect::<String>()).collect::<Vec<_>>().join(" ");
-    let uri = begun.text("uri").to_owned();
+    // A form brings it back: no other kind of link comes of it.
+    let uri = Some(begun.text("uri")).filter(|uri| uri.starts_with("otpauth://totp/")).unwrap_or_default().to_owned();
     let code = Some(&uri).filter(|uri| !uri.is_empty()).and_then(|uri| qr::svg(uri, "The secret as a QR code"));
     write_with(&FactorPage { shell, secret, uri, code }, status)
 }
@@ -274,10 +284,13 @@ pub(crate) async fn end_session(app: App, Path(id): Path, typed: Form) -> Result
 /// `POST /profile/mails`: a box that is not ticked turns its kind off.
 pub(crate) async fn choose_mails(app: App, typed: Form) -> Result<Response, ApiError> {
     answer_form(&app, &typed, async {
-        let chosen = typed.all("mail");
-        let body = MAILS.iter().map(|(name, ..)| ((*name).to_owned(), Json::from(chosen.contains(name)))).collect();
-        let change = Change { form: &typed, body: Json::Object(body) };
-        match Api::of(&app)?.change(route::NOTIFICATIONS_PREFER, &[], change).await {
+        let body = |typed: &Form| {
+            let chosen = typed.all("mail");
+            Ok(MAILS.iter().map(|(name, ..)| ((*name).to_owned(), Json::from(chosen.contains(name)))).collect())
+        };
+        let now = Form::default();
+        let settings = Settings { route: route::NOTIFICATIONS_PREFER, names: &[], now: &now, guarded: &[] };
+        match settings.send(&Api::of(&app)?, &typed, body).await {
             Ok(_) => Ok(see(&app, "/security?done=changed")),
             Err(trouble) => again(&app, trouble, &typed).await,
         }

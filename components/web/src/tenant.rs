@@ -10,9 +10,11 @@ use serde_json::{Map, Value as Json};
 use service::{app::App, response::Response};
 
 use crate::{
-    api::{Api, Change, Members, Refusal, Trouble},
+    api::{Api, Members, Refusal, Trouble},
     form::{Form, number},
     page::{Shell, answer, answer_form, see, write_with},
+    shown::{self, Settings},
+    words::Html,
 };
 
 const WAYS: [(&str, &str, &str); 3] = [
@@ -27,25 +29,16 @@ const DEMANDS: [(&str, &str); 3] = [
     (Demand::All.as_str(), "All people"),
 ];
 
+/// Fields that give rights, each with its member of the body.
+const GUARDED: &[(&str, &str)] = &[("way", "ways"), ("second_factor", "second_factor")];
+
 #[derive(Template)]
 #[template(path = "tenant.html")]
 struct TenantPage {
     shell: Shell,
     /// The fields as they stand, or as they were typed.
-    name: String,
-    ways: Vec<String>,
-    demand: String,
-    days: String,
-}
-
-impl TenantPage {
-    fn has_way(&self, way: &str) -> bool {
-        self.ways.iter().any(|one| one == way)
-    }
-
-    fn is_demand(&self, word: &str) -> bool {
-        self.demand == word
-    }
+    now: Form,
+    shown: Html,
 }
 
 /// `GET /admin/tenant`.
@@ -57,43 +50,41 @@ async fn show(app: &App, typed: Option<&Form>, refusal: Option<Refusal>) -> Resu
     let api = Api::of(app)?;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let shell = Shell::load(app, &api, "Settings", "settings").await?.admins_only()?.with(refusal);
-    let now = &shell.tenant;
-    let days = now.at("pat_days").as_i64().map_or_else(|| "never".to_owned(), |days| days.to_string());
-    let owned = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
-    let page = match typed {
-        None => TenantPage {
-            name: now.text("name").to_owned(),
-            ways: owned(now.words("ways")),
-            demand: now.text("second_factor").to_owned(),
-            days,
-            shell,
-        },
-        Some(typed) => TenantPage {
-            name: typed.text("name").to_owned(),
-            ways: owned(typed.all("way")),
-            demand: typed.text("second_factor").to_owned(),
-            days: typed.text("pat_days").to_owned(),
-            shell,
-        },
-    };
-    write_with(&page, status)
+    let now = fields(&shell.tenant);
+    let shown = shown::field(typed.unwrap_or(&Form::default()), &now);
+    write_with(&TenantPage { shell, now: typed.cloned().unwrap_or(now), shown }, status)
+}
+
+/// The fields of the form, as the tenant is.
+fn fields(tenant: &Json) -> Form {
+    let days = tenant.at("pat_days").as_i64().map_or_else(|| "never".to_owned(), |days| days.to_string());
+    let mut fields =
+        vec![("name", tenant.text("name")), ("second_factor", tenant.text("second_factor")), ("pat_days", &days)];
+    fields.extend(tenant.words("ways").into_iter().map(|way| ("way", way)));
+    Form::of(&fields)
+}
+
+fn body(typed: &Form) -> Map<String, Json> {
+    let mut body = Map::new();
+    let name = typed.text("name");
+    body.insert("name".to_owned(), if name.is_empty() { Json::Null } else { name.into() });
+    body.insert("ways".to_owned(), typed.all("way").into_iter().map(Json::from).collect());
+    body.insert("second_factor".to_owned(), typed.text("second_factor").into());
+    let days = typed.text("pat_days");
+    body.insert("pat_days".to_owned(), if days == "never" { Json::Null } else { number(days) });
+    body
 }
 
 /// `POST /admin/tenant`.
 pub(crate) async fn change(app: App, typed: Form) -> Result<Response, ApiError> {
     answer_form(&app, &typed, async {
-        let mut body = Map::new();
-        let name = typed.text("name");
-        body.insert("name".to_owned(), if name.is_empty() { Json::Null } else { name.into() });
-        body.insert("ways".to_owned(), typed.all("way").into_iter().map(Json::from).collect());
-        body.insert("second_factor".to_owned(), typed.text("second_factor").into());
-        let days = typed.text("pat_days");
-        body.insert("pat_days".to_owned(), if days == "never" { Json::Null } else { number(days) });
-        let change = Change { form: &typed, body: body.into() };
-        match Api::of(&app)?.change(route::TENANT_PATCH, &[], change).await {
+        let api = Api::of(&app)?;
+        let now = fields(&api.get(route::TENANT, &[], &[]).await?);
+        let settings = Settings { route: route::TENANT_PATCH, names: &[], now: &now, guarded: GUARDED };
+        match settings.send(&api, &typed, |typed| Ok(body(typed))).await {
             Ok(_) => Ok(see(&app, "/admin/tenant?done=changed")),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
-                show(&app, Some(&typed), Some(refusal)).await
+                show(&app, Some(&settings.again(&typed, &refusal)), Some(refusal)).await
             }
             Err(trouble) => Err(trouble),
         }

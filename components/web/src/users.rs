@@ -17,6 +17,7 @@ use crate::{
     form::Form,
     list::List,
     page::{Shell, answer, answer_form, see, write_with},
+    shown::{self, Settings},
     words::{self, Html},
 };
 
@@ -39,7 +40,11 @@ struct UsersPage {
 }
 
 fn account(user: &Json) -> Html {
-    words::state(if user.is("active") { "active" } else { "deactivated" })
+    words::state(match (user.is("active"), user.text("last_login_at")) {
+        (false, _) => "deactivated",
+        (true, "") => "not joined",
+        (true, _) => "active",
+    })
 }
 
 impl UsersPage {
@@ -132,17 +137,14 @@ async fn show_link(app: &App, api: &Api<'_>, user: &Json, typed: &Form) -> Resul
 
 /// Mails a person who has not joined yet the invitation once more, and others the link that they could ask for themselves. What was mailed, as
 /// the page says it.
-async fn mail_link(app: &App, api: &Api<'_>, id: &str, typed: &Form) -> Result<&'static str, Trouble> {
+async fn mail_link(api: &Api<'_>, id: &str, typed: &Form) -> Result<&'static str, Trouble> {
     match api.change(route::USER_INVITE, &[id], Change { form: typed, body: json!({ "mail": true }) }).await {
         Ok(_) => return Ok("invited-again"),
         Err(Trouble::Refused(refusal)) if refusal.slug == "already_joined" => {}
         Err(trouble) => return Err(trouble),
     }
-    let (who, user) = join(api.get(route::WHOAMI, &[], &[]), api.get(route::USERS_GET, &[id], &[])).await;
-    let (who, user) = (who?, user?);
-    let body = json!({ "email": user.text("email"), "tenant": who.text("tenant") });
-    let asked = Api::without_session(app).change(route::FORGOT, &[], Change { form: typed, body }).await;
-    asked.map(|_| "mailed")
+    let change = Change { form: typed, body: json!({ "mail": true }) };
+    api.change(route::USER_RESET_LINK, &[id], change).await.map(|_| "mailed")
 }
 
 async fn set_password(api: &Api<'_>, id: &str, typed: &Form) -> Result<Json, Trouble> {
@@ -162,6 +164,15 @@ struct UserPage {
     /// It is the visitor's own account.
     is_own: bool,
     has_mail: bool,
+    shown: Html,
+}
+
+/// Fields that give rights.
+const GUARDED: &[(&str, &str)] = &[("role", "role"), ("email", "email")];
+
+/// The fields of the forms of a person, as the person is.
+fn fields(user: &Json) -> Form {
+    Form::of(&["name", "role", "email"].map(|name| (name, user.text(name))))
 }
 
 impl UserPage {
@@ -190,7 +201,11 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     let is_own = shell.who.text("user_id") == user.text("id");
     let account = account(&user);
     let has_mail = app.settings().has_mail();
-    write_with(&UserPage { shell, typed: typed.clone(), user, account, roles: ROLES, agents, is_own, has_mail }, status)
+    let shown = shown::field(typed, &fields(&user));
+    write_with(
+        &UserPage { shell, typed: typed.clone(), user, account, roles: ROLES, agents, is_own, has_mail, shown },
+        status,
+    )
 }
 
 /// `POST /admin/users/{id}/{act}`.
@@ -201,9 +216,10 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
     if act == "delete" {
         return answer_form(&app, &typed, delete(&app, &id, &typed)).await;
     }
+    if matches!(act.as_str(), "change" | "address") {
+        return answer(&app, change(&app, &id, &act, &typed)).await;
+    }
     let (route, body, done) = match act.as_str() {
-        "change" => (route::USERS_PATCH, typed.body(&["name"], &["role"]).into(), "changed"),
-        "address" => (route::USERS_PATCH, json!({ "email": typed.text("email") }), "address-changed"),
         "password" => (route::PASSWORD_SET, json!({ "password": typed.raw("password") }), "changed"),
         "activate" => (route::USERS_ACTIVATE, Json::Null, "activated"),
         "factor" => (route::USERS_FACTOR, Json::Null, "factor-taken"),
@@ -212,8 +228,6 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
     };
     answer_form(&app, &typed, async {
         match Api::of(&app)?.change(route, &[&id], Change { form: &typed, body }).await {
-            // Whoever is no admin any more would be refused there.
-            Ok(user) if typed.is("own", "yes") && user.text("role") != "admin" => Ok(see(&app, "/")),
             Ok(_) => Ok(see(&app, &format!("/admin/users/{id}?done={done}"))),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
                 show_one(&app, &id, &typed, Some(refusal)).await
@@ -222,6 +236,25 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         }
     })
     .await
+}
+
+/// Name and role, or the address.
+async fn change(app: &App, id: &str, act: &str, typed: &Form) -> Result<Response, Trouble> {
+    let (is_address, done) = (act == "address", if act == "address" { "address-changed" } else { "changed" });
+    let api = Api::of(app)?;
+    let now = fields(&api.get(route::USERS_GET, &[id], &[]).await?);
+    let body =
+        |typed: &Form| Ok(if is_address { typed.body(&["email"], &[]) } else { typed.body(&["name"], &["role"]) });
+    let settings = Settings { route: route::USERS_PATCH, names: &[id], now: &now, guarded: GUARDED };
+    match settings.send(&api, typed, body).await {
+        // An admin no more would be refused there.
+        Ok(Some(user)) if typed.is("own", "yes") && user.text("role") != "admin" => Ok(see(app, "/")),
+        Ok(_) => Ok(see(app, &format!("/admin/users/{id}?done={done}"))),
+        Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+            show_one(app, id, &settings.again(typed, &refusal), Some(refusal)).await
+        }
+        Err(trouble) => Err(trouble),
+    }
 }
 
 /// The end of a person, with what the form says of their agents.
@@ -251,7 +284,7 @@ async fn delete(app: &App, id: &str, typed: &Form) -> Result<Response, Trouble> 
 async fn help_in(app: &App, id: &str, act: &str, typed: &Form) -> Result<Response, Trouble> {
     let api = Api::of(app)?;
     let done = if act == "mail" {
-        mail_link(app, &api, id, typed).await.map(|done| see(app, &format!("/admin/users/{id}?done={done}")))
+        mail_link(&api, id, typed).await.map(|done| see(app, &format!("/admin/users/{id}?done={done}")))
     } else {
         let user = api.get(route::USERS_GET, &[id], &[]).await?;
         show_link(app, &api, &user, typed).await

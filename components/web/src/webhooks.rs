@@ -17,6 +17,7 @@ use crate::{
     form::{Form, several},
     list::List,
     page::{Shell, answer, answer_form, see, see_done, write_with},
+    shown::{self, Settings},
     words::{self, Html},
 };
 
@@ -156,6 +157,7 @@ struct WebhookPage {
     state: Html,
     choices: Vec<Kind>,
     agents: String,
+    shown: Html,
     deliveries: Vec<Json>,
     /// The one whose content is asked for; null: none is.
     opened: Json,
@@ -169,6 +171,17 @@ pub(crate) fn outcome(delivery: &Json) -> String {
         (status, "") => status.to_string(),
         (_, error) => words::unanswered(error),
     }
+}
+
+/// Fields that give rights: where events are sent, and of which agents.
+const GUARDED: &[(&str, &str)] = &[("url", "url"), ("kinds", "kinds"), ("agents", "agents")];
+
+/// The fields of the form, as the webhook is.
+fn fields(webhook: &Json) -> Form {
+    let agents = webhook.words("agents").join(" ");
+    let mut fields = vec![("url", webhook.text("url")), ("name", webhook.text("name")), ("agents", agents.as_str())];
+    fields.extend(webhook.words("kinds").into_iter().map(|kind| ("kinds", kind)));
+    Form::of(&fields)
 }
 
 impl WebhookPage {
@@ -224,6 +237,7 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
         state: state(&webhook),
         choices: kinds(&if typed.text("url").is_empty() { webhook.words("kinds") } else { typed.all("kinds") }),
         agents: webhook.words("agents").join(" "),
+        shown: shown::field(typed, &fields(&webhook)),
         webhook,
         deliveries: page.list("items").to_vec(),
         opened: opened?,
@@ -232,11 +246,24 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     write_with(&page, refused.unwrap_or(status))
 }
 
+async fn change(app: &App, id: &str, typed: &Form) -> Result<Response, Trouble> {
+    let api = Api::of(app)?;
+    let now = fields(&api.get(route::WEBHOOKS_GET, &[id], &[]).await?);
+    let settings = Settings { route: route::WEBHOOKS_PATCH, names: &[id], now: &now, guarded: GUARDED };
+    match settings.send(&api, typed, |typed| Ok(body(typed))).await {
+        Ok(_) => Ok(see(app, &format!("/admin/webhooks/{id}?done=changed"))),
+        Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+            show_one(app, id, &settings.again(typed, &refusal), Some(refusal)).await
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
 /// `POST /admin/webhooks/{id}/{act}`.
 pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
     let delivery = typed.text("delivery").to_owned();
     let (route, segments, body, done) = match act.as_str() {
-        "change" => (route::WEBHOOKS_PATCH, vec![id.as_str()], Json::from(body(&typed)), "changed"),
+        "change" => return answer(&app, change(&app, &id, &typed)).await,
         "on" => (route::WEBHOOKS_PATCH, vec![id.as_str()], json!({ "state": "active" }), "changed"),
         "off" => (route::WEBHOOKS_PATCH, vec![id.as_str()], json!({ "state": "disabled" }), "changed"),
         "test" => (route::WEBHOOKS_TEST, vec![id.as_str()], Json::Null, "sent"),

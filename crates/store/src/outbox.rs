@@ -65,7 +65,7 @@ pub enum Kind {
     NewAddress,
     /// The person signed in with a device or from a network that was not seen before: `{device, new, address, at}`.
     NewSignIn,
-    /// The person's password was changed: `{by, address}`.
+    /// The person's password was changed: `{by, address, set}`; with `set` there was none before.
     PasswordChanged,
     /// A recovery code of the person was used: `{left, address}`.
     RecoveryCodeUsed,
@@ -73,6 +73,9 @@ pub enum Kind {
     Reset,
     /// The person's role allows less than before: `{by, address, was, now}`.
     RoleLowered,
+    /// A person may do more than before, told to that person; of a new admin also to the other admins: `{by, address, who, was, now}`, where
+    /// `who` is left out for the person, and `was` for a new account.
+    RoleRaised,
     /// An agent has not been heard of for longer than its people have set: `{agent, minutes, last_seen_at}`.
     Silent,
     /// A personal access token of the person was made: `{name, scope, expires_at, address}`.
@@ -82,7 +85,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::AccessRequest,
         Self::EmailChanged,
         Self::Expiring,
@@ -98,6 +101,7 @@ impl Kind {
         Self::RecoveryCodeUsed,
         Self::Reset,
         Self::RoleLowered,
+        Self::RoleRaised,
         Self::Silent,
         Self::TokenMade,
         Self::Test,
@@ -134,6 +138,7 @@ impl Kind {
             Self::RecoveryCodeUsed => "recovery_code_used",
             Self::Reset => "reset",
             Self::RoleLowered => "role_lowered",
+            Self::RoleRaised => "role_raised",
             Self::Silent => "silent",
             Self::TokenMade => "token_made",
             Self::Test => "test",
