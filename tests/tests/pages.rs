@@ -1260,7 +1260,9 @@ fn a_form_that_stood_open_changes_only_what_its_visitor_has_changed() {
         let at = format!("{} {}", row.form, row.mark);
         // Nothing is changed in it.
         let (html, before) = (browser.page(&row.page), admin.get(&row.api).is(200));
-        assert_eq!(send(row, &html, &[]).status(), 303, "{at}");
+        // The form of the address begins empty, and is not sent so.
+        let begins = if row.form.ends_with("/address") { 400 } else { 303 };
+        assert_eq!(send(row, &html, &[]).status(), begins, "{at}");
         assert_eq!(admin.get(&row.api).is(200), before, "{at}");
         // Another field.
         admin.patch(&row.api, &row.theirs).is(200);

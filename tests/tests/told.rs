@@ -208,7 +208,10 @@ fn the_other_admins_are_told_of_a_new_one_and_of_who_gets_in() {
     assert_eq!((page["items"].as_array().map(Vec::len), &page["items"][0]["body"]), (Some(1), &json!(body)));
     assert_eq!(
         (told(&eve), told(&mia)),
-        (vec!["Who gets in was changed".to_owned()], vec!["Who gets in was changed".to_owned()])
+        (
+            vec!["Who gets in was changed".to_owned()],
+            vec!["Your account was changed".to_owned(), "Who gets in was changed".to_owned()]
+        )
     );
     assert_eq!((told(&max), told(&admin)), (vec![], vec![]));
 }

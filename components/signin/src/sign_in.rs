@@ -13,6 +13,7 @@ use common::{
     email,
     entrance::Entrance,
     error::{ApiError, Code},
+    secret::Digest,
 };
 use service::{
     app::{App, network_of},
@@ -65,10 +66,13 @@ pub(crate) fn guesses(app: &App, email: &str) -> Guesses {
     Guesses::new(&["sign-in", &email::key(email), &app.network()], TRIES, WINDOW)
 }
 
-/// Guesses of an account's password from everywhere.
+/// Guesses of an account's password from everywhere. One of 65,536 counters, which other addresses may share: counters that live for a day
+/// must not be as many as the addresses that strangers make up.
 fn guesses_in_a_day(email: &str) -> Guesses {
     let (most, seconds) = TRIES_IN_A_DAY;
-    Guesses::new(&["sign-in from everywhere", &email::key(email)], most, seconds)
+    let place: String =
+        Digest::of_parts(&[&email::key(email)]).bytes().iter().take(2).map(|b| format!("{b:02x}")).collect();
+    Guesses::new(&["sign-in from everywhere", &place], most, seconds)
 }
 
 /// Slows guesses from many networks down, which the bound of each network does not see.

@@ -123,7 +123,8 @@ mod tests {
             let path = file.unwrap().path();
             let html = fs::read_to_string(&path).unwrap();
             for form in html.split("<form").skip(1).filter_map(|rest| rest.split("</form>").next()) {
-                let is_of_settings = ["self.value(", "now.text(", "typed.or(\"name\"", "mails.is("];
+                let is_of_settings =
+                    ["self.value(", "now.text(", "typed.or(\"name\", user", "typed.or(\"name\", webhook", "mails.is("];
                 if form.contains("method=\"post\"") && is_of_settings.iter().any(|mark| form.contains(mark)) {
                     assert!(form.contains("shown"), "{}: {form}", path.display());
                     found.push(path.file_stem().unwrap().to_str().unwrap().to_owned());

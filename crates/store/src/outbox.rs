@@ -257,7 +257,7 @@ impl FromRow for DueMail {
 }
 
 /// The kinds that this release sends, as SQL has them. Those of a newer release are left for that release.
-const KINDS: &str = "'access_request', 'email_changed', 'expiring', 'factor_added', 'factor_removed', 'identity_linked', 'invite', 'leak', 'link', 'new_address', 'new_sign_in', 'password_changed', 'recovery_code_used', 'reset', 'role_lowered', 'silent', 'token_made', 'test'";
+const KINDS: &str = "'access_request', 'email_changed', 'expiring', 'factor_added', 'factor_removed', 'identity_linked', 'invite', 'leak', 'link', 'new_address', 'new_sign_in', 'password_changed', 'recovery_code_used', 'reset', 'role_lowered', 'role_raised', 'silent', 'token_made', 'test'";
 
 /// The condition that something is due; `?1` is now.
 fn some_is_due() -> String {

@@ -176,12 +176,12 @@ async fn another_role_is_mailed_to_the_person_and_a_new_admin_to_the_others() {
     t.as_(&ada, "POST", "/api/users", body).await.is(201);
     let by = r#""by":"ada@example.com","address":"192.0.2.1""#;
     assert_eq!(
-        t.texts("SELECT kind || ' ' || recipient || ' ' || data FROM outbox ORDER BY id").await,
+        t.texts("SELECT kind || ' ' || recipient || ' ' || data FROM outbox ORDER BY kind DESC, recipient, data").await,
         [
             format!(r#"role_raised max@example.com {{"was":"curator","now":"admin",{by}}}"#),
             format!(r#"role_raised zoe@example.com {{"who":"max@example.com","was":"curator","now":"admin",{by}}}"#),
-            format!(r#"role_lowered max@example.com {{"was":"admin","now":"member",{by}}}"#),
             format!(r#"role_raised zoe@example.com {{"who":"new@example.com","was":null,"now":"admin",{by}}}"#),
+            format!(r#"role_lowered max@example.com {{"was":"admin","now":"member",{by}}}"#),
         ]
     );
     drop(zoe);
