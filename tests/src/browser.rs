@@ -126,6 +126,41 @@ impl Browser {
     }
 }
 
+/// The fields of a page's form as they stand in it, as a browser sends them. The form is the one for this path that contains `mark`.
+#[track_caller]
+pub fn fields(html: &str, path: &str, mark: &str) -> Vec<(String, String)> {
+    let way = format!("method=\"post\" action=\"{path}\"");
+    let mut forms = html.split("<form").filter_map(|form| form.split("</form>").next());
+    let form = forms.find(|form| form.contains(&way) && form.contains(mark));
+    let form = form.unwrap_or_else(|| panic!("no form for {path} with {mark} in {html}"));
+    let value = |tag: &str, name: &str| {
+        let rest = tag.split_once(&format!(" {name}=\"")).map(|(_, rest)| rest)?;
+        rest.split('"').next().map(unescaped)
+    };
+    let mut sent = Vec::new();
+    for tag in form.split('<') {
+        let (tag, rest) = tag.split_once('>').unwrap_or((tag, ""));
+        let word = tag.split(' ').next().unwrap_or_default();
+        let Some(name) = value(tag, "name") else {
+            let chosen = word == "option" && tag.ends_with(" selected");
+            if let (true, Some((_, last))) = (chosen, sent.last_mut()) {
+                *last = value(tag, "value").unwrap_or_else(|| unescaped(rest));
+            }
+            continue;
+        };
+        let is_box = tag.contains("type=\"checkbox\"") || tag.contains("type=\"radio\"");
+        match word {
+            "input" if is_box && !tag.ends_with(" checked") => {}
+            "input" => sent.push((name, value(tag, "value").unwrap_or_default())),
+            // A browser ends the lines of a text with both characters.
+            "textarea" => sent.push((name, unescaped(rest).replace('\n', "\r\n"))),
+            "select" => sent.push((name, String::new())),
+            _ => {}
+        }
+    }
+    sent
+}
+
 fn all_hidden(html: &str) -> impl Iterator<Item = (&str, String)> {
     let fields = html.split("<input type=\"hidden\" name=\"").skip(1);
     let fields = fields.filter_map(|rest| rest.split_once("\" value=\""));

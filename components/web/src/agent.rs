@@ -219,13 +219,8 @@ impl SettingsPage {
 }
 
 /// Fields of the settings that give rights, each with its member of the body.
-const GUARDED: &[(&str, &str)] = &[
-    ("scope", "scope"),
-    ("parent", "parent"),
-    ("owner", "owner"),
-    ("tier", "tier"),
-    ("budget", "budget_cents"),
-];
+const GUARDED: &[(&str, &str)] =
+    &[("scope", "scope"), ("parent", "parent"), ("owner", "owner"), ("tier", "tier"), ("budget", "budget_cents")];
 
 /// The fields of a form of the settings, as the agent is.
 fn fields(agent: &Json, form: &str) -> Form {

@@ -30,7 +30,8 @@ pub(crate) struct Settings<'a> {
 
 /// The hidden field of a form: what stands in it, or, where it is shown again, what stood in it at first.
 pub(crate) fn field(typed: &Form, now: &Form) -> Html {
-    let shown = Some(typed.raw(SHOWN)).filter(|shown| !shown.is_empty()).map_or_else(|| now.query_of_all(), str::to_owned);
+    let shown =
+        Some(typed.raw(SHOWN)).filter(|shown| !shown.is_empty()).map_or_else(|| now.query_of_all(), str::to_owned);
     words::hidden_field(SHOWN, &shown)
 }
 
@@ -91,7 +92,8 @@ impl Settings<'_> {
         let shown = Form::parse(typed.raw(SHOWN));
         typed.merged(self.now, |field| {
             let is_raced = refusal.fields.iter().any(|(raced, _)| raced == field);
-            let lines = |form: &Form| form.all(field).iter().map(|value| value.replace("\r\n", "\n")).collect::<Vec<_>>();
+            let lines =
+                |form: &Form| form.all(field).iter().map(|value| value.replace("\r\n", "\n")).collect::<Vec<_>>();
             is_raced || lines(typed) == lines(&shown)
         })
     }
@@ -106,5 +108,41 @@ fn is_same(one: &Json, other: &Json) -> bool {
     match (one, other) {
         (Json::String(one), Json::String(other)) => one.replace("\r\n", "\n") == other.replace("\r\n", "\n"),
         (one, other) => one == other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    /// R325: each form in which something stands that is stored says what it showed.
+    #[test]
+    fn every_form_of_settings_says_what_it_showed() {
+        let mut found = Vec::new();
+        for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/templates")).unwrap() {
+            let path = file.unwrap().path();
+            let html = fs::read_to_string(&path).unwrap();
+            for form in html.split("<form").skip(1).filter_map(|rest| rest.split("</form>").next()) {
+                let is_of_settings =
+                    ["self.value(", "now.text(", "typed.or(\"name\", user", "typed.or(\"name\", webhook", "mails.is("];
+                if form.contains("method=\"post\"") && is_of_settings.iter().any(|mark| form.contains(mark)) {
+                    assert!(form.contains("shown"), "{}: {form}", path.display());
+                    found.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
+                }
+            }
+        }
+        found.sort();
+        let all = [
+            "agent_settings",
+            "agent_settings",
+            "agent_settings",
+            "client",
+            "resource",
+            "security",
+            "tenant",
+            "user",
+            "webhook",
+        ];
+        assert_eq!(found, all);
     }
 }
