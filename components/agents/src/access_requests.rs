@@ -42,7 +42,7 @@ use store::{
         self, AccessRequest, AccessRequestState, ExactRequest, Filter, InsertOutcome, Lasts, MOST_REASON, Open,
     },
     db::Rows,
-    outbox,
+    notification, outbox,
 };
 
 /// Hours of a request that names none.
@@ -297,6 +297,7 @@ pub(crate) async fn withdraw(change: Change<()>, Path(id): Path) -> Result<Respo
         if !access_request::withdraw(&write.tx, found.id.as_str()).await? {
             return Err(already_decided(&found));
         }
+        settle(write, &found).await?;
         let before = json!({ "request": found.id, "scope": found.scope, "reason": found.reason, "hours": found.hours });
         Ok(Answer::no_content().audited(found.agent.id, before, Null))
     })
@@ -439,10 +440,18 @@ async fn decide<T>(
 /// Ends a decision: puts an event into the agent's inbox and answers with the request as it is now. The audit row is about the agent, so
 /// that every caller that may read the agent sees it.
 async fn decided(write: &Write<'_>, before: AccessRequest, kind: EventKind, data: Json) -> Result<Done, ApiError> {
+    settle(write, &before).await?;
     write.emit(Event::of_agent(kind, &before.agent.id).data(data.clone())).await?;
     let now = access_request::get(&write.tx, write.caller.subject(), before.id.as_str(), write.now()).await?;
     let audited = json!({ "request": before.id, "state": before.state, "scope": before.scope });
     Ok(Answer::ok(&now)?.audited(before.agent.id, audited, data))
+}
+
+/// What told of the request asks nobody for a decision any more.
+async fn settle(write: &Write<'_>, request: &AccessRequest) -> Result<(), ApiError> {
+    let page = format!("/access/{}", request.id);
+    notification::settle(&write.tx, write.caller.tenant_id(), &request.agent.id, &page, write.now()).await?;
+    Ok(())
 }
 
 fn already_decided(found: &AccessRequest) -> ApiError {

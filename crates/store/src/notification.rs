@@ -305,6 +305,22 @@ pub async fn link_own(tx: &Tx<'_>, id: &NotificationId, title: &str, action_url:
     tx.execute(sql, args![id, title, action_url]).await
 }
 
+/// Marks as read what the server has told of something that is settled now, by the page that it leads to: to an agent's owner and to the
+/// admins.
+pub async fn settle(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    agent: &AgentId,
+    action_url: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let sql = "UPDATE notifications SET read_at = ?4
+               WHERE user_id IN (SELECT owner_id FROM agents WHERE id = ?2
+                                 UNION SELECT id FROM users WHERE tenant_id = ?1 AND role = 'admin' AND deactivated_at IS NULL)
+                 AND read_at IS NULL AND source = 'accredit' AND action_url = ?3";
+    tx.execute(sql, args![tenant, agent, action_url, now]).await
+}
+
 /// The filter of a list of notifications.
 #[derive(Default)]
 pub struct Filter<'a> {
