@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use common::error::ApiError;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 
 use crate::{
     app::{App, Env, Head, log},
@@ -12,10 +12,14 @@ use crate::{
     nowhere,
     response::{self, Response},
     router::{Outcome, Router},
+    session::is_secure,
 };
 
 /// Held as a constant: a name that is made at run time is looked up among all known names.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A browser that has come by https once comes by nothing else for a year (RFC 6797).
+const HTTPS_ALONE: &str = "max-age=31536000";
 
 /// Answers one request. Every response has the request's id, and every refusal the envelope.
 pub async fn serve(env: &Arc<Env>, router: &Router, head: Head, body: RequestBody) -> Response {
@@ -33,6 +37,9 @@ pub async fn serve(env: &Arc<Env>, router: &Router, head: Head, body: RequestBod
     if let Ok(id) = HeaderValue::from_str(app.request_id().as_str()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
+    if is_secure(&app) {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HTTPS_ALONE));
+    }
     response
 }
 
@@ -47,4 +54,25 @@ fn refuse(app: &App, refusal: &ApiError, caller: Option<&Caller>) -> Response {
     let wants_problem = accept.is_some_and(|accept| accept.contains("application/problem+json"));
     let (link, reader) = (app.settings().link(), caller.map(|caller| caller.reader(app)));
     response::refusal(refusal, app.request_id(), link, reader, wants_problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use common::route::Group;
+
+    use crate::{router::Routes, settings::Settings, testing::TestApp};
+
+    /// R331: with an https `public_url`, and only then, every answer tells browsers to come by https alone, refusals too.
+    #[tokio::test]
+    async fn every_answer_of_an_https_site_says_so() {
+        for (url, said) in
+            [("https://accredit.example/acme", "max-age=31536000"), ("http://accredit.example", ""), ("", "")]
+        {
+            let settings = Settings::read(|name| (name == "public_url").then(|| url.to_owned())).unwrap();
+            let t = TestApp::with(Routes::new(Group::Agents).build(), settings);
+            let answer = t.nobody("GET", "/api/agents", serde_json::Value::Null).await;
+            let header = answer.headers.get("strict-transport-security").map_or("", |value| value.to_str().unwrap());
+            assert_eq!((answer.status.as_u16(), header), (404, said), "{url}");
+        }
+    }
 }
