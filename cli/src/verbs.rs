@@ -673,7 +673,9 @@ pub(crate) fn all() -> Vec<Verb> {
         users(Verb::new("admin users invite", route::USER_INVITE))
             .field("mail", Kind::Data, "true: mail the link to the user, instead of showing it")
             .show(Show::Secret("url")),
-        users(Verb::new("admin users reset-password", route::USER_RESET_LINK)).show(Show::Secret("url")),
+        users(Verb::new("admin users reset-password", route::USER_RESET_LINK))
+            .field("mail", Kind::Data, "true: mail the link to the user, instead of showing it")
+            .show(Show::Secret("url")),
         users(Verb::new("admin users remove-factor", route::USERS_FACTOR))
             .asks("Remove the second factor of the user {id}?")
             .done("Removed."),

@@ -153,6 +153,7 @@ fn every_mail_leads_to_the_tenant_of_its_reader() {
     }
     check(&mails.next("the change of the password"));
     admin.patch(&path, &json!({ "role": "admin" })).is(200);
+    check(&mails.next("the higher role"));
     admin.patch(&path, &json!({ "role": "member" })).is(200);
     check(&mails.next("the lower role"));
     let session = server.sign_in("eve@northwind.example", Some("northwind"));
@@ -208,6 +209,7 @@ fn every_mail_leads_to_the_tenant_of_its_reader() {
             "password_changed",
             "reset",
             "role_lowered",
+            "role_raised",
             "silent",
             "test"
         ],

@@ -177,6 +177,65 @@ fn a_person_is_told_of_a_lower_role_and_of_a_password_that_ended_sessions() {
     assert_eq!((told(&mia), told(&admin)), (vec!["Your role is now admin".to_owned()], vec![]));
 }
 
+/// R330: a new admin is told of to the other admins, however the person became one, and so is what decides who gets in.
+#[test]
+fn the_other_admins_are_told_of_a_new_one_and_of_who_gets_in() {
+    let (server, admin) = Server::with_admin();
+    let eve = server.user(&admin, "eve@example.com", "admin");
+    let mia = server.user(&admin, "mia@example.com", "member");
+    let max = server.user(&admin, "max@example.com", "member");
+    drop((told(&eve), told(&admin)));
+    let path = format!("/api/users/{}", id(&mia));
+    admin.patch(&path, &json!({ "role": "admin" })).is(200);
+    assert_eq!(
+        (told(&eve), told(&mia)),
+        (vec!["mia@example.com is now an admin".to_owned()], vec!["Your role is now admin".to_owned()])
+    );
+    admin.patch(&path, &json!({ "role": "admin", "name": "Mia M." })).is(200);
+    assert_eq!(told(&eve), Vec::<String>::new());
+    for change in [json!({ "ways": ["password", "link"] }), json!({ "name": "Acme" }), json!({ "pat_days": 30 })] {
+        admin.patch("/api/tenant", &change).is(200);
+    }
+    let page = eve.get("/api/notifications").is(200);
+    let body = "ada@example.com changed the ways to sign in from password, link, oidc to password, link.";
+    assert_eq!((page["items"].as_array().map(Vec::len), &page["items"][0]["body"]), (Some(1), &json!(body)));
+    assert_eq!(
+        (told(&eve), told(&mia)),
+        (
+            vec!["Who gets in was changed".to_owned()],
+            vec!["Your account was changed".to_owned(), "Who gets in was changed".to_owned()]
+        )
+    );
+    assert_eq!((told(&max), told(&admin)), (vec![], vec![]));
+}
+
+/// R329: a request that somebody has decided, or that was taken back, asks nobody any more.
+#[test]
+fn a_decision_marks_what_told_of_the_request_as_read() {
+    let (server, admin) = Server::with_admin();
+    let mia = server.user(&admin, "mia@example.com", "member");
+    let scout = server.agent(&mia, "scout", &["agents.read"]);
+    let unread = |person: &Client| person.get("/api/notifications/count").is(200)["unread"].clone();
+    for decision in ["approve", "deny", ""] {
+        let scope = if decision == "deny" { "agents.update" } else { "agents.list" };
+        let asked = scout.client.post("/api/access-requests", &json!({ "scope": [scope], "reason": "r" })).is(201);
+        let path = format!("/api/access-requests/{}", text(&asked["id"]));
+        assert_eq!(unread(&mia), 1, "{decision}");
+        match decision {
+            "" => drop(scout.client.delete(&path).is(204)),
+            decision => drop(admin.post(&format!("{path}/{decision}"), &json!({})).is(200)),
+        }
+        // That the admin decided is news of its own.
+        let asks = "SELECT count(*) FROM notifications WHERE title = 'scout asks for access' AND read_at IS NULL";
+        assert_eq!(server.number(asks), 0, "{decision}");
+        mia.post("/api/notifications/read-all", &json!({})).is(200);
+        if decision == "approve" {
+            admin.post(&format!("{path}/revoke"), &json!({})).is(200);
+            mia.post("/api/notifications/read-all", &json!({})).is(200);
+        }
+    }
+}
+
 /// R78: a credential of any kind ends itself, and nothing beside it, whatever it carries and while its agent is halted; nobody is told,
 /// and the trail says so.
 #[test]

@@ -165,6 +165,134 @@ fn an_invitation_is_mailed_and_ends_with_the_account() {
     server.nobody().post("/auth/token", &json!({ "email": "eve@example.com", "password": NEW })).is(200);
 }
 
+/// R326: a person that has come in needs no invitation: it ends, with what waits of it. A new one ends the one before, and one that is
+/// accepted afterwards is told of.
+#[test]
+fn the_first_sign_in_ends_invitations_and_so_does_a_newer_one() {
+    let (sink, server, admin) = stage();
+    let fay =
+        text(&admin.post("/api/users", &json!({ "email": "fay@example.com", "name": "Fay" })).is(201)["id"]).to_owned();
+    let invited = format!("/api/users/{fay}/invite");
+    let accept = |code: &str| server.nobody().post("/auth/invite", &json!({ "code": code, "password": NEW }));
+    let first = code(&link(&server, &mail(&sink, 0)));
+    let second = code(text(&admin.post(&invited, &json!({})).is(200)["url"]));
+    accept(&first).refused(400, "invalid_code");
+    admin.post(&invited, &json!({ "mail": true })).is(204);
+    accept(&second).refused(400, "invalid_code");
+    let third = code(&link(&server, &mail(&sink, 1)));
+    let reset = code(text(&admin.post(&format!("/api/users/{fay}/reset-password"), &json!({})).is(200)["url"]));
+    // She comes in by a link that she asked for.
+    server.nobody().post("/auth/email/link", &json!({ "email": "fay@example.com" })).is(204);
+    let by_link = code(&link(&server, &mail(&sink, 2)));
+    let session = server.nobody().post("/auth/email/token", &json!({ "code": by_link })).is(200);
+    let session = server.with(text(&session["access_token"]));
+    accept(&third).refused(400, "invalid_code");
+    server.nobody().post("/auth/reset", &json!({ "code": reset, "new": NEW })).refused(400, "invalid_code");
+    session.get("/api/auth/whoami").is(200);
+    assert_eq!(sink.received().len(), 3);
+    // One that an admin makes afterwards sets a password, and she hears of it.
+    let later = code(text(&admin.post(&invited, &json!({})).is(200)["url"]));
+    accept(&later).is(204);
+    session.get("/api/auth/whoami").refused(401, "token_revoked");
+    let told = mail(&sink, 3);
+    assert_eq!(
+        (&told.body["to"], &told.body["subject"]),
+        (&json!("fay@example.com"), &json!("A password was set for your account"))
+    );
+    // Who comes by the invitation itself gets no such mail.
+    let gus =
+        text(&admin.post("/api/users", &json!({ "email": "gus@example.com", "name": "Gus" })).is(201)["id"]).to_owned();
+    let own = code(&link(&server, &mail(&sink, 4)));
+    accept(&own).is(204);
+    server.nobody().post("/auth/token", &json!({ "email": "gus@example.com", "password": NEW })).is(200);
+    assert_eq!(server.number(&format!("SELECT count(*) FROM outbox WHERE user_id = '{gus}' AND kind <> 'invite'")), 0);
+}
+
+/// R327: an address that is corrected before its person has come: the right one gets the invitation, and the wrong one nothing of it.
+#[test]
+fn an_invitation_follows_a_corrected_address() {
+    let (sink, server, admin) = stage();
+    let id =
+        text(&admin.post("/api/users", &json!({ "email": "tpyo@example.com", "name": "Ty" })).is(201)["id"]).to_owned();
+    let wrong = code(&link(&server, &mail(&sink, 0)));
+    admin.patch(&format!("/api/users/{id}"), &json!({ "email": "typo@example.com" })).is(200);
+    let sent = mail(&sink, 1);
+    assert_eq!(
+        (&sent.body["to"], &sent.body["subject"]),
+        (&json!("typo@example.com"), &json!("You are invited to Accredit"))
+    );
+    let accept = |code: &str| server.nobody().post("/auth/invite", &json!({ "code": code, "password": NEW }));
+    accept(&wrong).refused(400, "invalid_code");
+    accept(&code(&link(&server, &sent))).is(204);
+    // Once somebody uses the account, both addresses are told, as ever.
+    admin.patch(&format!("/api/users/{id}"), &json!({ "email": "ty@example.com" })).is(200);
+    let mut told: Vec<String> = (2..4).map(|at| text(&mail(&sink, at).body["to"]).to_owned()).collect();
+    told.sort();
+    assert_eq!(told, ["ty@example.com", "typo@example.com"]);
+    // Nobody was invited: nobody is.
+    let body = json!({ "email": "zoe@example.com", "name": "Zoe", "invite": false });
+    let zoe = text(&admin.post("/api/users", &body).is(201)["id"]).to_owned();
+    admin.patch(&format!("/api/users/{zoe}"), &json!({ "email": "zo@example.com" })).is(200);
+    assert_eq!(server.number(&format!("SELECT count(*) FROM outbox WHERE user_id = '{zoe}'")), 0);
+}
+
+/// R328: what strangers ask for in a person's name keeps neither an admin from mailing them a link, nor the person, where they are at home.
+#[test]
+fn strangers_keep_nobody_from_a_link() {
+    let sink = Sink::new();
+    let server = sink.mail("webhook").variable("trusted_proxies", "127.0.0.1").start();
+    let admin = server.bootstrap();
+    let vic = server.user(&admin, "vic@example.com", "member");
+    vic.call("GET", "/api/auth/whoami", &[("x-forwarded-for", "198.51.100.7")], None).is(200);
+    until("the use is recorded", || {
+        let sql = "SELECT count(*) FROM credentials WHERE last_used_address = '198.51.100.7'";
+        (server.number(sql) == 1).then_some(())
+    });
+    let ask = |path: &str, from: &str| {
+        let body = json!({ "email": "vic@example.com" }).to_string();
+        server.nobody().call("POST", path, &[("x-forwarded-for", from)], Some(body.as_bytes()))
+    };
+    for from in ["203.0.113.5", "203.0.113.200"] {
+        for _ in 0..5 {
+            ask("/auth/forgot", from).is(204);
+        }
+    }
+    ask("/auth/forgot", "203.0.113.5").refused(429, "too_many_mails");
+    mail(&sink, 9);
+    // A stranger gets the same answer, and no mail goes out; from a network of the person's own one does.
+    ask("/auth/email/link", "192.0.2.77").is(204);
+    ask("/auth/email/link", "198.51.100.7").is(204);
+    let own = mail(&sink, 10);
+    assert_eq!(own.body["subject"], "Your link to sign in to Accredit");
+    assert!(text(&own.body["text"]).contains("from the address 198.51.100.7"), "{own:?}");
+    until("all requests are settled", || (server.number("SELECT count(*) FROM mail_requests") == 0).then_some(()));
+    assert_eq!(
+        server.number("SELECT count(*) FROM audit WHERE action IN ('user.forgot_password', 'session.link')"),
+        11
+    );
+    // The admin's own.
+    let id = text(&vic.get("/api/auth/whoami").is(200)["user_id"]).to_owned();
+    admin.post(&format!("/api/users/{id}/reset-password"), &json!({ "mail": true })).is(204);
+    let sent = mail(&sink, 11);
+    let told = text(&sent.body["text"]);
+    assert!(told.contains("ada@example.com sends you a link to set a new password"), "{told}");
+    assert!(!told.contains("from the address"), "{told}");
+    let reset = code(&link(&server, &sent));
+    server.nobody().post("/auth/reset", &json!({ "code": reset, "new": NEW })).is(204);
+    server.execute("UPDATE tenants SET ways = 'link'");
+    admin.post(&format!("/api/users/{id}/reset-password"), &json!({ "mail": true })).is(204);
+    let told = until("the link", || {
+        let sent = sink.received();
+        sent.iter()
+            .rfind(|sent| {
+                text(&sent.body["subject"]) == "Your link to sign in to Accredit"
+                    && text(&sent.body["text"]).contains("ada@example.com")
+            })
+            .cloned()
+    });
+    assert_eq!(told.body["to"], "vic@example.com");
+}
+
 /// R24: whether an address has an account shows in no answer, and in no time that it takes.
 #[test]
 fn a_stranger_learns_of_no_account_by_asking_for_mails() {

@@ -20,7 +20,6 @@ use service::{
 };
 use store::{
     audit::{self, Event, refusals},
-    code,
     credential::{self, CredentialRow, status::CredentialStatus},
     db::{Purpose, Rows, Tx},
     identity::{self, Inserted, Linked},
@@ -89,7 +88,7 @@ pub(crate) async fn sign_in(app: &App, provider: &IdentityProvider, identity: &I
         }
         Account::Added(login) => {
             insert_and_tell(app, &tx, &app.origin(&login.tenant_id, Some(&login.id)), provider, identity).await?;
-            join(app, &tx, &login.id).await?;
+            user::verify_email(&tx, &login.id, app.now()).await?;
             login
         }
         Account::New(tenant, email) => create(app, &tx, provider, identity, &tenant, &email).await?,
@@ -163,17 +162,6 @@ async fn closed(app: &App, (user, refusal, why): (&UserId, Code, &str)) -> Resul
 async fn count(app: &App, user: &UserId, refusal: Code) -> Result<(), ApiError> {
     let from = (app.address(), app.request_id());
     refusals::count_login(app.db(), Some(user), refusal.row().slug, from, app.now()).await?;
-    Ok(())
-}
-
-/// Takes a person in for whom an admin has added the account: the provider has proved the address, and every other way to take the
-/// account over ends, whoever has the link.
-async fn join(app: &App, tx: &Tx<'_>, user: &UserId) -> Result<(), ApiError> {
-    user::verify_email(tx, user, app.now()).await?;
-    for kind in [code::Kind::Invite, code::Kind::Reset] {
-        code::end_of_user(tx, kind, user).await?;
-    }
-    outbox::drop_unsent(tx, user, outbox::Kind::Invite).await?;
     Ok(())
 }
 

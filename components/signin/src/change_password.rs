@@ -56,9 +56,7 @@ pub(crate) async fn change(change: Change<Body<NewPassword>>) -> Result<Response
                 return Err(Code::WrongPassword.into()); // it was changed meanwhile
             }
             let ended = credential::revoke_sessions(&write.tx, me, Some(session), write.now()).await?;
-            if stored.is_some() {
-                write.mail(me, Kind::PasswordChanged, json!({})).await?;
-            }
+            write.mail(me, Kind::PasswordChanged, json!({ "set": stored.is_none() })).await?;
             let after = json!({ "ended_sessions": ended });
             write.emit(Event::of_user(EventKind::UserPasswordSet, me).data(after.clone())).await?;
             Ok(Answer::no_content().audited(me, Null, after).narrowing(stored.is_some()))

@@ -89,6 +89,7 @@ async fn set_password(
     let tx = app.db().begin(Purpose::Entry).await?;
     let granted = code::spend(&tx, kind, &code, app.now()).await?.ok_or(Code::InvalidCode)?;
     let (tenant, user) = (&granted.tenant_id, granted.user_id.as_ref().ok_or(Code::InvalidCode)?);
+    let was_here = user::has_signed_in(&tx, user).await?;
     // The new password ends all other codes of the person's.
     if !user::set_password(&tx, tenant, user.as_str(), &hash).await? {
         return Err(Code::InvalidCode.into());
@@ -101,8 +102,10 @@ async fn set_password(
     let action = route.audit.unwrap_or_default();
     let row = audit::Event { action, object: user.as_str(), before: Null, after };
     audit::insert(&tx, &origin, &row).await?;
-    if kind == Kind::Reset {
-        mail::queue(app, &tx, (tenant, user), outbox::Kind::PasswordChanged, json!({ "by": null })).await?;
+    // Of an invitation only somebody who has come in by another way meanwhile: it may be another person that has the link.
+    if kind == Kind::Reset || was_here {
+        let data = json!({ "by": null, "set": kind == Kind::Invite });
+        mail::queue(app, &tx, (tenant, user), outbox::Kind::PasswordChanged, data).await?;
     }
     tx.commit().await?;
     Ok(no_content())

@@ -71,13 +71,23 @@ pub(crate) fn read(app: &App, email: &str) -> Result<(String, String), ApiError>
 
 /// Counts one more mail that is asked for to an address, from the network of the request.
 pub(crate) async fn count(app: &App, email: &str) -> Result<(), ApiError> {
+    match is_beyond(app, email).await? {
+        Some(refusal) => Err(refusal),
+        None => Ok(()),
+    }
+}
+
+/// The same, with the refusal for what others have asked for the address.
+async fn is_beyond(app: &App, email: &str) -> Result<Option<ApiError>, ApiError> {
     let (key, network) = (email::key(email), app.network());
-    for (of_address, of_network, most) in
-        [("", network.as_str(), OF_NETWORK), (&key, &network, OF_ADDRESS_AND_NETWORK), (&key, "", OF_ADDRESS)]
+    for (of_address, of_network, most) in [("", network.as_str(), OF_NETWORK), (&key, &network, OF_ADDRESS_AND_NETWORK)]
     {
         throttle::count(app, &["mail", of_address, of_network], most, Code::TooManyMails).await?;
     }
-    Ok(())
+    match throttle::count(app, &["mail", &key, ""], OF_ADDRESS, Code::TooManyMails).await {
+        Err(refusal) if refusal.code() == Code::TooManyMails => Ok(Some(refusal)),
+        counted => counted.map(|()| None),
+    }
 }
 
 async fn ask(
@@ -92,10 +102,15 @@ async fn ask(
     if tenant.as_deref().is_some_and(|slug| !is_slug(slug)) {
         return Err(Code::InvalidTenant.into());
     }
-    count(app, &email).await?;
+    // What strangers ask for in a person's name is no news to the one that asks now: the answer is as before, and the worker mails a person
+    // all the same that asks from a network of theirs.
+    let is_beyond = is_beyond(app, &email).await?.is_some();
     if let Some(members) = data.as_object_mut() {
         members.insert("base".to_owned(), base.into());
         members.insert("address".to_owned(), app.address().into());
+        if is_beyond {
+            members.insert("network".to_owned(), app.network().into());
+        }
     }
     let (address, request) = (app.address(), app.request_id());
     let new = New { kind, tenant: tenant.as_deref(), email: &email, data: &data, address, request };

@@ -43,6 +43,7 @@ fn routes() -> Routes {
         .gives_no_body_too(&[204])
         .on(route::USER_RESET_LINK, users::joining::reset)
         .gives::<service::link::Link>(&[200])
+        .gives_no_body_too(&[204])
         .on(route::USAGE, usage::get)
         .gives::<usage::Everything>(&[200])
         .on(route::AUDIT_LIST, audit::list)

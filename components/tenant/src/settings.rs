@@ -13,14 +13,14 @@ use serde_json::Value as Json;
 use service::{
     app::App,
     caller::{Caller, WayToProve},
-    change::{Answer, Change},
+    change::{Answer, Change, Write},
     extract::Body,
     form,
     form::Nullable,
     response::{Response, json},
 };
 use store::{
-    audit,
+    addressee, audit,
     tenant::{self, Tenant},
 };
 
@@ -85,9 +85,32 @@ pub(crate) async fn patch(change: Change<Body<Patch>>) -> Result<Response, ApiEr
                 return Err(Code::LastWayIn.into());
             }
             let (before, after) = audit::changed(audited(&found), audited(&changed));
+            tell_admins(write, &before, &after).await?;
             Ok(answer.audited(id, before, after))
         })
         .await
+}
+
+/// Tells the other admins of what decides who gets in.
+async fn tell_admins(write: &Write<'_>, before: &Json, after: &Json) -> Result<(), ApiError> {
+    let said = |value: &Json| match value {
+        Json::Array(words) => words.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(", "),
+        value => value.as_str().unwrap_or_default().to_owned(),
+    };
+    let told = [("ways", "the ways to sign in"), ("second_factor", "of whom a second factor is demanded")];
+    let changed = told.iter().filter_map(|(member, words)| {
+        let (was, now) = (before.get(member)?, after.get(member)?);
+        Some(format!("{words} from {} to {}", said(was), said(now)))
+    });
+    let changed: Vec<String> = changed.collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let body = format!("{} changed {}.", write.author(), changed.join(", and "));
+    for admin in addressee::admins(&write.tx, write.caller.tenant_id()).await? {
+        write.tell(&admin, "Who gets in was changed", &body).await?;
+    }
+    Ok(())
 }
 
 fn read_ways(words: &[String]) -> Result<Entrances, ApiError> {

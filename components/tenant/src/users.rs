@@ -20,7 +20,7 @@ use serde_json::{
 use service::{
     app::App,
     caller::Caller,
-    change::{Answer, Change},
+    change::{Answer, Change, Write},
     event::Event,
     extract::{Body, Path, Query},
     form,
@@ -28,7 +28,7 @@ use service::{
     response::{self, Response},
 };
 use store::{
-    audit,
+    addressee, audit, code,
     db::Rows,
     factor,
     outbox::Kind,
@@ -137,6 +137,9 @@ pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, Api
             }
             let stored = find(&write.tx, &write.caller, id.as_str()).await?;
             let warnings = invitation.send(write, &stored).await?;
+            if role == Role::Admin {
+                tell_admins(write, &stored, None).await?;
+            }
             let after = json!({ "email": email, "name": name, "role": role });
             write.emit(Event::of_user(EventKind::UserCreated, &id).data(after.clone())).await?;
             Ok(Answer::created(&Created { user: &stored, warnings })?.audited(id, Null, after))
@@ -164,6 +167,9 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
     let role = flaws.check("role", body.role.as_deref().map(read_role).transpose());
     let email = flaws.check("email", body.email.as_deref().map(read_email).transpose());
     let (Some(name), Some(role), Some(email)) = (name, role, email) else { return Err(flaws.refusal()) };
+    // Seen early, since it is counted; decided below.
+    let is_readdressed = email.is_some() && waits(change.app.db(), &change.caller, &id).await?;
+    let invitation = Invitation::decide(&change.app, change.caller.user_id().as_str(), is_readdressed).await?;
     change
         .on(&id, find, async |write, found, _| {
             let before = audited(&found);
@@ -183,6 +189,12 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
             if user.role == Role::Admin && was.role != Role::Admin || user.email != was.email {
                 write.require_fresh()?;
             }
+            // Nobody has the account yet: the person hears of it by an invitation to the right address, and the wrong one of nothing more.
+            let is_unused = user.email != was.email && !user::is_used(&write.tx, &user.id).await?;
+            let is_invited = is_unused && code::is_invited(&write.tx, &user.id).await?;
+            if is_unused {
+                code::end_invitations(&write.tx, &user.id).await?;
+            }
             match user::update(&write.tx, write.caller.tenant_id(), &user, write.app().settings().has_mail()).await? {
                 UpdateOutcome::Done => {
                     let only_narrows = user.role < was.role && user.name == was.name && user.email == was.email;
@@ -190,6 +202,10 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                     if user.role > was.role {
                         let (now, was, by) = (user.role.as_str(), was.role.as_str(), write.author());
                         event = event.saying(format!("Your role is now {now}"), format!("{by} changed your role from {was} to {now}."));
+                        write.mail(&user.id, Kind::RoleRaised, json!({ "was": was, "now": now })).await?;
+                    }
+                    if user.role == Role::Admin && was.role != Role::Admin {
+                        tell_admins(write, &user, Some(was.role)).await?;
                     }
                     if user.role < was.role {
                         let (now, was, by) = (user.role.as_str(), was.role.as_str(), write.author());
@@ -199,7 +215,10 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                         event = event.saying(format!("Your role is now {now}"), body);
                         write.mail(&user.id, Kind::RoleLowered, json!({ "was": was, "now": now })).await?;
                     }
-                    if user.email != was.email {
+                    if is_invited {
+                        invitation.send(write, &user).await?;
+                    }
+                    if user.email != was.email && !is_unused {
                         let (id, told) = (&user.id, json!({ "was": was.email, "now": user.email }));
                         write.mail_to(Some(&was.email), id, Kind::EmailChanged, told.clone()).await?;
                         write.mail(id, Kind::EmailChanged, told).await?;
@@ -212,6 +231,31 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
             }
         })
         .await
+}
+
+/// Tells the other admins that there is one more: by mail, and of a person that was there before by a notification too. An account that is
+/// made is told of as one.
+async fn tell_admins(write: &Write<'_>, new: &User, was: Option<Role>) -> Result<(), ApiError> {
+    let (who, by, was) = (&new.email, write.author(), was.map(Role::as_str));
+    for admin in addressee::admins(&write.tx, write.caller.tenant_id()).await? {
+        if admin == new.id || admin == *write.caller.user_id() {
+            continue;
+        }
+        if let Some(was) = was {
+            let body = format!(
+                "{by} changed the role of {who} from {was} to admin. An admin may do everything in the tenant."
+            );
+            write.notify(&admin, &format!("{who} is now an admin"), &body).await?;
+        }
+        write.mail(&admin, Kind::RoleRaised, json!({ "who": who, "was": was, "now": new.role })).await?;
+    }
+    Ok(())
+}
+
+/// Whether a user was invited, and nobody has used the account yet.
+async fn waits(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<bool, ApiError> {
+    let Some(found) = user::find(reads, caller.tenant_id(), id).await? else { return Ok(false) };
+    Ok(!user::is_used(reads, &found.id).await? && code::is_invited(reads, &found.id).await?)
 }
 
 /// `DELETE /api/users/{id}/factor`: removes a user's second factor, such as of a person who has lost the device and the recovery codes.

@@ -66,7 +66,7 @@ const DONE: &[(&str, &str)] = &[
         "link-asked",
         "If this address has an account, a mail with a link is on its way. The link works once, for 15 minutes.",
     ),
-    ("mailed", "A mail with a link to set a new password is on its way to them."),
+    ("mailed", "A mail with a link is on its way to them."),
     ("made", "Made."),
     ("linked", "Linked. From now on you can sign in with it."),
     ("marked", "Marked as read."),
@@ -423,7 +423,7 @@ pub(crate) struct ProvePage {
 }
 
 /// Fields of which their visitor knows nothing.
-const UNSEEN: [&str; 7] = ["act", "back", "csrf", "from", "once", "request", SHOWN];
+const UNSEEN: [&str; 9] = ["act", "back", "csrf", "from", "once", "request", "seed", "uri", SHOWN];
 
 impl ProvePage {
     /// The form that waited for a sign-in.

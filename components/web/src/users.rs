@@ -39,7 +39,11 @@ struct UsersPage {
 }
 
 fn account(user: &Json) -> Html {
-    words::state(if user.is("active") { "active" } else { "deactivated" })
+    words::state(match (user.is("active"), user.text("last_login_at")) {
+        (false, _) => "deactivated",
+        (true, "") => "not joined",
+        (true, _) => "active",
+    })
 }
 
 impl UsersPage {
@@ -132,17 +136,14 @@ async fn show_link(app: &App, api: &Api<'_>, user: &Json, typed: &Form) -> Resul
 
 /// Mails a person who has not joined yet the invitation once more, and others the link that they could ask for themselves. What was mailed, as
 /// the page says it.
-async fn mail_link(app: &App, api: &Api<'_>, id: &str, typed: &Form) -> Result<&'static str, Trouble> {
+async fn mail_link(api: &Api<'_>, id: &str, typed: &Form) -> Result<&'static str, Trouble> {
     match api.change(route::USER_INVITE, &[id], Change { form: typed, body: json!({ "mail": true }) }).await {
         Ok(_) => return Ok("invited-again"),
         Err(Trouble::Refused(refusal)) if refusal.slug == "already_joined" => {}
         Err(trouble) => return Err(trouble),
     }
-    let (who, user) = join(api.get(route::WHOAMI, &[], &[]), api.get(route::USERS_GET, &[id], &[])).await;
-    let (who, user) = (who?, user?);
-    let body = json!({ "email": user.text("email"), "tenant": who.text("tenant") });
-    let asked = Api::without_session(app).change(route::FORGOT, &[], Change { form: typed, body }).await;
-    asked.map(|_| "mailed")
+    let change = Change { form: typed, body: json!({ "mail": true }) };
+    api.change(route::USER_RESET_LINK, &[id], change).await.map(|_| "mailed")
 }
 
 async fn set_password(api: &Api<'_>, id: &str, typed: &Form) -> Result<Json, Trouble> {
@@ -199,7 +200,10 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     let account = account(&user);
     let has_mail = app.settings().has_mail();
     let shown = shown::field(typed, &fields(&user));
-    write_with(&UserPage { shell, typed: typed.clone(), user, account, roles: ROLES, agents, is_own, has_mail, shown }, status)
+    write_with(
+        &UserPage { shell, typed: typed.clone(), user, account, roles: ROLES, agents, is_own, has_mail, shown },
+        status,
+    )
 }
 
 /// `POST /admin/users/{id}/{act}`.
@@ -237,7 +241,8 @@ async fn change(app: &App, id: &str, act: &str, typed: &Form) -> Result<Response
     let (is_address, done) = (act == "address", if act == "address" { "address-changed" } else { "changed" });
     let api = Api::of(app)?;
     let now = fields(&api.get(route::USERS_GET, &[id], &[]).await?);
-    let body = |typed: &Form| Ok(if is_address { typed.body(&["email"], &[]) } else { typed.body(&["name"], &["role"]) });
+    let body =
+        |typed: &Form| Ok(if is_address { typed.body(&["email"], &[]) } else { typed.body(&["name"], &["role"]) });
     let settings = Settings { route: route::USERS_PATCH, names: &[id], now: &now, guarded: GUARDED };
     match settings.send(&api, typed, body).await {
         // An admin no more would be refused there.
@@ -277,7 +282,7 @@ async fn delete(app: &App, id: &str, typed: &Form) -> Result<Response, Trouble> 
 async fn help_in(app: &App, id: &str, act: &str, typed: &Form) -> Result<Response, Trouble> {
     let api = Api::of(app)?;
     let done = if act == "mail" {
-        mail_link(app, &api, id, typed).await.map(|done| see(app, &format!("/admin/users/{id}?done={done}")))
+        mail_link(&api, id, typed).await.map(|done| see(app, &format!("/admin/users/{id}?done={done}")))
     } else {
         let user = api.get(route::USERS_GET, &[id], &[]).await?;
         show_link(app, &api, &user, typed).await

@@ -119,6 +119,7 @@ pub(crate) async fn write(app: &App, taken: &[DueMail]) -> Result<Letter, Failur
         Kind::PasswordChanged => Ok(draft.password_changed()),
         Kind::Reset => draft.reset().await,
         Kind::RoleLowered => Ok(draft.role_lowered()),
+        Kind::RoleRaised => Ok(draft.role_raised()),
         Kind::Test => Ok(draft.test()),
     }
 }
@@ -128,12 +129,25 @@ impl Draft<'_> {
         self.due.data.get(name).and_then(Json::as_str).unwrap_or_default()
     }
 
-    /// `from the address 192.0.2.1`; nothing where the host gave none.
+    /// `from the address 192.0.2.1`; nothing where the host gave none, and where somebody else than the reader did it: where an admin is
+    /// is nobody else's business.
     fn sender(&self) -> String {
-        match self.member("address") {
-            "" => String::new(),
-            address => format!(" from the address {address}"),
+        match (self.member("by"), self.member("address")) {
+            ("", address) if !address.is_empty() => format!(" from the address {address}"),
+            _ => String::new(),
         }
+    }
+
+    /// The admin that did it for the reader.
+    fn author(&self) -> &str {
+        match self.member("by") {
+            "" => "An admin",
+            by => by,
+        }
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.due.data.get(name).and_then(Json::as_bool).unwrap_or_default()
     }
 
     fn home(&self) -> Option<String> {
@@ -216,7 +230,10 @@ impl Draft<'_> {
 
     async fn link(&self) -> Result<Letter, Failure> {
         let (from, to) = (self.sender(), &self.due.recipient);
-        let asked = format!("Somebody asked{from} to be signed in to {} as {to}.", self.instance());
+        let asked = match self.member("by") {
+            "" => format!("Somebody asked{from} to be signed in to {} as {to}.", self.instance()),
+            by => format!("{by} sends you a link to sign in to {} as {to}.", self.instance()),
+        };
         let notes = ["", "If this was not you, ignore this mail. Without the link nobody is signed in."];
         let button = (Page::SignIn, "Sign in");
         self.with_code(("Your link to sign in to Accredit", asked), button, notes).await
@@ -224,7 +241,10 @@ impl Draft<'_> {
 
     async fn reset(&self) -> Result<Letter, Failure> {
         let (from, to) = (self.sender(), &self.due.recipient);
-        let asked = format!("Somebody asked{from} to set a new password for {to} at {}.", self.instance());
+        let asked = match self.member("by") {
+            "" => format!("Somebody asked{from} to set a new password for {to} at {}.", self.instance()),
+            by => format!("{by} sends you a link to set a new password for {to} at {}.", self.instance()),
+        };
         let notes = [
             " A new password ends all of your sessions.",
             "If this was not you, ignore this mail. Your password stays as it is.",
@@ -234,12 +254,14 @@ impl Draft<'_> {
     }
 
     async fn invite(&self) -> Result<Letter, Failure> {
-        let by = match self.member("by") {
-            "" => "An admin",
-            by => by,
+        let by = self.author();
+        let (to, name) = (&self.due.recipient, self.member("name"));
+        let role = match self.member("role") {
+            "" => String::new(),
+            role => format!(", with the role {role}"),
         };
-        let (from, to, name) = (self.sender(), &self.due.recipient, self.member("name"));
-        let invited = format!("Hello {name}, {by} invited you{from} to {} as {to}.", self.instance());
+        let at = self.instance();
+        let invited = format!("Hello {name}, {by} invites you to {at}. You sign in there as {to}{role}.");
         let subject = "You are invited to Accredit";
         let mut letter = if self.has_passwords().await? {
             let notes = [
@@ -284,6 +306,12 @@ impl Draft<'_> {
 
     fn password_changed(&self) -> Letter {
         let (from, to, at) = (self.sender(), &self.due.recipient, self.instance());
+        if self.is("set") {
+            let set = format!(
+                "A password was set{from} for {to} at {at}. It opens the account. Your other sessions are ended."
+            );
+            return self.alarm("A password was set for your account", set);
+        }
         let changed = match self.member("by") {
             "" => format!("The password of {to} at {at} was changed{from}. Your other sessions are ended."),
             by => format!("{by} set a new password for {to} at {at}{from}. Your sessions are ended."),
@@ -363,6 +391,31 @@ impl Draft<'_> {
             format!("Your credentials and your agents can use what {now} allows, and no more."),
             "If you did not expect this, ask an admin of your tenant.".to_owned(),
         ];
+        letter
+    }
+
+    fn role_raised(&self) -> Letter {
+        let (was, now, at) = (self.member("was"), self.member("now"), self.instance());
+        let by = self.author();
+        let (subject, raised) = match (self.member("who"), was) {
+            ("", _) => {
+                let to = &self.due.recipient;
+                (
+                    format!("Your role is now {now}"),
+                    format!("{by} changed the role of {to} at {at} from {was} to {now}."),
+                )
+            }
+            (who, "") => (
+                format!("{who} is now an {now}"),
+                format!("{by} made an account for {who} at {at}, with the role {now}."),
+            ),
+            (who, was) => (
+                format!("{who} is now an {now}"),
+                format!("{by} changed the role of {who} at {at} from {was} to {now}."),
+            ),
+        };
+        let mut letter = self.letter(&subject, raised);
+        letter.notes = vec!["If you did not expect this, ask an admin of your tenant.".to_owned()];
         letter
     }
 

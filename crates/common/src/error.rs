@@ -678,7 +678,7 @@ errors! {
         page: "/docs/agents/concepts/credentials#leaks";
     TooManyMails 429 "too_many_mails": "You have asked for too many mails.",
         "Wait for the number of seconds in the header Retry-After, then ask again.",
-        page: "/docs/agents/concepts/mail#test";
+        page: "/docs/agents/concepts/people#codes-of-links";
     TooManyStreams 429 "too_many_streams": "You have as many event streams open as one person or agent may have at once.",
         "Close one of your streams, or wait for the number of seconds in the header Retry-After: one that was cut off has ended by then.",
         page: "/docs/agents/concepts/notifications#the-stream";

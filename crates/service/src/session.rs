@@ -144,6 +144,9 @@ pub async fn let_in(
     let rules = tenant::rules(&tx, &login.tenant_id, &login.id).await?;
     let is_asked = rules.has_factor && way.asks_for_code();
     let at = (!is_asked).then(|| app.now());
+    if at.is_some() {
+        join(&tx, &login.id).await?;
+    }
     if !user::signed_in(&tx, login, rehashed, at).await? {
         return Err(refusal.into());
     }
@@ -169,11 +172,22 @@ pub async fn let_in_by_code(
     refusal: Code,
 ) -> Result<Response, ApiError> {
     let rules = tenant::rules(&tx, &login.tenant_id, &login.id).await?;
+    join(&tx, &login.id).await?;
     if !user::signed_in(&tx, login, rehashed, Some(app.now())).await? {
         return Err(refusal.into());
     }
     check_way(&rules.ways, Some(entrance))?;
     begin(app, tx, login, (entrance.as_str(), Some(second)), ((true, None), LIFE)).await
+}
+
+/// Takes in a person that signs in for the first time: every other way to take the account over ends, whoever has the link.
+async fn join(tx: &Tx<'_>, user: &UserId) -> Result<(), ApiError> {
+    if user::has_signed_in(tx, user).await? {
+        return Ok(());
+    }
+    code::end_invitations(tx, user).await?;
+    code::end_of_user(tx, code::Kind::Reset, user).await?;
+    Ok(())
 }
 
 /// Refuses a way that the tenant has switched off.

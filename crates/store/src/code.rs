@@ -169,6 +169,19 @@ pub async fn end_of_user(tx: &Tx<'_>, kind: Kind, user: &UserId) -> Result<(), D
     tx.execute("DELETE FROM codes WHERE user_id = ?1 AND kind = ?2", args![user, kind.as_str()]).await
 }
 
+/// Ends the invitations of a person: the codes, and the mails that wait to be sent.
+pub async fn end_invitations(tx: &Tx<'_>, user: &UserId) -> Result<(), DbError> {
+    end_of_user(tx, Kind::Invite, user).await?;
+    outbox::drop_unsent(tx, user, outbox::Kind::Invite).await
+}
+
+/// Whether a person was invited, lately or by a code that still works.
+pub async fn is_invited(reads: &dyn Rows, user: &UserId) -> Result<bool, DbError> {
+    let sql = "SELECT 1 WHERE EXISTS (SELECT 1 FROM codes WHERE user_id = ?1 AND kind = 'invite')
+                          OR EXISTS (SELECT 1 FROM outbox WHERE user_id = ?1 AND kind = 'invite')";
+    Ok(reads.optional::<Affected>(sql, args![user]).await?.is_some())
+}
+
 /// An address that a person wants, and has not confirmed.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct NewAddress {

@@ -416,6 +416,14 @@ pub async fn unprove_others(tx: &Tx<'_>, user: &UserId, session: &CredentialId) 
     tx.execute(sql, args![user, session]).await
 }
 
+/// The addresses from which a person's sessions were used, of those that are not purged, the newest first; without a person none, by the
+/// same work.
+pub async fn session_addresses(reads: &dyn Rows, user: Option<&UserId>) -> Result<Vec<String>, DbError> {
+    let sql = "SELECT last_used_address FROM credentials
+               WHERE user_id = ?1 AND kind = 'session' AND last_used_address IS NOT NULL ORDER BY created_at DESC LIMIT 200";
+    reads.list(sql, args![user.map_or("", UserId::as_str)]).await
+}
+
 /// Revokes one of a person's own live sessions; `false`: there is none of that id.
 pub async fn revoke_session(tx: &Tx<'_>, user: &UserId, id: &str, now: Timestamp) -> Result<bool, DbError> {
     let sql = "UPDATE credentials SET revoked_at = ?3

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 use crate::{
     args,
     audit::{self, Event},
+    credential,
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row},
     origin::Origin,
     outbox::{self, Kind},
@@ -74,8 +75,10 @@ impl FromRow for Asked {
     }
 }
 
-/// Turns requests into queued mails, each with its audit row, where the address has an active account; the others are dropped.
-pub async fn settle(db: &Db, chance: &Chance, now: Timestamp) -> Result<(), DbError> {
+/// Turns requests into queued mails, each with its audit row, where the address has an active account; the others are dropped. So is one
+/// with a `network`, which came when others had asked for too many, unless a session of the person was used from there; `network_of` is
+/// the network of an address.
+pub async fn settle(db: &Db, chance: &Chance, network_of: fn(&str) -> String, now: Timestamp) -> Result<(), DbError> {
     // Read first: mostly there are none, and nobody has to wait for the lock.
     if db.optional::<i64>("SELECT EXISTS (SELECT 1 FROM mail_requests) AS waits", args![]).await? != Some(1) {
         return Ok(());
@@ -88,6 +91,12 @@ pub async fn settle(db: &Db, chance: &Chance, now: Timestamp) -> Result<(), DbEr
         let login = user::find_login(&tx, asked.tenant.as_deref(), &asked.email).await?;
         let Some(login) = login.filter(|login| login.is_active) else { continue };
         let (tenant, user) = (&login.tenant_id, &login.id);
+        if let Some(network) = asked.data.get("network").and_then(Json::as_str) {
+            let seen = credential::session_addresses(&tx, Some(user)).await?;
+            if !seen.iter().any(|address| network_of(address) == network) {
+                continue;
+            }
+        }
         // A link would lead to a way that lets nobody in.
         let entrance = if asked.kind == Kind::Link { Entrance::Link } else { Entrance::Password };
         if !tenant::get(&tx, tenant).await?.ways.allow(entrance) {

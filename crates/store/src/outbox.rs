@@ -63,12 +63,15 @@ pub enum Kind {
     Link,
     /// A person wants this address as their own, and confirms it by the link: `{was, address, base}`.
     NewAddress,
-    /// The person's password was changed: `{by, address}`.
+    /// The person's password was changed: `{by, address, set}`; with `set` there was none before.
     PasswordChanged,
     /// A person asked to set a forgotten password anew: `{address, base}`.
     Reset,
     /// The person's role allows less than before: `{by, address, was, now}`.
     RoleLowered,
+    /// A person may do more than before, told to that person; of a new admin also to the other admins: `{by, address, who, was, now}`, where
+    /// `who` is left out for the person, and `was` for a new account.
+    RoleRaised,
     /// An agent has not been heard of for longer than its people have set: `{agent, minutes, last_seen_at}`.
     Silent,
     /// A user asked for a mail to their own address, to see that mail works: `{}`.
@@ -76,7 +79,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::AccessRequest,
         Self::EmailChanged,
         Self::Expiring,
@@ -90,6 +93,7 @@ impl Kind {
         Self::PasswordChanged,
         Self::Reset,
         Self::RoleLowered,
+        Self::RoleRaised,
         Self::Silent,
         Self::Test,
     ];
@@ -123,6 +127,7 @@ impl Kind {
             Self::PasswordChanged => "password_changed",
             Self::Reset => "reset",
             Self::RoleLowered => "role_lowered",
+            Self::RoleRaised => "role_raised",
             Self::Silent => "silent",
             Self::Test => "test",
         }
@@ -240,7 +245,7 @@ impl FromRow for DueMail {
 }
 
 /// The kinds that this release sends, as SQL has them. Those of a newer release are left for that release.
-const KINDS: &str = "'access_request', 'email_changed', 'expiring', 'factor_added', 'factor_removed', 'identity_linked', 'invite', 'leak', 'link', 'new_address', 'password_changed', 'reset', 'role_lowered', 'silent', 'test'";
+const KINDS: &str = "'access_request', 'email_changed', 'expiring', 'factor_added', 'factor_removed', 'identity_linked', 'invite', 'leak', 'link', 'new_address', 'password_changed', 'reset', 'role_lowered', 'role_raised', 'silent', 'test'";
 
 /// The condition that something is due; `?1` is now.
 fn some_is_due() -> String {

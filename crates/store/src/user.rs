@@ -291,6 +291,12 @@ pub async fn is_used(reads: &dyn Rows, user: &UserId) -> Result<bool, DbError> {
     Ok(reads.optional::<Affected>(sql, args![user]).await?.is_some())
 }
 
+/// Whether the person has ever signed in.
+pub async fn has_signed_in(reads: &dyn Rows, user: &UserId) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM users WHERE id = ?1 AND last_login_at IS NOT NULL";
+    Ok(reads.optional::<Affected>(sql, args![user]).await?.is_some())
+}
+
 /// Records that the person reads the mail of the address that the account has.
 pub async fn verify_email(tx: &Tx<'_>, user: &UserId, now: Timestamp) -> Result<(), DbError> {
     tx.execute("UPDATE users SET email_verified_at = ?2 WHERE id = ?1", args![user, now]).await

@@ -126,7 +126,7 @@ async fn a_new_user_is_invited_by_mail_or_the_admin_is_told_how() {
     assert_eq!(
         t.texts("SELECT kind || ' ' || recipient || ' ' || data FROM outbox").await,
         [
-            r#"invite eve@example.com {"base":"https://accredit.example/acme","name":"Eve <b>","by":"ada@example.com","address":"192.0.2.1"}"#
+            r#"invite eve@example.com {"base":"https://accredit.example/acme","name":"Eve <b>","role":"member","by":"ada@example.com","address":"192.0.2.1"}"#
         ]
     );
     t.as_(&ada, "POST", "/api/users", json!({ "email": "max@example.com", "name": "Max", "invite": false }))
@@ -162,17 +162,27 @@ async fn invitations_by_mail_are_bounded() {
     t.as_(&ada, "POST", "/api/users", by_hand).await.is(201);
 }
 
-/// A lower role is mailed, a higher one is not.
+/// R330: another role is mailed to the person, and a new admin to the other admins, also one whose account is made as one.
 #[tokio::test]
-async fn a_lower_role_is_mailed_to_the_person() {
+async fn another_role_is_mailed_to_the_person_and_a_new_admin_to_the_others() {
     let (t, ada) = stage("webhook").await;
     let max = t.user(&ada.tenant, "max@example.com", Role::Curator).await;
+    let zoe = t.user(&ada.tenant, "zoe@example.com", Role::Admin).await;
     let path = format!("/api/users/{}", max.user);
     for role in ["admin", "member"] {
         t.as_(&ada, "PATCH", &path, json!({ "role": role })).await.is(200);
     }
+    let body = json!({ "email": "new@example.com", "name": "N", "role": "admin", "invite": false });
+    t.as_(&ada, "POST", "/api/users", body).await.is(201);
+    let by = r#""by":"ada@example.com","address":"192.0.2.1""#;
     assert_eq!(
-        t.texts("SELECT kind || ' ' || data FROM outbox").await,
-        [r#"role_lowered {"was":"admin","now":"member","by":"ada@example.com","address":"192.0.2.1"}"#]
+        t.texts("SELECT kind || ' ' || recipient || ' ' || data FROM outbox ORDER BY kind DESC, recipient, data").await,
+        [
+            format!(r#"role_raised max@example.com {{"was":"curator","now":"admin",{by}}}"#),
+            format!(r#"role_raised zoe@example.com {{"who":"max@example.com","was":"curator","now":"admin",{by}}}"#),
+            format!(r#"role_raised zoe@example.com {{"who":"new@example.com","was":null,"now":"admin",{by}}}"#),
+            format!(r#"role_lowered max@example.com {{"was":"admin","now":"member",{by}}}"#),
+        ]
     );
+    drop(zoe);
 }
