@@ -2,7 +2,8 @@
 //!
 //! 1. Take a place among the guesses of this account and network, before anything is known of the account; the sixth wrong one in
 //!    ten minutes is refused without a hash.
-//! 2. Take a place among the hashes of this second.
+//! 2. Where there were very many wrong ones from everywhere in a day, let only a few more of strangers through; who comes from a network where
+//!    the person's sessions were used is none. Take a place among the hashes of this second.
 //! 3. Find the account and check the password, or nobody's hash: the same statements and the same work for an unknown
 //!    address, an unknown tenant, a wrong password and an inactive account.
 //! 4. Right: in one transaction the code of the second factor is taken, where one was sent, the sign-in is recorded, on the condition
@@ -12,16 +13,17 @@ use common::{
     email,
     entrance::Entrance,
     error::{ApiError, Code},
+    secret::Digest,
 };
 use service::{
-    app::App,
+    app::{App, network_of},
     extract::Body,
     form,
     form::Nullable,
     response::Response,
     session::{self, Way},
 };
-use store::{attempt::Guesses, audit::refusals, db::Purpose, user};
+use store::{attempt::Guesses, audit::refusals, credential, db::Purpose, user};
 
 use crate::{
     factor::{self, Typed},
@@ -32,6 +34,10 @@ use crate::{
 pub(crate) const TRIES: i64 = 5;
 /// The window, seconds.
 pub(crate) const WINDOW: i64 = 600;
+
+/// Wrong tries of one account from everywhere in a day, and those of strangers that are checked in an hour after that.
+const TRIES_IN_A_DAY: (i64, i64) = (100, 24 * 3_600);
+const TRIES_BEYOND: (i64, i64) = (10, 3_600);
 
 form! {
     pub(crate) struct SignIn {
@@ -49,6 +55,7 @@ pub(crate) async fn sign_in(app: App, Body(body): Body<SignIn>) -> Result<Respon
     let email = email::parse(&email).unwrap_or(email);
     let tenant = tenant.and_then(|Nullable(slug)| slug);
     let check = check(&app, &email, &password, code.as_deref(), tenant.as_deref());
+    let check = slowed(&app, &email, tenant.as_deref(), check);
     let outcome = tries::check(&app, &guesses(&app, &email), Code::LoginFailed, check).await;
     outcome.map_err(|refusal| password::or_forgotten(&app, refusal))
 }
@@ -57,6 +64,45 @@ pub(crate) async fn sign_in(app: App, Body(body): Body<SignIn>) -> Result<Respon
 pub(crate) fn guesses(app: &App, email: &str) -> Guesses {
     // Whatever tenant is named: left out, it means one that has a name too, and guesses must not be counted twice.
     Guesses::new(&["sign-in", &email::key(email), &app.network()], TRIES, WINDOW)
+}
+
+/// Guesses of an account's password from everywhere. One of 65,536 counters, which other addresses may share: counters that live for a day
+/// must not be as many as the addresses that strangers make up.
+fn guesses_in_a_day(email: &str) -> Guesses {
+    let (most, seconds) = TRIES_IN_A_DAY;
+    let place: String =
+        Digest::of_parts(&[&email::key(email)]).bytes().iter().take(2).map(|b| format!("{b:02x}")).collect();
+    Guesses::new(&["sign-in from everywhere", &place], most, seconds)
+}
+
+/// Slows guesses from many networks down, which the bound of each network does not see.
+async fn slowed(
+    app: &App,
+    email: &str,
+    tenant: Option<&str>,
+    check: impl Future<Output = Result<Response, ApiError>>,
+) -> Result<Response, ApiError> {
+    let all = guesses_in_a_day(email);
+    let guessed = all.count(app.db(), app.now()).await?;
+    if all.are_too_many(guessed.wrong) && !is_at_home(app, email, tenant).await? {
+        let (most, seconds) = TRIES_BEYOND;
+        let few = Guesses::new(&["sign-in of strangers", &email::key(email)], most, seconds);
+        return tries::check(app, &few, Code::LoginFailed, check).await;
+    }
+    let outcome = check.await;
+    if outcome.as_ref().err().is_some_and(|refusal| refusal.code() == Code::LoginFailed) {
+        all.end(app.db(), true, app.now()).await?;
+    }
+    outcome
+}
+
+/// Whether the request comes from a network where sessions of the account's person were used: by the same statements for an account that
+/// there is not.
+async fn is_at_home(app: &App, email: &str, tenant: Option<&str>) -> Result<bool, ApiError> {
+    let login = user::find_login(app.db(), tenant, email).await?;
+    let seen = credential::session_addresses(app.db(), login.as_ref().map(|login| &login.id)).await?;
+    let network = app.network();
+    Ok(seen.iter().any(|address| network_of(address) == network))
 }
 
 /// Steps 2 to 4.
