@@ -1,10 +1,10 @@
 //! `/agents`, `/register`, `/stop-all`: the list of agents, a new one, and the stop for all.
 
 use askama::Template;
-use common::{error::ApiError, route};
+use common::{error::ApiError, preset::Preset, route};
 use futures_util::future::{join, join3};
 use serde_json::Value as Json;
-use service::{app::App, response::Response};
+use service::{app::App, credential::own_base, response::Response};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
@@ -126,6 +126,15 @@ struct RegisterPage {
     parents: Vec<String>,
 }
 
+impl RegisterPage {
+    /// What a preset is for; empty: the tenant has made it, or changed what it carries.
+    fn about(&self, preset: &Json) -> &'static str {
+        let known = Preset::from_text(preset.text("name"));
+        let known = known.filter(|known| preset.words("scope").join(" ") == known.scope());
+        known.map_or("", Preset::describe)
+    }
+}
+
 /// `GET /register`.
 pub(crate) async fn form(app: App) -> Result<Response, ApiError> {
     answer(&app, show_form(&app, &Form::query(&app), None)).await
@@ -151,6 +160,15 @@ async fn show_form(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<
     write_with(&page, status)
 }
 
+/// What to do with a new token, and how to see that it works.
+fn use_it(app: &App, name: &str) -> String {
+    let give = "Give it to the agent as the variable ACCREDIT_TOKEN, or as the header Authorization: Bearer.";
+    let Some(base) = own_base(app) else { return give.to_owned() };
+    format!(
+        "{give} To try it: curl -H \"Authorization: Bearer $ACCREDIT_TOKEN\" {base}/api/auth/whoami. The page of {name} says when it was last seen."
+    )
+}
+
 /// `POST /register`.
 pub(crate) async fn register(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
@@ -166,9 +184,7 @@ pub(crate) async fn register(app: App, typed: Form) -> Result<Response, ApiError
                     heading: format!("{name} is registered"),
                     what: "This is its token.".to_owned(),
                     secret: made.text("auth_token").to_owned(),
-                    use_it:
-                        "Give it to the agent as the variable ACCREDIT_TOKEN, or as the header Authorization: Bearer."
-                            .to_owned(),
+                    use_it: use_it(&app, name),
                     ends: made.at("token").text("expires_at").to_owned(),
                     warnings: made.words("warnings").into_iter().map(str::to_owned).collect(),
                     back: format!("/agents/{name}"),

@@ -18,6 +18,8 @@ const REQUESTS: [&str; 11] = [
 /// What to do instead, by slug.
 const STEPS: &[(&str, &str)] = &[
     ("agent_not_found", "It may have been archived, or it was never shared with you."),
+    ("already_joined", "They have a password: send them a link to set a new one."),
+    ("app_token", "End it here; the app asks to be let in again."),
     ("already_bootstrapped", "Sign in, or ask an admin for an account."),
     ("already_decided", "Somebody decided it meanwhile. This page shows what was decided."),
     ("cross_site_request", "Nothing was changed. Open the page in this site, and send it from there."),
@@ -25,6 +27,7 @@ const STEPS: &[(&str, &str)] = &[
     ("csrf_failed", "Nothing was changed. Send it once more."),
     ("database_unavailable", "Wait some seconds, then open this page again."),
     ("email_taken", "Look for that person under People, or type another address."),
+    ("federated_credential_taken", "Choose another name, or delete the one that has it."),
     ("has_parent", "Give away the whole tree from its root, or take it out from below the other agent first."),
     ("idempotency_mismatch", "This form was sent before, with something else in it. Open the page again."),
     ("idempotency_ended", "It was made before, and has ended since. Open the page again to make another one."),
@@ -33,10 +36,15 @@ const STEPS: &[(&str, &str)] = &[
     ("invalid_client_document", "Start again later, or tell the people who make the app."),
     ("key_ended", "Delete it and make a new one. The name can be used again."),
     ("key_taken", "Choose another name, or rotate the key that has it."),
+    ("delivery_withheld", "Later events arrive once that person may read the agent again."),
+    ("last_identity", "Set a password first, or link another one."),
     ("last_admin", "Make another person an admin first."),
     ("lifetime_too_long", "Leave it empty to get all of the time that is left."),
     ("login_failed", "Check what you typed, and try again."),
     ("nothing_approved", "Nothing of it is approved any more. This page shows how it stands."),
+    ("own_factor_first", "Set one up under Security, and try again."),
+    ("own_password", "Change your own under Security."),
+    ("public_client", "Register another client that keeps a secret."),
     ("owner_not_found", "Type the e-mail of an active person of your tenant whose role is member or higher."),
     ("owns_agents", "Give the agents to somebody else, or archive them, and try again."),
     ("parent_halted", "Start or resume the agent above it first."),
@@ -48,9 +56,12 @@ const STEPS: &[(&str, &str)] = &[
         "redirect_uri_mismatch",
         "Nothing was sent there. If you came from an app that you know, tell the people who make it; if not, leave this page.",
     ),
+    ("resource_taken", "Change the service that has it, or type another identifier."),
+    ("probe_taken", "Choose another name, or delete the probe that has it."),
     ("rotation_too_wide", "Make a new key that carries less, or ask the agent's owner to rotate this one."),
     ("same_email", "Type another address."),
     ("scope_denied", "Your role does not allow it. Ask an admin of your tenant."),
+    ("second_factor_exists", "Remove it first, under Security."),
     ("second_factor_setup_required", "Set up a second factor under Security first."),
     ("self_deactivation", "Ask another admin of your tenant to do it."),
     ("self_deletion", "Ask another admin of your tenant to do it."),
@@ -68,6 +79,9 @@ const STEPS: &[(&str, &str)] = &[
         "unknown_scope",
         "Scopes are words such as agents.read. With agents.* all below agents are meant, with * all that there are.",
     ),
+    ("user_deactivated", "Activate the account first."),
+    ("webhook_off", "Turn it on first."),
+    ("webhook_without_secret", "Give it a new secret first."),
     ("way_disabled", "Sign in in another way, or ask an admin of your tenant."),
     ("validation_error", "Correct what is marked, and send it again."),
     (
@@ -143,7 +157,8 @@ pub(crate) fn step(slug: &str, status: u16, fix: &str) -> String {
         403 => "Ask an admin of your tenant.",
         404 => "It may have been deleted, or it was never shared with you.",
         408 | 429 | 503 => WAIT,
-        409 => "It has changed meanwhile. Open the page again to see how it stands.",
+        409 if slug.starts_with("too_many_") => "Delete what nobody needs any more, and try again.",
+        409 => "It does not fit how things stand now. Open the page again to see it.",
         _ => "Change what you typed, and send it again.",
     }
     .to_owned()
@@ -243,6 +258,29 @@ mod tests {
             let row = Code::ALL.iter().map(|code| code.row()).find(|row| row.slug == slug).unwrap();
             assert_ne!(step(row.slug, row.status, row.fix), step("", row.status, "GET "), "{slug}");
         }
+    }
+
+    /// R332: what a page is refused since it does not fit has a step that its reader can take.
+    #[test]
+    fn each_conflict_of_a_page_has_a_step_of_its_own() {
+        // Of programs and agents alone, or of what no page offers.
+        const OTHERS: [&str; 9] = [
+            "already_granted",
+            "has_children",
+            "idempotency_other_credential",
+            "inbox_full",
+            "not_deploying",
+            "preset_built_in",
+            "preset_in_use",
+            "scope_taken",
+            "too_many_agents",
+        ];
+        let otherwise = step("", 409, "GET ");
+        for row in Code::ALL.iter().map(|code| code.row()).filter(|row| row.status == 409) {
+            let has_one = step(row.slug, row.status, row.fix) != otherwise;
+            assert!(has_one || OTHERS.contains(&row.slug), "{}", row.slug);
+        }
+        assert!(step("own_factor_first", 409, "GET ").contains("Security"));
     }
 
     #[test]

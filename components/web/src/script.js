@@ -43,12 +43,12 @@
   // A page that comes back from the browser's memory shows no secret.
   addEventListener("pagehide", () => document.querySelector("[data-secret]")?.remove());
 
-  const units = [[5, "now", 0], [60, "s", 1], [3600, "min", 60], [172800, "h", 3600], [5184000, "days", 86400], [63072000, "months", 2592000], [Infinity, "years", 31536000]];
+  const units = [[5, "now", 0], [60, "s", 1], [3600, "min", 60], [172800, "h", 3600], [8640000, "days", 86400], [63072000, "months", 2592000], [Infinity, "years", 31536000]];
   const update = () => {
     for (const time of document.querySelectorAll("time[datetime]")) {
       const seconds = (Date.parse(time.dateTime) - Date.now()) / 1000;
       const [, unit, size] = units.find(([most]) => Math.abs(seconds) < most);
-      const words = size ? `${Math.floor(Math.abs(seconds) / size)} ${unit}` : unit;
+      const words = size ? `${Math[seconds < 0 ? "floor" : "round"](Math.abs(seconds) / size)} ${unit}` : unit;
       const text = !size ? words : seconds < 0 ? `${words} ago` : `in ${words}`;
       if (time.textContent !== text) time.textContent = text;
     }

@@ -162,9 +162,10 @@ pub(crate) async fn act(app: App, Path(act): Path, typed: Form) -> Result<Respon
         };
         let changed = match api.change(row, &[], Change { form: &typed, body }).await {
             Ok(changed) => changed,
-            // The app has the secret by now, and the page shows it no more.
+            // Whoever has scanned it badly scans it once more: the form has kept it.
             Err(Trouble::Refused(refusal)) if act == "confirm" && refusal.slug == "wrong_code" => {
-                return show_secret(&app, &api, Json::Null, Some(refusal)).await;
+                let begun = json!({ "secret": typed.text("seed").replace(' ', ""), "uri": typed.text("uri") });
+                return show_secret(&app, &api, begun, Some(refusal)).await;
             }
             Err(Trouble::Refused(refusal)) if act == "confirm-address" => {
                 return show_address(&app, &typed, Some(refusal)).await;
@@ -236,7 +237,7 @@ async fn show_address(app: &App, typed: &Form, refusal: Option<Refusal>) -> Resu
 #[template(path = "factor.html")]
 struct FactorPage {
     shell: Shell,
-    /// The secret in groups of four; empty once it was shown.
+    /// The secret in groups of four; empty where the form before did not have it.
     secret: String,
     uri: String,
     code: Option<Html>,
@@ -247,7 +248,8 @@ async fn show_secret(app: &App, api: &Api<'_>, begun: Json, refusal: Option<Refu
     let shell = Shell::load(app, api, "Second factor", "security").await?.with(refusal);
     let letters: Vec<char> = begun.text("secret").chars().collect();
     let secret = letters.chunks(4).map(|four| four.iter().collect::<String>()).collect::<Vec<_>>().join(" ");
-    let uri = begun.text("uri").to_owned();
+    // A form brings it back: no other kind of link comes of it.
+    let uri = Some(begun.text("uri")).filter(|uri| uri.starts_with("otpauth://totp/")).unwrap_or_default().to_owned();
     let code = Some(&uri).filter(|uri| !uri.is_empty()).and_then(|uri| qr::svg(uri, "The secret as a QR code"));
     write_with(&FactorPage { shell, secret, uri, code }, status)
 }

@@ -87,14 +87,17 @@ pub(crate) fn when(now: Timestamp, at: &str, otherwise: &str) -> Html {
 
 fn distance(now: Timestamp, at: Timestamp) -> String {
     let seconds = (at.millis() - now.millis()) / 1000;
-    let words = match seconds.unsigned_abs() {
+    let s = seconds.unsigned_abs();
+    // What was, was so long ago at least; what will be is rounded, so that 90 days are 90 a moment later.
+    let in_units = |unit: u64| if seconds < 0 { s / unit } else { (s + unit / 2) / unit };
+    let words = match s {
         0..5 => return "now".to_owned(),
-        s @ 5..60 => format!("{s} s"),
-        s @ 60..3600 => format!("{} min", s / 60),
-        s @ 3600..172_800 => format!("{} h", s / 3600),
-        s @ 172_800..5_184_000 => format!("{} days", s / 86_400),
-        s @ 5_184_000..63_072_000 => format!("{} months", s / 2_592_000),
-        s => format!("{} years", s / 31_536_000),
+        5..60 => format!("{s} s"),
+        60..3600 => format!("{} min", in_units(60)),
+        3600..172_800 => format!("{} h", in_units(3600)),
+        172_800..8_640_000 => format!("{} days", in_units(86_400)),
+        8_640_000..63_072_000 => format!("{} months", in_units(2_592_000)),
+        _ => format!("{} years", in_units(31_536_000)),
     };
     if seconds < 0 { format!("{words} ago") } else { format!("in {words}") }
 }
@@ -113,6 +116,7 @@ pub(crate) fn state(word: &str) -> Html {
         "ended" => ("off", "Ended"),
         "spent" => ("off", "Used"),
         "active" => ("good", "Active"),
+        "not joined" => ("wait", "Not signed in yet"),
         "expiring" => ("wait", "Ends soon"),
         "expired" => ("off", "Expired"),
         "revoked" => ("off", "Revoked"),
@@ -318,6 +322,9 @@ fn refused_for(slug: &str) -> String {
     told.map_or(slug, |row| row.detail.trim_end_matches('.')).to_owned()
 }
 
+/// What people do to their own account, with a code that is theirs: the actor is the object.
+const OWN: [&str; 2] = ["user.accept_invite", "user.reset_password"];
+
 /// Makes a row of the audit trail readable.
 pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
     let (actor, action, object) = (row.at("actor"), row.text("action"), row.text("object"));
@@ -352,6 +359,7 @@ pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
         }
         // The one that signs in is the actor, and a tenant is the one of this page.
         _ if action == "session.start" || object.starts_with("ten_") => String::new(),
+        _ if OWN.contains(&action) => String::new(),
         None if action.starts_with("session.") => String::new(),
         Some(name) => name.to_owned(),
         None => shortened(object),
@@ -458,8 +466,13 @@ mod tests {
             (-240, "4 min ago"),
             (-36_000, "10 h ago"),
             (-259_200, "3 days ago"),
-            (7_000_000, "in 2 months"),
-            (90, "in 1 min"),
+            (90 * 86_400, "in 90 days"),
+            (90 * 86_400 - 5, "in 90 days"),
+            (30 * 86_400 - 3_600, "in 30 days"),
+            (24 * 3_600 - 5, "in 24 h"),
+            (-30 * 86_400 + 5, "29 days ago"),
+            (10_500_000, "in 4 months"),
+            (90, "in 2 min"),
             (-100_000_000, "3 years ago"),
         ] {
             assert_eq!(distance(NOW, NOW.plus_seconds(seconds)), words);

@@ -32,6 +32,17 @@ impl Preset {
         }
     }
 
+    /// What it is for, for people.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Worker => "Does its work: reads agents and guides, writes logs and messages, and tells you of it.",
+            Self::Reader => "Only looks: at agents, guides and what has happened.",
+            Self::Operator => "Looks after other agents: also starts and stops them and issues their tokens.",
+            Self::Publisher => "Also writes the guides that agents read.",
+            Self::Engineer => "Builds other agents: also makes, changes and deploys them, with their keys and secrets.",
+        }
+    }
+
     /// The preset of that name.
     pub fn from_text(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|preset| preset.as_str() == text)
