@@ -179,7 +179,7 @@ fn whom_the_server_does_not_know_is_told_so() {
     assert!(page.status() == 401 && page.text().contains("deactivated") && !browser.is_signed_in(), "{}", page.text());
 }
 
-/// R100: tabs that have begun something at a provider do not disturb each other, whatever comes of each.
+/// R100, R264: tabs that have begun something at a provider do not disturb each other, whatever comes of each.
 #[test]
 fn two_tabs_that_begin_both_end() {
     let (provider, server, _) = real();

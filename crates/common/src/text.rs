@@ -121,6 +121,7 @@ pub fn isolated(text: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
+    /// R281.
     #[test]
     fn one_thing_is_not_several() {
         assert_eq!([0, 1, 2].map(|number| count(number, "agent")), ["0 agents", "1 agent", "2 agents"]);
