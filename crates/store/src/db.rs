@@ -18,6 +18,7 @@ use std::{
 
 mod columns;
 mod migrate;
+mod migrations;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) mod native;
 mod packed;
