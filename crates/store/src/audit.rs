@@ -1,6 +1,7 @@
 //! Table `audit`. Each change writes its row in its own transaction: no row, no change.
 
 pub mod chain;
+pub mod checkpoint;
 pub mod refusals;
 pub mod retention;
 pub mod seal;

@@ -20,6 +20,7 @@ use common::secret::Digest;
 
 mod columns;
 mod migrate;
+mod migrations;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) mod native;
 mod packed;

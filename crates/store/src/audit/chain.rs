@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use crate::{
     audit::{
-        retention,
-        seal::{self, Seal, SealEnd},
+        checkpoint::{self, Checkpoint},
+        seal::{self, Seal, SealEnd, key_id},
         trail::{self, RawRow},
     },
     db::{
@@ -79,11 +79,6 @@ fn mac(key: &Key, before: Option<&Digest>, seal: &Seal) -> Digest {
     }
     bytes.extend(Digest::of(&seal.digests).bytes());
     key.mac(&bytes)
-}
-
-/// The name of a key in its seals: it does not reveal the key.
-pub(crate) fn key_id(key: &Key) -> Vec<u8> {
-    key.mac(b"key id").bytes().iter().take(8).copied().collect()
 }
 
 /// An entry of a seal's list that holds the beginning of an object's kind and name.
@@ -233,7 +228,7 @@ pub async fn verify(
     let mut fault = schema::look(db).await?.fault().map(|(what, object)| Mismatch::with(0, what, object));
     let is_as_made = fault.is_none();
     let first = from.unwrap_or(i64::MIN);
-    let checkpoint = retention::find(db).await?;
+    let checkpoint = checkpoint::find(db).await?;
     let gone_to = checkpoint.as_ref().map_or(0, |point| point.to_seq);
     let newest = seal::before(db, i64::MAX).await?;
     let sealed_to = newest.as_ref().map_or(0, |end| end.to_seq);
@@ -243,7 +238,7 @@ pub async fn verify(
         keys,
         tenant,
         sealed_to,
-        before: seal::before(db, first).await?.or(checkpoint.as_ref().map(retention::Checkpoint::end)),
+        before: seal::before(db, first).await?.or(checkpoint.as_ref().map(Checkpoint::end)),
         rows: Vec::new().into_iter().peekable(),
         read_to: None,
         looked_at: 0,

@@ -9,11 +9,12 @@
 use crate::{
     args,
     audit::{
-        chain::{is_as_sealed, key_id},
+        chain::is_as_sealed,
         check_guarded,
-        seal::{self, SealEnd},
+        checkpoint::{Checkpoint, find},
+        seal::{self, SealEnd, key_id},
     },
-    db::{Db, DbError, FromRow, Purpose, Reads, Row, Rows, Tx},
+    db::{Db, DbError, Purpose, Reads, Rows, Tx},
     housekeeping,
 };
 use common::{
@@ -26,72 +27,6 @@ const BATCH: i64 = 2_000;
 const SEALS: i64 = 500;
 /// The triggers that are in the way.
 const GUARDS: [&str; 2] = ["an_audit_row_is_never_deleted", "a_seal_is_never_deleted"];
-
-/// Where the trail begins since older rows were deleted.
-#[derive(Clone)]
-pub struct Checkpoint {
-    /// The last row that is gone.
-    pub to_seq: i64,
-    /// Rows that are gone in all.
-    pub rows: i64,
-    /// When it was made.
-    pub made_at: Timestamp,
-    /// Which key made the last seal that is gone.
-    seal_key: Vec<u8>,
-    /// That seal's HMAC, which the next one continues.
-    seal: Digest,
-    /// Which key made this.
-    key_id: Vec<u8>,
-    mac: Digest,
-}
-
-impl FromRow for Checkpoint {
-    fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self {
-            to_seq: row.take()?,
-            rows: row.take()?,
-            made_at: row.take()?,
-            seal_key: row.take()?,
-            seal: row.take()?,
-            key_id: row.take()?,
-            mac: row.take()?,
-        })
-    }
-}
-
-impl Checkpoint {
-    fn mac(&self, key: &Key) -> Digest {
-        let mut bytes = b"accredit audit check-point 1".to_vec();
-        for number in [self.to_seq, self.rows, self.made_at.millis()] {
-            bytes.extend(number.to_be_bytes());
-        }
-        bytes.extend(&self.seal_key);
-        bytes.extend(self.seal.bytes());
-        bytes.extend(&self.key_id);
-        key.mac(&bytes)
-    }
-
-    /// Why it cannot be trusted. `None`: one of these keys has made it as it is.
-    pub(crate) fn fault(&self, keys: &[Key]) -> Option<&'static str> {
-        match keys.iter().find(|key| key_id(key) == self.key_id) {
-            None => Some("unknown_key"),
-            Some(key) if !self.mac(key).matches(&self.mac) => Some("checkpoint_changed"),
-            Some(_) => None,
-        }
-    }
-
-    /// The seal that the first one that is left continues.
-    pub(crate) fn end(&self) -> SealEnd {
-        SealEnd { to_seq: self.to_seq, key_id: self.seal_key.clone(), mac: Digest::from(*self.seal.bytes()) }
-    }
-}
-
-/// The newest check-point. `None`: the trail is whole.
-pub async fn find(reads: &dyn Rows) -> Result<Option<Checkpoint>, DbError> {
-    let sql =
-        "SELECT to_seq, rows, made_at, seal_key, seal, key_id, mac FROM audit_checkpoints ORDER BY to_seq DESC LIMIT 1";
-    reads.optional(sql, args![]).await
-}
 
 /// The check-point that there is, and the seal to which rows can be deleted now: the last of the oldest that were made before a moment,
 /// and never the newest of all, which the next one continues. `None`: there is none.

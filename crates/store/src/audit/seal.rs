@@ -4,7 +4,10 @@ use crate::{
     args,
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows},
 };
-use common::{secret::Digest, time::Timestamp};
+use common::{
+    secret::{Digest, Key},
+    time::Timestamp,
+};
 
 /// A seal over the rows `from_seq ..= to_seq`.
 pub struct Seal {
@@ -92,4 +95,9 @@ pub async fn insert(db: &Db, seal: &Seal) -> Result<bool, DbError> {
                WHERE ?1 = (SELECT ifnull(max(to_seq), 0) + 1 FROM audit_seals) RETURNING 1";
     let row = args![seal.from_seq, seal.to_seq, seal.sealed_at, seal.key_id.clone(), &seal.mac, seal.digests.clone()];
     Ok(!db.single::<Affected>(Purpose::Revoking, sql, row).await?.is_empty())
+}
+
+/// The name of a key in its seals: it does not reveal the key.
+pub(crate) fn key_id(key: &Key) -> Vec<u8> {
+    key.mac(b"key id").bytes().iter().take(8).copied().collect()
 }

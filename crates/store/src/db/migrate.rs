@@ -11,24 +11,16 @@ use super::native::Connection;
 #[cfg(target_family = "wasm")]
 use super::spin::Connection;
 use super::{
+    migrations::{ALL, newest},
     schema,
     value::{DbError, FromValue, Value},
 };
-
-/// The statements of every file of `migrations`, in order, without comments (`build.rs`); the version of a database is how many files it
-/// has seen. A static, not a constant: the texts would stand in a component once for each place that names them.
-pub(super) static ALL: &[&[&str]] = &include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
 
 /// Tries to switch to WAL, each of some 0.1 s.
 const SWITCHES: usize = 50;
 
 /// Tries before a database that others keep busy is given up; each waits up to the busy timeout of 5 s.
 const TRIES: usize = 3;
-
-/// The version of a database that has seen every file.
-pub(super) fn newest() -> i64 {
-    i64::try_from(ALL.len()).unwrap_or(i64::MAX)
-}
 
 /// Brings the database to the version of this code.
 pub(crate) async fn run(connection: &Connection) -> Result<(), DbError> {

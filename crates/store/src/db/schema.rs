@@ -7,7 +7,7 @@
 use std::{borrow::Cow, fmt};
 
 use super::{
-    Db, Purpose, Reads, Rows, migrate,
+    Db, Purpose, Reads, Rows, migrations,
     value::{Affected, DbError, FromRow, Row},
 };
 use crate::args;
@@ -76,7 +76,7 @@ fn makes(file: &[&str], sql: &str) -> bool {
 pub(super) fn is_as_made(texts: &str) -> bool {
     let (mut rest, mut seen) = (Some(texts), 0);
     while let Some(sql) = cut(&mut rest, OBJECTS) {
-        if !migrate::ALL.iter().any(|file| makes(file, sql)) {
+        if !migrations::ALL.iter().any(|file| makes(file, sql)) {
             return false;
         }
         seen += 1;
@@ -105,7 +105,7 @@ pub async fn look(reads: &dyn Rows) -> Result<Schema, DbError> {
 /// Compares the objects of a database of this version with those that the migrations make. How many there are shows a name that holds
 /// a separator, and so looks like several.
 fn compare(version: i64, count: usize, objects: Option<&str>) -> Schema {
-    if version > migrate::newest() {
+    if version > migrations::newest() {
         return Schema::Newer(version);
     }
     let mut missing = made(version);
@@ -184,7 +184,7 @@ const FTS5: &[(&str, &str)] = &[
 /// The objects that the migrations up to a version make.
 fn made(version: i64) -> Vec<Object> {
     let mut objects: Vec<Object> = Vec::with_capacity(128);
-    let files = migrate::ALL.iter().take(usize::try_from(version).unwrap_or(0));
+    let files = migrations::ALL.iter().take(usize::try_from(version).unwrap_or(0));
     for sql in files.copied().flatten().copied() {
         match words(sql) {
             ["CREATE", kind @ ("UNIQUE" | "VIRTUAL"), _, name] | ["CREATE", kind, name, _] => {

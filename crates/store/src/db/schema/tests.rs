@@ -14,7 +14,7 @@ async fn the_migrations_make_what_they_are_read_to_make(new: fn() -> TestDb) {
         .texts("SELECT name || ' = ' || sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%'")
         .await;
     let read: Vec<String> =
-        made(migrate::newest()).iter().map(|object| format!("{} = {}", object.name, object.sql)).collect();
+        made(migrations::newest()).iter().map(|object| format!("{} = {}", object.name, object.sql)).collect();
     for (kept, read) in kept.iter().zip(&read) {
         assert_eq!(kept, read);
     }
@@ -82,7 +82,7 @@ async fn a_schema_that_is_as_made_is_not_bent(new: fn() -> TestDb) {
     for statement in ["ANALYZE", "REINDEX", "DROP VIEW do_log"] {
         t.execute(statement).await.unwrap();
     }
-    let made = made(migrate::newest());
+    let made = made(migrations::newest());
     for name in ["do_log", "append_to_the_log"] {
         let object = made.iter().find(|object| object.name == name).unwrap();
         t.execute(&object.sql).await.unwrap();
@@ -96,7 +96,7 @@ async fn only_a_known_version_is_compared(new: fn() -> TestDb) {
     t.execute("ALTER TABLE agents ADD COLUMN later TEXT").await.unwrap();
     t.execute("PRAGMA user_version = 99").await.unwrap();
     assert_eq!(seen(&t).await, Schema::Newer(99));
-    for version in 1..=migrate::newest() {
+    for version in 1..=migrations::newest() {
         let objects: Vec<_> =
             made(version).iter().map(|object| format!("{}\u{1f}{}", object.name, object.sql)).collect();
         assert_ne!(compare(version, objects.len() - 1, Some(&objects.join("\u{1e}"))), Schema::AsMade);
