@@ -327,11 +327,11 @@ fn a_missing_required_variable_stops_the_start_and_is_named() {
 /// R73, R229: a slip of the pen in the name of a setting is seen, and a value that cannot be used is told with what the setting takes.
 #[test]
 fn a_setting_of_no_use_is_told() {
-    let server = Server::settings().variable("publc_url", "x").variable("trusted_proxies", "proxy").start();
+    let server = Server::settings().variable("publc_url", "x").variable("database_max_mib", "plenty").start();
     server.nobody().get("/api/auth/whoami").refused(500, "internal");
     let log = server.host().log();
     assert!(log.contains("--variable publc_url is not used"), "{log}");
-    assert!(log.contains("the variable trusted_proxies has a value that is not valid: it takes IP addresses"), "{log}");
+    assert!(log.contains("the variable database_max_mib has a value that is not valid: it takes"), "{log}");
 }
 
 /// The exit status of `accredit-host health`, and what it says.

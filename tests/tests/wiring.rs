@@ -288,7 +288,7 @@ fn the_path_of_public_url_prefixes_every_link() {
 #[test]
 fn a_setting_that_cannot_be_used_serves_nothing() {
     for (name, value) in
-        [("public_url", "javascript:alert(1)"), ("database_max_mib", "plenty"), ("trusted_proxies", "everybody")]
+        [("public_url", "javascript:alert(1)"), ("database_max_mib", "plenty"), ("secrets_key", "short")]
     {
         let server = Server::settings().variable(name, value).start();
         for path in ["/api/auth/whoami", "/api/agents", "/healthz"] {
