@@ -816,6 +816,7 @@ pub(crate) const ELSEWHERE: &[(&Route, &str)] = &[
     (route::API_INDEX, "for programs; `--help` lists the verbs"),
     (route::HEALTHZ, "for load balancers; `ready` says more"),
     (route::SIGN_IN, "auth login --password"),
+    (route::CODE_LOOK, "for the pages that mailed links open"),
     (route::DEVICE_CODE, "auth login, and whatever needs a session"),
     (route::DEVICE_TOKEN, "auth login, and whatever needs a session"),
     (route::OAUTH_TOKEN, "for clients of OAuth; `auth login` gets a token"),

@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::json;
 use tests::{
-    Answer, Host, PATIENCE, Server, Start, at_once,
+    Answer, Client, Host, PATIENCE, Server, Start, at_once,
     host::{trap_manifest, until_logged},
     raw::{self, Connection},
     until,
@@ -298,7 +298,9 @@ fn a_stop_ends_waits() {
     let scout = server.agent(&admin, "scout", &["agents.read"]);
     let answers = at_once(2, |number| {
         if number == 0 {
-            return Some(scout.client.get("/api/agents/me/inbox?wait=25"));
+            // The answer is the host's own.
+            let client = Client::plain(server.host().base_url()).with(scout.client.bearer());
+            return Some(client.get("/api/agents/me/inbox?wait=25"));
         }
         until("the wait has begun", || (server.number("SELECT count(*) FROM streams") == 1).then_some(()));
         server.host().terminate();

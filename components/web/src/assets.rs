@@ -15,7 +15,12 @@ const STYLE: &str = match std::str::from_utf8(SQUEEZED.0.split_at(SQUEEZED.1).0)
     Ok(style) => style,
     Err(_) => "",
 };
-const SCRIPT: &str = include_str!("script.js");
+const SCRIPT_WRITTEN: &[u8] = include_bytes!("script.js");
+const UNINDENTED: ([u8; SCRIPT_WRITTEN.len()], usize) = unindent(SCRIPT_WRITTEN);
+const SCRIPT: &str = match std::str::from_utf8(UNINDENTED.0.split_at(UNINDENTED.1).0) {
+    Ok(script) => script,
+    Err(_) => "",
+};
 
 /// What both files have together.
 #[cfg(test)]
@@ -47,6 +52,31 @@ const fn squeeze<const N: usize>(css: &[u8]) -> ([u8; N], usize) {
         length += 1;
     }
     (squeezed, length)
+}
+
+/// A script without the blanks that its lines begin with, empty lines and lines that are comments, and how long that is. No text in it may go
+/// over several lines.
+#[expect(clippy::indexing_slicing, reason = "it runs while this is compiled: outside of the text it does not compile")]
+const fn unindent<const N: usize>(script: &[u8]) -> ([u8; N], usize) {
+    let (mut left, mut length, mut at) = ([b' '; N], 0, 0);
+    while at < script.len() {
+        while at < script.len() && (script[at] == b' ' || script[at] == b'\n') {
+            at += 1;
+        }
+        let is_comment = at + 1 < script.len() && script[at] == b'/' && script[at + 1] == b'/';
+        while at < script.len() {
+            let byte = script[at];
+            at += 1;
+            if !is_comment {
+                left[length] = byte;
+                length += 1;
+            }
+            if byte == b'\n' {
+                break;
+            }
+        }
+    }
+    (left, length)
 }
 
 /// FNV-1a over both files: it tells two versions apart, and protects nothing.

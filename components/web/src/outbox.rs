@@ -14,7 +14,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
     list::List,
-    page::{Shell, answer, see_done, write_with},
+    page::{Shell, answer, answer_form, see_done, write_with},
     webhooks::{outcome, told},
     words::{self, Html},
 };
@@ -147,7 +147,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
     if act != "retry" {
         return Err(Code::NotFound.into());
     }
-    answer(&app, async {
+    answer_form(&app, &typed, async {
         match Api::of(&app)?.change(route::MAIL_RETRY, &[&id], Change { form: &typed, body: Json::Null }).await {
             Ok(_) => Ok(see_done(&app, &typed, PATH, "mailed-again")),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => show(&app, Some(refusal)).await,

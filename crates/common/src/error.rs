@@ -380,7 +380,7 @@ errors! {
         "Begin again at /login, and agree to what the provider asks there, or sign in in another way.",
         page: "/docs/agents/concepts/providers#what-can-go-wrong";
     NotProvedAgain 403 "not_proved_again": "The provider did not say that you signed in there just now.",
-        "Prove it in another way: sign in by a password or a mailed link, or send POST /auth/reauthenticate with what your account has.",
+        "Prove it in another way: by your password, your second factor or a mailed link.",
         page: "/docs/agents/concepts/providers#proving-again";
     IdentityInvalid 403 "identity_invalid": "The provider's answer is not a valid proof of your identity.",
         "Begin again at /login. If it happens again, tell the operator of this server the request_id: the log says what was wrong.",
