@@ -535,7 +535,7 @@ pub(crate) fn choices(words: &str) -> Option<Vec<&str>> {
     let (firsts, last) = list.rsplit_once(" or ")?;
     let all: Vec<&str> = firsts.split(", ").chain([last]).collect();
     let is_word = |word: &&str| word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    all.iter().all(|word| is_word(word)).then_some(all)
+    all.iter().all(is_word).then_some(all)
 }
 
 /// Says in a field's schema what the field is, and which values it can have.

@@ -1761,7 +1761,7 @@ fn the_page_of_a_device_has_no_stream() {
 fn a_foreign_place_of_a_list_leads_to_its_start() {
     let (server, admin) = Server::with_admin();
     let agent = server.agent(&admin, "scout", &["agents.read"]);
-    for number in 0..25 {
+    for number in 0..30 {
         let email = format!("p{number}@example.com");
         admin.post("/api/users", &json!({ "email": email, "name": "Pat", "role": "member", "invite": false })).is(201);
     }

@@ -138,10 +138,10 @@ pub(crate) fn check_same_site(app: &App, caller: &Caller, route: &Route) -> Resu
 
 /// Refuses a change at a public row that a page of another site asks for. Such a page has no credential of ours, and needs none here: it
 /// could lock its reader out of the sign-in, or guess from inside of a network. Browsers say where a request comes from; programs say
-/// nothing. A page of the same site but of another origin is another page: `same-site` names every port of a machine. A row that is for such
-/// pages takes what proves a client, and nothing of the browser's.
+/// nothing. A page of the same site but of another origin is another page: `same-site` names every port of a machine. What takes a secret can
+/// be guessed at, also where it changes nothing. A row that is for such pages takes what proves a client, and nothing of the browser's.
 pub fn check_own_page(app: &App, route: &Route) -> Result<(), ApiError> {
-    if route.is_safe() || route.for_browsers {
+    if route.is_safe() && route.secrets.is_empty() || route.for_browsers {
         return Ok(());
     }
     let (site, origin) = (app.headers().first("sec-fetch-site"), app.headers().first("origin"));
