@@ -1,5 +1,5 @@
-//! What a one-time code opens: `POST /auth/code` says it and spends nothing. Each is spent once: `POST /auth/email/token` signs in by a mailed link, `POST /auth/reset` sets a forgotten password
-//! anew, `POST /auth/invite` sets the first one. The last two sign nobody in.
+//! What a one-time code opens: `POST /auth/code` says it and spends nothing. The others spend it, each once: `POST /auth/email/token` signs
+//! in by a mailed link, `POST /auth/reset` sets a forgotten password anew, `POST /auth/invite` sets the first one. The last two sign nobody in.
 
 use common::{
     entrance::{Entrance, Entrances},

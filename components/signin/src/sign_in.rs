@@ -16,7 +16,7 @@ use common::{
     secret::Digest,
 };
 use service::{
-    app::{App, network_of},
+    app::App,
     extract::Body,
     form,
     form::Nullable,
@@ -100,9 +100,8 @@ async fn slowed(
 /// there is not.
 async fn is_at_home(app: &App, email: &str, tenant: Option<&str>) -> Result<bool, ApiError> {
     let login = user::find_login(app.db(), tenant, email).await?;
-    let seen = credential::session_addresses(app.db(), login.as_ref().map(|login| &login.id)).await?;
-    let network = app.network();
-    Ok(seen.iter().any(|address| network_of(address) == network))
+    let user = login.as_ref().map(|login| &login.id);
+    Ok(credential::is_known_network(app.db(), user, &app.network()).await?)
 }
 
 /// Steps 2 to 4.

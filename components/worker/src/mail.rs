@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value as Json, Value::Null, json};
 use service::{
-    app::{App, log, network_of},
+    app::{App, log},
     caller::Caller,
     change::{Answer, Change},
     extract::{Body, Empty, Path, Query},
@@ -179,7 +179,7 @@ pub(crate) async fn send_due(app: &App) -> Result<(), DbError> {
 }
 
 async fn send_some(app: &App, mail: &Mail, left: &mut usize, until: Timestamp) -> Result<(), DbError> {
-    mail_request::settle(app.db(), app.chance(), network_of, app.clock().now()).await?;
+    mail_request::settle(app.db(), app.chance(), app.clock().now()).await?;
     while *left > 0 {
         let now = app.clock().now();
         if now > until {

@@ -33,6 +33,7 @@ pub mod exact;
 pub mod fix;
 pub mod id;
 pub mod json;
+pub mod network;
 pub mod oauth;
 pub mod permission;
 pub mod preset;

@@ -9,6 +9,7 @@ use std::{
 
 use common::{
     id::{RequestId, RequestIds, TenantId, UserId},
+    network,
     secret::{Chance, Secret},
     time::Timestamp,
 };
@@ -131,9 +132,9 @@ impl App {
         client_address(&self.0.head.headers, &self.settings().trusted_proxies)
     }
 
-    /// The key by which guesses are counted: the address, or for IPv6 its /64, which belongs to one household as a whole.
+    /// The key by which guesses are counted.
     pub fn network(&self) -> String {
-        network_of(self.address())
+        network::of(self.address())
     }
 
     /// Where a change of this request comes from if no credential authorises it: on the public routes. `None`: the operator,
@@ -238,17 +239,6 @@ fn hop_address(hop: &str) -> Option<IpAddr> {
     let whole = || hop.parse::<std::net::SocketAddr>().ok().map(|at| at.ip());
     let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
     bare.parse().ok().or_else(whole)
-}
-
-/// The network of an address as [`App::address`] gives it: for IPv6 its /64, else the address itself.
-pub fn network_of(address: &str) -> String {
-    match address.parse() {
-        Ok(IpAddr::V6(v6)) => {
-            let [a, b, c, d, ..] = v6.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-        }
-        _ => address.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ impl Page {
 /// How a link gets to its reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// In an answer: whoever it is handed to may open it.
+    /// In an answer: anybody that it is handed to may open it.
     ByHand,
     /// By mail: its reader reads the mail of the address, which a trigger writes down when the code is spent.
     ByMail,

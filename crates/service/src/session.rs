@@ -7,6 +7,7 @@ use common::{
     entrance::{Entrance, Entrances},
     error::{ApiError, Code},
     id::{CredentialId, UserId},
+    network,
     role::Role,
     secret::{Kind, OneTimeCode, Secret},
     text::is_unseen,
@@ -25,7 +26,7 @@ use store::{
 };
 
 use crate::{
-    app::{App, network_of},
+    app::App,
     credential::cookie_name,
     mail,
     response::{self, Response},
@@ -147,7 +148,7 @@ pub async fn let_in(
     let rules = tenant::rules(&tx, &login.tenant_id, &login.id).await?;
     let is_asked = rules.has_factor && way.asks_for_code();
     let at = (!is_asked).then(|| app.now());
-    if at.is_some() {
+    if at.is_some() && !rules.was_here {
         join(&tx, &login.id).await?;
     }
     if !user::signed_in(&tx, login, rehashed, at).await? {
@@ -162,7 +163,7 @@ pub async fn let_in(
         Way::Oidc { proved_at, .. } => Some(proved_at),
         Way::Link | Way::Password => None,
     };
-    // Whoever approved a device knows of it.
+    // The person who approved a device knows of it.
     if rules.was_here && way.entrance().is_some() {
         tell_if_new(app, &tx, login).await?;
     }
@@ -180,7 +181,9 @@ pub async fn let_in_by_code(
     refusal: Code,
 ) -> Result<Response, ApiError> {
     let rules = tenant::rules(&tx, &login.tenant_id, &login.id).await?;
-    join(&tx, &login.id).await?;
+    if !rules.was_here {
+        join(&tx, &login.id).await?;
+    }
     if !user::signed_in(&tx, login, rehashed, Some(app.now())).await? {
         return Err(refusal.into());
     }
@@ -193,10 +196,10 @@ pub async fn let_in_by_code(
 
 /// Mails a person about a sign-in with a device, or from a network, that none of their sessions which are still known had.
 async fn tell_if_new(app: &App, tx: &Tx<'_>, login: &user::Login) -> Result<(), ApiError> {
-    let (seen, sent) = (credential::seen(tx, &login.id).await?, user_agent(app).unwrap_or_default());
+    let (seen, sent) = (credential::seen(tx, login.id.as_str()).await?, user_agent(app).unwrap_or_default());
     let is_same =
         |agent: &Option<String>| without_version(agent.as_deref().unwrap_or_default()) == without_version(&sent);
-    let mut networks = seen.iter().filter_map(|seen| seen.address.as_deref()).map(network_of).peekable();
+    let mut networks = seen.iter().filter_map(|seen| seen.address.as_deref()).map(network::of).peekable();
     // A session that nothing was done with has no address.
     let is_known_network = networks.peek().is_none() || networks.any(|network| network == app.network());
     let is_known_device = seen.iter().any(|seen| is_same(&seen.user_agent));
@@ -245,11 +248,8 @@ pub fn device(user_agent: &str) -> String {
     }
 }
 
-/// Takes in a person that signs in for the first time: every other way to take the account over ends, whoever has the link.
+/// Takes in a person that signs in for the first time: every other way to take the account over ends, since somebody else may have the link.
 async fn join(tx: &Tx<'_>, user: &UserId) -> Result<(), ApiError> {
-    if user::has_signed_in(tx, user).await? {
-        return Ok(());
-    }
     code::end_invitations(tx, user).await?;
     code::end_of_user(tx, code::Kind::Reset, user).await?;
     Ok(())

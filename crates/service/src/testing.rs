@@ -74,6 +74,23 @@ impl Answer {
     }
 }
 
+/// Settings of a server that sends mail; `public_url` may be empty.
+#[expect(clippy::unwrap_used, reason = "it is for tests")]
+pub fn mailing(public_url: &str) -> Settings {
+    let settings = Settings::read(|name| {
+        let value = match name {
+            "mail_provider" => "webhook",
+            "mail_host" => "mail.example",
+            "mail_from" => "no-reply@example.com",
+            "mail_token" => "t0ken",
+            "public_url" => public_url,
+            _ => return None,
+        };
+        Some(value.to_owned())
+    });
+    settings.unwrap()
+}
+
 /// Runs `work` in so many threads at once, and returns what each of them gives, in order.
 ///
 /// # Panics

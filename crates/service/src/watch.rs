@@ -72,14 +72,16 @@ impl Drop for Place {
 pub struct Watch {
     version: Option<Version>,
     looks: i64,
-    subject: String,
+    /// Whose place it takes once it waits.
+    subject: Option<String>,
     place: Option<Place>,
 }
 
 impl Watch {
     /// Begins to watch before the request reads for the first time. `wait`: for how many seconds, as a query gives them.
     pub async fn begin(app: &App, caller: &Caller, wait: Option<i64>) -> Result<Self, ApiError> {
-        let mut watch = Self { looks: looks(wait)?, subject: caller.subject().id().to_owned(), ..Self::default() };
+        let mut watch =
+            Self { looks: looks(wait)?, subject: Some(caller.subject().id().to_owned()), ..Self::default() };
         if !watch.is_over() {
             watch.has_changed(app).await?;
         }
@@ -95,7 +97,7 @@ impl Watch {
     /// The same, and it takes no place of its person's or agent's: many guards share one credential, and have a bound of their own.
     #[must_use]
     pub fn of_guard(self) -> Self {
-        Self { subject: String::new(), ..self }
+        Self { subject: None, ..self }
     }
 
     /// Whether the request has waited for as long as it wants.
@@ -110,8 +112,8 @@ impl Watch {
 
     /// The same, or until a moment at which what is waited for comes about by itself.
     pub async fn wait_until(&mut self, app: &App, moment: Option<Timestamp>) -> Result<(), ApiError> {
-        if self.place.is_none() && !self.subject.is_empty() {
-            self.place = Some(Place::of_wait(app, &self.subject).await?);
+        if let Some(subject) = self.subject.take() {
+            self.place = Some(Place::of_wait(app, &subject).await?);
         }
         while !self.is_over() {
             self.looks -= 1;

@@ -22,6 +22,7 @@ use crate::{
 };
 use common::{
     id::{AgentId, CredentialId, KeyId, TenantId, UserId},
+    network,
     role::Role,
     scope::CustomScopes,
     secret::{Digest, Kind, Secret},
@@ -427,18 +428,16 @@ impl FromRow for Seen {
 }
 
 /// Where a person's sessions were, of those that are not purged, the newest first.
-pub async fn seen(reads: &dyn Rows, user: &UserId) -> Result<Vec<Seen>, DbError> {
+pub async fn seen(reads: &dyn Rows, user: &str) -> Result<Vec<Seen>, DbError> {
     let sql = "SELECT user_agent, last_used_address FROM credentials WHERE user_id = ?1 AND kind = 'session'
                ORDER BY created_at DESC LIMIT 200";
     reads.list(sql, args![user]).await
 }
 
-/// The addresses from which a person's sessions were used, of those that are not purged, the newest first; without a person none, by the
-/// same work.
-pub async fn session_addresses(reads: &dyn Rows, user: Option<&UserId>) -> Result<Vec<String>, DbError> {
-    let sql = "SELECT last_used_address FROM credentials
-               WHERE user_id = ?1 AND kind = 'session' AND last_used_address IS NOT NULL ORDER BY created_at DESC LIMIT 200";
-    reads.list(sql, args![user.map_or("", UserId::as_str)]).await
+/// Whether a session of a person was used from a network; without a person `false`, by the same work.
+pub async fn is_known_network(reads: &dyn Rows, user: Option<&UserId>, network: &str) -> Result<bool, DbError> {
+    let seen = seen(reads, user.map_or("", UserId::as_str)).await?;
+    Ok(seen.iter().filter_map(|seen| seen.address.as_deref()).any(|address| network::of(address) == network))
 }
 
 /// Revokes one of a person's own live sessions; `false`: there is none of that id.

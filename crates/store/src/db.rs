@@ -562,6 +562,17 @@ mod tests {
         assert_ne!(t.db().version().await.unwrap(), before);
     }
 
+    /// While something is being recorded, the same is left out, and other things are not.
+    #[test]
+    fn the_same_is_recorded_once_at_a_time() {
+        let (all, [one, other]) = (Mutex::default(), [b"one", b"two"].map(|what| Digest::of(what)));
+        let first = Recorded::begin(&all, &one);
+        assert!(first.is_some() && Recorded::begin(&all, &one).is_none());
+        assert!(Recorded::begin(&all, &other).is_some());
+        drop(first);
+        assert!(Recorded::begin(&all, &one).is_some());
+    }
+
     /// Somebody that no longer waits for its connection keeps nobody from opening one.
     #[test]
     fn an_opening_that_was_given_up_is_over() {

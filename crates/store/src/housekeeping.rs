@@ -22,7 +22,7 @@ const BATCH: i64 = 2_000;
 pub enum Lease {
     /// The caller has it for a second.
     Taken,
-    /// The caller has it, and whoever had it before had a clock that was ahead by more than a minute.
+    /// The caller has it. The clock of the one before was ahead by more than a minute.
     AfterAClockAhead,
     /// Another instance or host has it.
     Anothers,

@@ -76,9 +76,8 @@ impl FromRow for Asked {
 }
 
 /// Turns requests into queued mails, each with its audit row, where the address has an active account; the others are dropped. So is one
-/// with a `network`, which came when others had asked for too many, unless a session of the person was used from there; `network_of` is
-/// the network of an address.
-pub async fn settle(db: &Db, chance: &Chance, network_of: fn(&str) -> String, now: Timestamp) -> Result<(), DbError> {
+/// with a `network`, which came when others had asked for too many, unless a session of the person was used from there.
+pub async fn settle(db: &Db, chance: &Chance, now: Timestamp) -> Result<(), DbError> {
     // Read first: mostly there are none, and nobody has to wait for the lock.
     if db.optional::<i64>("SELECT EXISTS (SELECT 1 FROM mail_requests) AS waits", args![]).await? != Some(1) {
         return Ok(());
@@ -92,8 +91,7 @@ pub async fn settle(db: &Db, chance: &Chance, network_of: fn(&str) -> String, no
         let Some(login) = login.filter(|login| login.is_active) else { continue };
         let (tenant, user) = (&login.tenant_id, &login.id);
         if let Some(network) = asked.data.get("network").and_then(Json::as_str) {
-            let seen = credential::session_addresses(&tx, Some(user)).await?;
-            if !seen.iter().any(|address| network_of(address) == network) {
+            if !credential::is_known_network(&tx, Some(user), network).await? {
                 continue;
             }
         }

@@ -1,8 +1,5 @@
 use common::{id::UserId, role::Role, secret::Chance};
-use service::{
-    settings::Settings,
-    testing::{Actor, TestApp, at_once},
-};
+use service::testing::{Actor, TestApp, at_once, mailing};
 use store::db::Purpose;
 
 use super::*;
@@ -291,18 +288,7 @@ async fn the_own_name_is_no_password() {
 /// R315: a password that was changed is mailed, and not the first one of somebody who signed in by a link or a provider until then.
 #[tokio::test]
 async fn the_first_password_is_no_changed_one() {
-    let settings = Settings::read(|name| {
-        let value = match name {
-            "mail_provider" => "webhook",
-            "mail_host" => "mail.example",
-            "mail_from" => "no-reply@example.com",
-            "mail_token" => "t0ken",
-            "public_url" => "https://accredit.example",
-            _ => return None,
-        };
-        Some(value.to_owned())
-    });
-    let t = TestApp::with(router(), settings.unwrap());
+    let t = TestApp::with(router(), mailing("https://accredit.example"));
     let ada = t.ada().await;
     for mails in [0, 1] {
         let (path, body) = spending(Kind::Reset, &code(&t, Kind::Reset, &ada.user).await);

@@ -2,26 +2,14 @@ use common::{id::UserId, role::Role, secret::OneTimeCode};
 use serde_json::{Value::Null, json};
 use service::{
     outbound::stub,
-    settings::Settings,
-    testing::{Actor, TestApp},
+    testing::{Actor, TestApp, mailing},
 };
 
 use super::*;
 use crate::with_neighbours;
 
 async fn stage(public_url: &'static str) -> (TestApp, Actor) {
-    let settings = Settings::read(|name| {
-        let value = match name {
-            "mail_provider" => "webhook",
-            "mail_host" => "mail.example",
-            "mail_from" => "no-reply@example.com",
-            "mail_token" => "t0ken",
-            "public_url" => public_url,
-            _ => return None,
-        };
-        Some(value.to_owned())
-    });
-    let t = TestApp::with(with_neighbours(), settings.unwrap());
+    let t = TestApp::with(with_neighbours(), mailing(public_url));
     let tenant = t.tenant("main").await;
     let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
     (t, ada)
