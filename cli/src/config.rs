@@ -201,7 +201,7 @@ impl Settings {
         failure
     }
 
-    /// The file of credentials. Whoever will save something asks for it first: a code may be spent by then.
+    /// The file of credentials. Code that will save something asks for it first: a code may be spent by then.
     pub(crate) fn file(&self) -> Result<PathBuf, Failure> {
         let folder = self.folder.as_ref().ok_or_else(|| {
             Failure::usage("There is no place to save a credential.")
@@ -365,7 +365,7 @@ fn make_folder(folder: &Path) -> std::io::Result<()> {
     fs::create_dir_all(folder)
 }
 
-/// Nobody else reads it, whoever made it. A file that cannot be narrowed is used all the same: the user was able to read it.
+/// Nobody else reads it, also where another program made it. A file that cannot be narrowed is used all the same: the user was able to read it.
 #[cfg(unix)]
 fn narrow(file: &Path) {
     use std::os::unix::fs::PermissionsExt as _;

@@ -579,7 +579,7 @@ fn pages_for_admins_are_refused_to_others() {
     let id = text(&admin.get("/api/users").is(200)["items"][0]["id"]).to_owned();
     for role in ["viewer", "member", "curator"] {
         let browser = Browser::of(&server, &server.user(&admin, &format!("{role}@example.com"), role));
-        // Whoever may have webhooks has the page about them.
+        // A visitor who may have webhooks has the page about them.
         assert!(!browser.page("/").replace("/admin/webhooks", "").contains("/admin/"), "{role}");
         for path in [
             "/admin/users".to_owned(),
@@ -735,7 +735,7 @@ fn a_second_factor_is_set_up_and_asked_for_by_forms() {
     let wrong = browser.submit_in(&html, "/security/confirm", &[("code", "000000")]);
     assert_eq!(wrong.status(), 403);
     is_page(&wrong);
-    // Whoever has scanned it badly can do so again.
+    // A visitor who has scanned it badly can do so again.
     assert!(wrong.text().contains(&secret) && wrong.text().contains("role=\"alert\""), "{}", wrong.text());
     assert!(wrong.text().contains("<svg class=\"qr\""), "{}", wrong.text());
     let on = browser.submit_in(&wrong.text(), "/security/confirm", &[("code", &app.code(&server))]);
@@ -1567,7 +1567,7 @@ fn an_unknown_address_is_a_page_for_browsers() {
     assert_eq!(browser.get("/assets/0/style.css").status(), 200, "the style of the page");
 }
 
-/// R243: a browser in which somebody else signs in leaves no session behind; one's own goes on. Whoever is in is not asked to sign in.
+/// R243: a browser in which somebody else signs in leaves no session behind; one's own goes on. A visitor who is signed in is not asked to sign in.
 #[test]
 fn who_signs_in_after_another_ends_the_others_session() {
     let (server, admin) = Server::with_admin();

@@ -102,7 +102,7 @@ async fn authentication_request(app: &App, provider: &IdentityProvider, flow: &F
         pairs.push(("prompt", "select_account"));
     }
     if flow.is_again() && nonce.is_some() {
-        // Whoever has the person's browser must not come through by a sign-in of theirs that is still open there; and the token has to say
+        // Somebody who has the person's browser must not come through by a sign-in of theirs that is still open there; and the token has to say
         // when they signed in (`auth_time`).
         pairs.push(("max_age", "0"));
         if provider.preset == Preset::Microsoft {

@@ -106,7 +106,7 @@ pub(crate) async fn create(mut change: Change<Body<Create>>) -> Result<Response,
             let expires_at = lifetime.ending(write.now());
             let (record, secret) = insert(write, &name, &scope, expires_at).await?;
             let shown = Shown { record: &record, token: secret.reveal(), warnings: &warnings };
-            // Whoever has a session for a moment could make themselves one that lasts.
+            // Somebody who has a session for a moment could make themselves one that lasts.
             let told = json!({ "name": name, "scope": scope, "expires_at": expires_at });
             write.mail(write.caller.user_id(), outbox::Kind::TokenMade, told).await?;
             let after = json!({ "name": name, "scope": scope, "expires_at": expires_at });

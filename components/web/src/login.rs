@@ -72,7 +72,7 @@ pub(crate) async fn form(app: App) -> Result<Response, ApiError> {
             return Ok(see(&app, "/setup"));
         }
         let asked = Form::query(&app);
-        // Whoever is in and wants nothing further is led in.
+        // A visitor who is signed in and wants nothing further is led in.
         if app.head().uri.query().is_none() && credential::cookie(&app).is_some() && visitor(&app).await.is_some() {
             return Ok(see(&app, "/"));
         }
@@ -270,7 +270,7 @@ pub(crate) async fn sign_out(app: App, typed: Form) -> Result<Response, ApiError
             Err(trouble) => return Err(trouble),
         }
         let response = see(&app, "/login?done=signed-out");
-        // Whoever comes next finds nothing of theirs.
+        // The next visitor finds nothing of theirs.
         let response = LAST.forget(&app, KEPT.forget_all(&app, response));
         Ok(match session::no_cookie(&app) {
             Some(cookie) => with_cookie(response, &cookie),

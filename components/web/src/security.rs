@@ -140,7 +140,7 @@ pub(crate) async fn act(app: App, Path(act): Path, typed: Form) -> Result<Respon
         };
         let changed = match api.change(row, &[], Change { form: &typed, body }).await {
             Ok(changed) => changed,
-            // Whoever has scanned it badly scans it once more: the form has kept it.
+            // A visitor who has scanned it badly scans it once more: the form has kept it.
             Err(Trouble::Refused(refusal)) if act == "confirm" && refusal.slug == "wrong_code" => {
                 let begun = json!({ "secret": typed.text("seed").replace(' ', ""), "uri": typed.text("uri") });
                 return show_secret(&app, &api, begun, Some(refusal)).await;
