@@ -98,21 +98,19 @@ pub(crate) async fn send_due(app: &App) -> Result<(), DbError> {
 
 /// Gives what has happened to the webhooks that ask for it, unless another caller does. Under a flood nearly all callers leave at once.
 async fn give_out(app: &App) -> Result<(), DbError> {
-    // The turn after another's sees all that is committed now: nobody waits for a third.
-    for _ in 0..2 {
-        let begun = app.clock().now();
-        match take_turn(app.db(), begun).await? {
-            Turn::Nobodys => return Ok(()),
-            Turn::Anothers(rest) => sleep(rest).await,
-            Turn::Own(ends) => {
-                let mut given = 0;
-                let done = give_all(app, begun.plus_seconds(GIVING_OUT), &mut given).await;
-                give_back(app.db(), ends, given, app.clock().now()).await?;
-                return done;
-            }
-        }
+    let mut begun = app.clock().now();
+    let mut turn = take_turn(app.db(), begun).await?;
+    if let Turn::Anothers(rest) = turn {
+        sleep(rest).await;
+        begun = app.clock().now();
+        turn = take_turn(app.db(), begun).await?;
     }
-    Ok(())
+    // A further turn of another's began after this call, and so gives out all that was committed before it.
+    let Turn::Own(ends) = turn else { return Ok(()) };
+    let mut given = 0;
+    let done = give_all(app, begun.plus_seconds(GIVING_OUT), &mut given).await;
+    give_back(app.db(), ends, given, app.clock().now()).await?;
+    done
 }
 
 /// Gives out all that waits, until then; counts it.
