@@ -25,7 +25,7 @@ const WEBHOOKS: usize = 5;
 const DELIVERIES: &str = "5";
 
 /// What a mail is about.
-const KINDS: [(&str, &str); 15] = [
+const KINDS: [(&str, &str); 19] = [
     ("access_request", "An agent asks for access"),
     ("email_changed", "The address was changed"),
     ("expiring", "A credential ends soon"),
@@ -36,10 +36,14 @@ const KINDS: [(&str, &str); 15] = [
     ("leak", "A credential was leaked"),
     ("link", "A link to sign in"),
     ("new_address", "A new address to confirm"),
+    ("new_sign_in", "A new sign-in"),
     ("password_changed", "The password was changed"),
+    ("recovery_code_used", "A recovery code was used"),
     ("reset", "A link to set a password"),
     ("role_lowered", "The role was lowered"),
+    ("role_raised", "The role was raised"),
     ("silent", "An agent has gone silent"),
+    ("token_made", "A token was made"),
     ("test", "A test"),
 ];
 
@@ -161,6 +165,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
 mod tests {
     use serde_json::json;
 
+    use super::KINDS;
     use crate::testing::Visitor;
 
     /// An admin of a tenant with mails in each state, and with a webhook that fails and one that does not.
@@ -209,6 +214,15 @@ mod tests {
         let sent = visitor.send("/admin/outbox/out_1/retry", &[("csrf", "c")]).await;
         assert_eq!(sent.header("location"), "/admin/outbox?done=mailed-again");
         assert_eq!(visitor.send("/admin/outbox/out_1/read", &[("csrf", "c")]).await.status.as_u16(), 404);
+    }
+
+    /// R278: each kind of mail that the manual lists is told in words.
+    #[test]
+    fn every_kind_of_mail_has_words() {
+        let manual = include_str!("../../../docs/agents/concepts/mail.md");
+        let (_, table) = manual.split_once("| kind | to | when |\n|---|---|---|\n").unwrap();
+        let rows = table.lines().map_while(|line| line.strip_prefix("| `")?.split_once('`'));
+        assert_eq!(rows.map(|(kind, _)| kind).collect::<Vec<_>>(), KINDS.map(|(kind, _)| kind));
     }
 
     /// R278: only admins see it.
