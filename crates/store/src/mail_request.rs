@@ -90,10 +90,10 @@ pub async fn settle(db: &Db, chance: &Chance, now: Timestamp) -> Result<(), DbEr
         let login = user::find_login(&tx, asked.tenant.as_deref(), &asked.email).await?;
         let Some(login) = login.filter(|login| login.is_active) else { continue };
         let (tenant, user) = (&login.tenant_id, &login.id);
-        if let Some(network) = asked.data.get("network").and_then(Json::as_str) {
-            if !credential::is_known_network(&tx, Some(user), network).await? {
-                continue;
-            }
+        if let Some(network) = asked.data.get("network").and_then(Json::as_str)
+            && !credential::is_known_network(&tx, Some(user), network).await?
+        {
+            continue;
         }
         // A link would lead to a way that lets nobody in.
         let entrance = if asked.kind == Kind::Link { Entrance::Link } else { Entrance::Password };
