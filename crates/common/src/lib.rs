@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! text, url, json, email rules for texts
+//! network                which addresses are of one household
 //! workload               patterns of subjects: which workloads of an issuer are trusted
 //! proof                  proofs that a sender has a key (DPoP)
 //! oauth                  rules for what OAuth clients send: redirect URIs, challenges of PKCE, client ids that are URLs
