@@ -1,8 +1,6 @@
 //! Scopes: what a credential may be used for. Known scopes are bits of a set. Patterns are expanded to known scopes before two
 //! sets are compared, so that `agents.*` and a list of all its members are equal.
 
-use std::collections::BTreeSet;
-
 use serde::{Serialize, Serializer};
 
 macro_rules! scopes {
@@ -233,7 +231,10 @@ impl CustomScopes {
 
 /// The texts, sorted and without duplicates.
 pub(crate) fn sorted<'a>(texts: impl IntoIterator<Item = &'a String>) -> Vec<String> {
-    texts.into_iter().collect::<BTreeSet<_>>().into_iter().cloned().collect()
+    let mut texts: Vec<&str> = texts.into_iter().map(String::as_str).collect();
+    texts.sort_unstable();
+    texts.dedup();
+    texts.into_iter().map(str::to_owned).collect()
 }
 
 /// What a credential may be used for: known scopes and a tenant's custom ones.
