@@ -167,6 +167,7 @@ async fn start_and_serve(flags: &Flags) -> Result<()> {
     });
     let metrics_address = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
     start.announce(flags, address, metrics_address)?;
+    tokio::spawn(sqlite::keep_filled(start.database_files(flags)));
     let ticking = (!flags.no_tick).then(|| tokio::spawn(serve::tick(app.clone())));
     let connections = Arc::new(Connections::new(flags.max_connections, flags.max_connections_per_address, trusted));
     let pace = Pace { pause: flags.body_pause, rate: flags.body_rate, whole: Some(flags.body_timeout) };

@@ -231,7 +231,7 @@ pub(crate) async fn metrics(
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                eprintln!("accredit-host: cannot accept a connection for metrics: {error}");
+                say!("accredit-host: cannot accept a connection for metrics: {error}");
                 sleep(Duration::from_millis(50)).await;
                 continue;
             }

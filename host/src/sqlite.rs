@@ -18,6 +18,7 @@
 mod answer;
 mod connection;
 mod interface;
+mod reserve;
 mod shared_writer;
 mod statement;
 #[cfg(test)]
@@ -26,3 +27,4 @@ mod types;
 mod write_queue;
 
 pub(crate) use interface::{View, add_to_linker};
+pub(crate) use reserve::keep_filled;

@@ -240,6 +240,11 @@ impl Start {
         self.config.database("default", flags.state_dir.as_deref(), &self.home)
     }
 
+    /// The files of all databases.
+    pub(crate) fn database_files(&self, flags: &Flags) -> Vec<PathBuf> {
+        self.databases(flags).into_values().flatten().collect()
+    }
+
     fn databases(&self, flags: &Flags) -> BTreeMap<String, Option<PathBuf>> {
         let mut databases = self.config.sqlite_databases.clone();
         databases.insert("default".to_owned(), self.database(flags));

@@ -65,7 +65,8 @@ fn meant(method: &str, path: &str) -> Vec<String> {
     // The same path, written otherwise: what was sent stands for the names, in its own case.
     let is_same = |route: &&Route| matched(route.path, &lower).is_some() && route.path != "/docs/{*page}";
     let same = known().filter(is_same).collect();
-    let mut same = in_order(same, &|route| 2 * usize::from(route.method != method) + usize::from(route.path.contains('{')));
+    let mut same =
+        in_order(same, &|route| 2 * usize::from(route.method != method) + usize::from(route.path.contains('{')));
     if same.first().is_some_and(|route| route.method == method) {
         same.truncate(1);
     }

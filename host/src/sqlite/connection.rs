@@ -16,9 +16,9 @@ use tokio::sync::oneshot;
 use crate::metrics::WRITES;
 use crate::sqlite::answer::{Answer, AnswerSender};
 use crate::sqlite::shared_writer::{Effect, Settings, Single};
-use crate::sqlite::statement;
 use crate::sqlite::types::{Error, Outcome, Value, io};
 use crate::sqlite::write_queue::{BUSY_TIMEOUT, Job, WriteQueue};
+use crate::sqlite::{reserve, statement};
 use crate::{private, threads};
 
 /// Steps of SQLite's machine between two calls of the progress handler.
@@ -208,6 +208,9 @@ impl Connection {
         let own = self.busy_timeout();
         if timeout < own {
             connection.busy_timeout(timeout).map_err(io)?;
+        }
+        if let (Some(left), Some(path)) = (reserve::left_by(sql), &self.path) {
+            reserve::lend(path, left);
         }
         let outcome = statement::run_to_end(connection, sql, parameters, answer);
         if timeout < own {
