@@ -688,6 +688,9 @@ pub(crate) fn all() -> Vec<Verb> {
         users(Verb::new("admin users remove-factor", route::USERS_FACTOR))
             .asks("Remove the second factor of the user {id}?")
             .done("Removed."),
+        users(Verb::new("admin users unlink", route::USERS_IDENTITIES))
+            .asks("Unlink the sign-ins of the user {id} at providers?")
+            .done("Unlinked."),
         Verb::new("admin tenant get", route::TENANT),
         Verb::new("admin tenant update", route::TENANT_PATCH)
             .field("name", Kind::Text, "The tenant's name")

@@ -170,7 +170,8 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     };
     server.execute(&format!(
         "INSERT INTO identities (id, user_id, issuer, subject, provider, created_at)
-         VALUES ('idn_max', '{max_id}', 'https://sso.example', '7', 'acme', 0)"
+         VALUES ('idn_max', '{max_id}', 'https://sso.example', '7', 'acme', 0),
+                ('idn_eve', '{eve_id}', 'https://sso.example', '8', 'acme', 0)"
     ));
     let (first, second, third) = (pat("first"), pat("second"), pat("third"));
     let own = server.with(&pat("own").1);
@@ -301,6 +302,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("POST /auth/factor/recovery-codes", &eve, "/auth/factor/recovery-codes".to_owned(), &nothing),
         ("DELETE /auth/factor", &eve, "/auth/factor".to_owned(), &nothing),
         ("DELETE /api/users/{id}/factor", admin, format!("/api/users/{eve_id}/factor"), &nothing),
+        ("DELETE /api/users/{id}/identities", admin, format!("/api/users/{eve_id}/identities"), &nothing),
         ("PATCH /api/tenant", admin, "/api/tenant".to_owned(), &json!({ "name": "Acme" })),
         ("POST /api/users/{id}/set-password", admin, format!("/api/users/{bare}/set-password"), &password),
         ("PATCH /api/users/{id}", admin, format!("/api/users/{bare}"), &json!({ "role": "curator" })),

@@ -7,7 +7,7 @@ use common::{
     entrance::Entrance,
     error::{ApiError, Code},
     event::EventKind,
-    id::{IdentityId, TenantId, UserId},
+    id::{IdentityId, NotificationId, TenantId, UserId},
     role::Role,
     text,
     time::Timestamp,
@@ -26,6 +26,7 @@ use store::{
     credential::{self, CredentialRow, status::CredentialStatus},
     db::{Purpose, Rows, Tx},
     identity::{self, Inserted, Linked},
+    notification,
     origin::Origin,
     outbox, tenant, user,
 };
@@ -85,8 +86,9 @@ pub(crate) async fn sign_in(
     };
     let tx = app.db().begin(purpose).await?;
     let login = match account(&tx, provider, identity).await? {
-        Account::Linked(Linked { id, login }) => {
+        Account::Linked(Linked { id, email, login }) => {
             let said = (provider.name.as_str(), identity.said_email.as_deref());
+            tell_of_address(app, &tx, provider, identity, (&login, email.as_deref())).await?;
             if !identity::record_use(&tx, (&id, &login.id), said, app.now()).await? {
                 return Err(ApiError::from(Code::NoAccount).cause("the identity was unlinked meanwhile"));
             }
@@ -118,6 +120,32 @@ pub(crate) async fn sign_in(
         }
         entered => entered,
     }
+}
+
+/// Tells a person whose provider has begun to say another address than that of the account: links and mails still go to the old one, which may
+/// be somebody else's by now.
+async fn tell_of_address(
+    app: &App,
+    tx: &Tx<'_>,
+    provider: &IdentityProvider,
+    identity: &Identity,
+    (login, before): (&user::Login, Option<&str>),
+) -> Result<(), ApiError> {
+    let Some(said) = identity.email.as_deref().filter(|said| email::key(said) != email::key(&login.email)) else {
+        return Ok(());
+    };
+    if before.is_some_and(|before| email::key(before) == email::key(said)) {
+        return Ok(());
+    }
+    let title = format!("{} knows you by another address", provider.label);
+    let body = format!(
+        "It says {said}, and your account has {}. Links to sign in go there: if it is no longer yours, change the address of your account on the page /security.",
+        login.email
+    );
+    let id = NotificationId::generate(app.now(), app.chance());
+    let whose = (&login.id, Some(&login.id));
+    notification::insert_own(tx, &id, &login.tenant_id, whose, (&title, &body), app.now()).await?;
+    Ok(())
 }
 
 /// When the person proved who they are; 0: nobody says, and something else has to prove it. A provider may let somebody through who signed in
@@ -159,6 +187,15 @@ async fn account(reads: &dyn Rows, provider: &IdentityProvider, identity: &Ident
             let why = "the account has been used, and its address was never proved";
             return Ok(Account::Closed(login.id, Code::AddressNotVerified, why));
         }
+        // An address is given to somebody else when its person leaves or changes the name; the subject never is. An identity with a private
+        // address says nothing: its person may have one with each.
+        let known = identity::emails(reads, &login.id, &identity.issuer).await?;
+        if is_verified
+            && known.iter().any(|email| email.as_deref().is_none_or(|email| domain_of(provider, email).is_some()))
+        {
+            let why = "the account has another identity of this provider";
+            return Ok(Account::Closed(login.id, Code::OtherIdentity, why));
+        }
         return Ok(match (login.is_active, is_verified) {
             (false, _) => deactivated(login),
             (true, true) => Account::OfAddress(login),
@@ -177,10 +214,15 @@ fn allowed<'a>(provider: &'a IdentityProvider, identity: &'a Identity) -> Result
         Some(_) => "the provider does not vouch for the person's address",
         None => "the provider says no address of the person",
     })?;
+    let domain = domain_of(provider, email);
+    Ok((email, domain.ok_or("the person's address is in none of the provider's domains")?))
+}
+
+/// The domain of an address, if the operator allows it with this provider.
+fn domain_of<'a>(provider: &'a IdentityProvider, email: &str) -> Option<&'a Domain> {
     let key = email::key(email);
-    let domain = key.rsplit_once('@').map(|(_, domain)| domain);
-    let allowed = provider.domains.iter().find(|allowed| Some(allowed.name.as_str()) == domain);
-    Ok((email, allowed.ok_or("the person's address is in none of the provider's domains")?))
+    let (_, domain) = key.rsplit_once('@')?;
+    provider.domains.iter().find(|allowed| allowed.name == domain)
 }
 
 fn deactivated(login: user::Login) -> Account {

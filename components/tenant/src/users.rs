@@ -30,7 +30,7 @@ use service::{
 use store::{
     addressee, audit, code,
     db::Rows,
-    factor,
+    factor, identity,
     outbox::Kind,
     user::{self, Sort, UpdateOutcome, User},
 };
@@ -272,6 +272,25 @@ pub(crate) async fn remove_factor(change: Change<()>, Path(id): Path) -> Result<
             write.notify(&user.id, "Your second factor was removed", &body).await?;
             write.mail(&user.id, Kind::FactorRemoved, json!({})).await?;
             Ok(Answer::no_content().audited(&user.id, json!({ "second_factor": true }), json!({ "second_factor": false })))
+        })
+        .await
+}
+
+/// `DELETE /api/users/{id}/identities`: unlinks what a user is at providers, such as after the company has moved to another one.
+pub(crate) async fn unlink(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
+    change
+        .on(&id, find, async |write, user, ()| {
+            let providers = identity::delete_all(&write.tx, &user.id).await?;
+            if providers.is_empty() {
+                return Ok(Answer::no_content().unchanged());
+            }
+            let body = format!(
+                "{} unlinked your sign-in at {}. The next one with your address links it anew.",
+                write.author(),
+                providers.join(", ")
+            );
+            write.notify(&user.id, "Your sign-in was unlinked", &body).await?;
+            Ok(Answer::no_content().audited(&user.id, json!({ "identities": providers }), json!({ "identities": [] })))
         })
         .await
 }

@@ -257,6 +257,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("user.forgot_password", "asked for a link to set the password of"),
     ("user.invite", "made an invitation for"),
     ("user.remove_factor", "removed the second factor of"),
+    ("user.unlink", "unlinked the sign-ins of"),
     ("user.reset_link", "made a link to set the password of"),
     ("user.reset_password", "set a new password by a link:"),
     ("user.set_password", "set the password of"),

@@ -391,6 +391,9 @@ errors! {
     AddressNotVerified 403 "address_not_verified": "There is an account with your address, but nobody has proved yet that the address is its owner's.",
         "Sign in to the account in another way. Then link your identity on the page /security.",
         page: "/docs/agents/concepts/providers#which-account";
+    OtherIdentity 403 "other_identity": "The account with your address belongs to another sign-in of this provider, perhaps of a person who had the address before you.",
+        "If the account is yours, sign in to it in another way, and link this sign-in on the page /security. Otherwise ask an admin to change the address of that account, or to unlink its sign-ins.",
+        page: "/docs/agents/concepts/providers#which-account";
 
     NotFound 404 "not_found": "This path does not exist.",
         "Send GET /api?for=me with your credential to list the routes that you can use, or GET /llms.txt to read the manual of this server.";

@@ -54,21 +54,29 @@ pub async fn list(reads: &dyn Rows, user: &UserId) -> Result<Vec<Identity>, DbEr
 pub struct Linked {
     /// The identity.
     pub id: IdentityId,
+    /// The address that the provider said before.
+    pub email: Option<String>,
     /// The account, active or not.
     pub login: Login,
 }
 
 impl FromRow for Linked {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { id: row.take()?, login: Login::from_row(row)? })
+        Ok(Self { id: row.take()?, email: row.take()?, login: Login::from_row(row)? })
     }
 }
 
 /// The account of an identity.
 pub async fn find_login(reads: &dyn Rows, issuer: &str, subject: &str) -> Result<Option<Linked>, DbError> {
-    let sql = "SELECT i.id, u.id, u.tenant_id, u.email, u.name, u.role, u.password_hash, u.deactivated_at IS NULL
+    let sql =
+        "SELECT i.id, i.email, u.id, u.tenant_id, u.email, u.name, u.role, u.password_hash, u.deactivated_at IS NULL
                FROM identities i JOIN users u ON u.id = i.user_id WHERE i.issuer = ?1 AND i.subject = ?2";
     reads.optional(sql, args![issuer, subject]).await
+}
+
+/// The addresses that an issuer said last of the person's identities there.
+pub async fn emails(reads: &dyn Rows, user: &UserId, issuer: &str) -> Result<Vec<Option<String>>, DbError> {
+    reads.list("SELECT email FROM identities WHERE user_id = ?1 AND issuer = ?2", args![user, issuer]).await
 }
 
 /// An identity to be stored.
@@ -132,6 +140,11 @@ pub async fn is_spare(reads: &dyn Rows, user: &UserId, id: &str) -> Result<bool,
 /// Takes an identity of a person away, and returns the operator's name for its provider. `None`: the person has no such identity.
 pub async fn delete(tx: &Tx<'_>, user: &UserId, id: &str) -> Result<Option<String>, DbError> {
     tx.optional("DELETE FROM identities WHERE id = ?2 AND user_id = ?1 RETURNING provider", args![user, id]).await
+}
+
+/// Takes all identities of a person away, and returns the operator's names for their providers.
+pub async fn delete_all(tx: &Tx<'_>, user: &UserId) -> Result<Vec<String>, DbError> {
+    tx.list("DELETE FROM identities WHERE user_id = ?1 RETURNING provider", args![user]).await
 }
 
 #[cfg(test)]

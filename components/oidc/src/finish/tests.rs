@@ -288,6 +288,40 @@ async fn an_account_is_found_by_an_address_that_is_proved_on_both_sides() {
     assert_eq!(t.texts("SELECT tenant_id FROM users WHERE email = 'eve@sales.example'").await, [sales.to_string()]);
 }
 
+/// R347: an address that a provider has given to somebody else opens nothing of the person who had it before.
+#[tokio::test]
+async fn an_address_that_another_person_got_does_not_open_the_account() {
+    let (t, world, _) = stage().await;
+    let rec = [("email", json!("rec@acme.example")), ("sub", json!("8"))];
+    let old = sign_in(&t, &world, &rec).await.is(200)["user_id"].clone();
+    let hire = [("email", json!("rec@acme.example")), ("sub", json!("9"))];
+    for _ in 0..2 {
+        sign_in(&t, &world, &hire).await.refused(403, "other_identity");
+    }
+    assert_eq!(t.texts("SELECT subject FROM identities").await, ["8"]);
+    let counted =
+        format!("SELECT count FROM refusals WHERE slug = 'other_identity' AND subject = {old}").replace('"', "'");
+    assert_eq!(t.number(&counted).await, 2);
+    // The same person, renamed, is told once that links go to an address that may be somebody else's.
+    let renamed = [("email", json!("rec.new@acme.example")), ("sub", json!("8"))];
+    for _ in 0..2 {
+        assert_eq!(sign_in(&t, &world, &renamed).await.is(200)["user_id"], old);
+    }
+    let told = "SELECT body FROM notifications WHERE title LIKE '% knows you by another address'";
+    let told = t.texts(told).await;
+    assert!(told.len() == 1 && told[0].contains("rec.new@acme.example"), "{told:?}");
+    // With an address of its own the account leaves the old one to the new person.
+    t.execute("UPDATE users SET email = 'rec.new@acme.example', email_key = 'rec.new@acme.example' WHERE email = 'rec@acme.example'")
+        .await
+        .unwrap();
+    assert_ne!(sign_in(&t, &world, &hire).await.is(200)["user_id"], old);
+    // An account whose sign-ins were unlinked, as after a move to another client at the provider, is found by its address again.
+    t.execute("DELETE FROM identities WHERE subject = '9'").await.unwrap();
+    let moved = [("email", json!("rec@acme.example")), ("sub", json!("pairwise-9"))];
+    sign_in(&t, &world, &moved).await.is(200);
+    assert_eq!(t.number("SELECT count(*) FROM users WHERE email LIKE 'rec%'").await, 2);
+}
+
 /// R101: OpenID Connect Core 1.0, section 5.3. Authelia, Okta and others say the address at their UserInfo endpoint alone.
 #[tokio::test]
 async fn an_address_that_the_id_token_leaves_out_is_asked_for() {

@@ -189,6 +189,34 @@ async fn an_admin_removes_the_factor_of_another() {
     assert_eq!(t.number("SELECT count(*) FROM factors").await, 1);
 }
 
+/// R347: an admin unlinks the sign-ins of a person, who is told; again is nothing new.
+#[tokio::test]
+async fn an_admin_unlinks_the_identities_of_another() {
+    let (t, ada) = with_ada(Settings::default()).await;
+    let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+    let identity = |user: &str, subject: &str| {
+        format!(
+            "INSERT INTO identities (id, user_id, issuer, subject, provider, created_at)
+             VALUES ('idn_{subject}', '{user}', 'https://sso.example', '{subject}', 'acme', 0)"
+        )
+    };
+    for (user, subject) in [(&eve.user, "1"), (&eve.user, "2"), (&ada.user, "3")] {
+        t.execute(&identity(user.as_str(), subject)).await.unwrap();
+    }
+    let of_eve = format!("/api/users/{}/identities", eve.user);
+    t.as_(&eve, "DELETE", &of_eve, Null).await.refused(403, "scope_denied");
+    for _ in 0..2 {
+        t.as_(&ada, "DELETE", &of_eve, Null).await.is(204);
+    }
+    assert_eq!(t.texts("SELECT id FROM identities").await, ["idn_3"]);
+    let told = "SELECT user_id || ' ' || title FROM notifications";
+    assert_eq!(t.texts(told).await, [format!("{} Your sign-in was unlinked", eve.user)]);
+    assert_eq!(t.texts("SELECT action FROM audit").await, ["user.unlink"]);
+    let zoe = t.user(&t.tenant("other").await, "zoe@example.com", Role::Admin).await;
+    let of_zoe = format!("/api/users/{}/identities", zoe.user);
+    t.as_(&ada, "DELETE", &of_zoe, Null).await.refused(404, "user_not_found");
+}
+
 /// A stranger learns the ways of the usual tenant, and of no other.
 #[tokio::test]
 async fn the_ways_of_the_usual_tenant_are_public() {
