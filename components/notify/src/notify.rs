@@ -18,6 +18,7 @@ use service::{
     idempotency::{Answer, IdempotencyKey, KEPT_FOR},
     mail, quota,
     response::Response,
+    site,
 };
 use store::{
     db::DbError,
@@ -35,6 +36,9 @@ form! {
         user: Option<Nullable<String>>,
     }
 }
+
+/// The first parts of paths at which one looks.
+const PAGES: [&str; 6] = ["", "access", "agents", "docs", "guides", "notifications"];
 
 /// How a person makes room for notifications.
 const FREE: &str =
@@ -60,7 +64,7 @@ pub(crate) async fn notify(
     let sent = [body.app_origin, body.action_url, body.user].map(|sent| sent.and_then(|Nullable(text)| text));
     let [app_origin, action_url, user] = sent.each_ref().map(Option::as_deref);
     let app_origin = flaws.check("app_origin", app_origin.map(|origin| text("app_origin", origin, 200)).transpose());
-    let action_url = flaws.check("action_url", action_url.map(read_link).transpose());
+    let action_url = flaws.check("action_url", action_url.map(|url| read_link(&app, url)).transpose());
     let (Some(title), Some(message), Some(priority), Some(app_origin), Some(action_url)) =
         (title, message, priority, app_origin, action_url)
     else {
@@ -117,25 +121,39 @@ fn read_priority(text: &str) -> Result<&str, ApiError> {
     if ["low", "normal", "high"].contains(&text) { Ok(text) } else { Err(Code::InvalidPriority.into()) }
 }
 
-fn read_link(text: &str) -> Result<&str, ApiError> {
-    if is_link(text) { Ok(text) } else { Err(Code::InvalidUrl.with("field", "action_url")) }
+fn read_link<'u>(app: &App, text: &'u str) -> Result<&'u str, ApiError> {
+    let own = site::address(app).unwrap_or_default();
+    if is_link(text, Url::parse(&own).map(|own| own.host)) {
+        Ok(text)
+    } else {
+        Err(Code::InvalidUrl.with("field", "action_url"))
+    }
 }
 
-/// Whether a text is an https URL or a path of this site: nothing that a browser would run or that leads elsewhere unseen.
-fn is_link(text: &str) -> bool {
-    Url::parse(text).is_some_and(|url| url.is_secure) || is_path_of_this_site(text)
+/// Whether a text is an https URL or a path of this site: nothing that a browser would run or that leads elsewhere unseen. `own`: the host of
+/// this site, whose URLs are paths of it.
+fn is_link(text: &str, own: Option<&str>) -> bool {
+    match Url::parse(text) {
+        Some(url) if !url.is_secure => false,
+        Some(url) if own.is_some_and(|own| own.eq_ignore_ascii_case(url.host)) => is_path_of_this_site(url.path),
+        Some(_) => true,
+        None => is_path_of_this_site(text),
+    }
 }
 
-/// Whether a text is a path with a single slash in front. No empty and no dot segment: what a browser makes of them may lead away.
+/// Whether a text is a path with a single slash in front, of a page at which one looks: an agent leads nobody to a page that lets somebody in
+/// or decides, with what is to be decided filled in. No empty and no dot segment: what a browser makes of them may lead away.
 fn is_path_of_this_site(text: &str) -> bool {
     let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
     let path = rest.split('?').next().unwrap_or_default();
+    let first = path.split('/').nth(1).unwrap_or_default();
     text.len() <= 2_000
         && text.starts_with('/')
+        && PAGES.contains(&first)
         && url::is_plain(rest)
         && url::is_plain(fragment)
         && !path.contains("//")
-        && !path.split('/').any(|part| matches!(part, "." | ".."))
+        && !path.split('/').any(|part| matches!(part.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | ".."))
 }
 
 #[cfg(test)]

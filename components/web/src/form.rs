@@ -11,8 +11,8 @@ pub(crate) use service::response::local;
 
 use crate::shown::SHOWN;
 
-/// Fields that no page shows again.
-const PASSWORDS: [&str; 3] = ["password", "current", "new"];
+/// Fields that no page shows again, and no cookie keeps: passwords, and the value of an agent's secret or of a hook's key.
+const SECRETS: [&str; 4] = ["password", "current", "new", "value"];
 /// The fields of a proof, each with its name at the API.
 const PROOFS: [(&str, &str); 2] = [("proof_code", "code"), ("proof_password", "password")];
 
@@ -106,7 +106,7 @@ impl Form {
 
     /// What a page may show again: all fields but passwords and proofs.
     pub(crate) fn shown_again(&self) -> Vec<(String, String)> {
-        let is_kept = |name: &str| !PASSWORDS.contains(&name) && !PROOFS.iter().any(|(field, _)| *field == name);
+        let is_kept = |name: &str| !SECRETS.contains(&name) && !PROOFS.iter().any(|(field, _)| *field == name);
         self.0.iter().filter(|(name, _)| is_kept(name)).cloned().collect()
     }
 
@@ -120,7 +120,7 @@ impl Form {
 
     /// The names of the passwords that were typed.
     pub(crate) fn passwords(&self) -> Vec<&'static str> {
-        PASSWORDS.into_iter().filter(|name| !self.raw(name).is_empty()).collect()
+        SECRETS.into_iter().filter(|name| !self.raw(name).is_empty()).collect()
     }
 
     /// All values of a field.
@@ -148,7 +148,7 @@ impl Form {
 
 /// The names of passwords among these.
 pub(crate) fn passwords_of(names: &[String]) -> Vec<&'static str> {
-    PASSWORDS.into_iter().filter(|password| names.iter().any(|name| name == password)).collect()
+    SECRETS.into_iter().filter(|password| names.iter().any(|name| name == password)).collect()
 }
 
 /// A number as JSON; a text that is no number goes as it is, and the API says what is wrong with it.
@@ -169,6 +169,20 @@ pub(crate) fn query(pairs: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// R349: what is typed where browsers hide it, or is encrypted, is never shown again. The operator's secret is typed where nothing is kept.
+    #[test]
+    fn no_secret_is_shown_again() {
+        let templates = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/templates")).unwrap();
+        let pages: Vec<String> = templates.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+        let hidden = pages.iter().flat_map(|page| page.split("type=\"password\" name=\"").skip(1));
+        let mut names: Vec<&str> = hidden.map(|rest| rest.split('"').next().unwrap()).collect();
+        names.retain(|name| !["{{ name }}", "secret"].contains(name));
+        assert!(names.contains(&"proof_password") && names.contains(&"value"), "{names:?}");
+        for name in names {
+            assert!(Form::of(&[(name, "s3cret")]).shown_again().is_empty(), "{name}");
+        }
+    }
 
     #[test]
     fn a_number_that_is_none_is_left_to_the_api() {

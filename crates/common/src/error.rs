@@ -227,7 +227,7 @@ errors! {
     InvalidLevel 400 "invalid_level": "This level does not exist.",
         "Send level as one of: debug, info, warn, error.", page: "/docs/agents/concepts/lifecycle#logs";
     InvalidUrl 400 "invalid_url": "This URL is not allowed.",
-        "Send {field} as a whole https URL without a user name, or as a path on this site that starts with a single /, of at most 2000 characters.",
+        "Send {field} as a whole https URL without a user name, or as a path of this site that begins with /agents, /access, /guides, /docs or /notifications, of at most 2000 characters.",
         page: "/docs/agents/concepts/notifications";
     InvalidEnrolmentCode 400 "invalid_enrolment_code": "This enrolment code is unknown, used or expired, or its maker may not issue the agent's token any more.",
         "Get a new code: the agent's owner makes one with POST /api/agents/<name>/enrolment. It works once, for 15 minutes.",

@@ -163,8 +163,8 @@ pub async fn let_in(
         Way::Oidc { proved_at, .. } => Some(proved_at),
         Way::Link | Way::Password => None,
     };
-    // The person who approved a device knows of it.
-    if rules.was_here && way.entrance().is_some() {
+    // Of a device too: who approved it may have clicked without a look.
+    if rules.was_here {
         tell_if_new(app, &tx, login).await?;
     }
     let proof = (way.proves_two_factors(), proved_at);

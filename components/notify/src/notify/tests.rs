@@ -1,7 +1,7 @@
 use common::role::Role;
 use serde_json::{Value::Null, json};
 use service::{
-    settings::Settings,
+    settings::{PublicUrl, Settings},
     testing::{Actor, TestApp},
 };
 use store::usage::Quotas;
@@ -11,7 +11,8 @@ use crate::router;
 const NOTIFY: &str = "/api/ui/notify";
 
 async fn stage() -> (TestApp, Actor, Actor) {
-    let t = TestApp::new(router());
+    let public_url = PublicUrl::parse("https://own.example");
+    let t = TestApp::with(router(), Settings { public_url, ..Settings::default() });
     let tenant = t.tenant("main").await;
     let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
     let scout = t.agent(&ada, "scout", "ui.notify").await;
@@ -88,13 +89,27 @@ async fn a_text_or_link_that_cannot_be_shown_is_refused() {
         ("action_url", "example.com/a", "invalid_url"),
         ("action_url", "/a b", "invalid_url"),
         ("action_url", "/..//evil.example", "invalid_url"),
-        ("action_url", "/a/../b", "invalid_url"),
+        ("action_url", "/agents/../b", "invalid_url"),
+        ("action_url", "/agents/.%2E/device", "invalid_url"),
+        // R348: an agent leads nobody to where one is let in or decides by a click.
+        ("action_url", "/device?user_code=BCDF-GHJK", "invalid_url"),
+        ("action_url", "/oauth/authorize?client_id=a", "invalid_url"),
+        ("action_url", "/auth/oidc/acme/login", "invalid_url"),
+        ("action_url", "/login", "invalid_url"),
+        ("action_url", "https://OWN.example/device?user_code=BCDF-GHJK", "invalid_url"),
+        ("action_url", "https://own.example:8443/device", "invalid_url"),
+        ("action_url", "https://own.example/agents/%2e%2e/device", "invalid_url"),
     ] {
         let mut body = json!({ "title": "a", "body": "b" });
         body[field] = json!(value);
         t.as_(&scout, "POST", NOTIFY, body).await.refused(400, slug);
     }
     assert_eq!(t.number("SELECT count(*) FROM notifications").await, 0);
+    for url in ["https://own.example/agents/scout", "/", "/access/req_1", "/guides/a#b", "https://desk.example/device"]
+    {
+        let body = json!({ "title": "a", "body": "b", "action_url": url });
+        t.as_(&scout, "POST", NOTIFY, body).await.is(201);
+    }
 }
 
 /// A field that is null counts as left out, as the page says.
