@@ -410,7 +410,8 @@ async fn rotate_bearer(
     }
     let new = bearer(&agent, (&key.id, &key.name), id, &scope, expires_at, grantee.as_deref());
     let secret = mint::credential(&write.tx, &write.origin(), &new).await?;
-    Ok((secret, Rotated { grace_ends, warnings: Vec::from_iter(capped) }))
+    let warnings = capped.into_iter().chain(mint::warn_of_end(expires_at, write.now())).collect();
+    Ok((secret, Rotated { grace_ends, warnings }))
 }
 
 /// The end that a rotated key keeps, but no later than the caller's own; the warning says so when it was capped.

@@ -210,7 +210,8 @@ pub(crate) async fn rotate(change: Change<Body<Rotate>>, Path(id): Path) -> Resu
             if !list::replace(&write.tx, &old.id, &record.id, grace_ends, now).await? {
                 return Err(Code::TokenEnded.into());
             }
-            let shown = Shown { record: &record, token: secret.reveal(), warnings: &[] };
+            let warnings = Vec::from_iter(mint::warn_of_end(old.expires_at, now));
+            let shown = Shown { record: &record, token: secret.reveal(), warnings: &warnings };
             let after = json!({ "replaced_by": record.id, "grace_ends": grace_ends });
             Ok(Answer::created(&shown)?.with_secret().audited(&old.id, Null, after))
         })

@@ -26,10 +26,7 @@ pub(crate) async fn tell(app: &App) -> Result<bool, DbError> {
         let (what, next) = match &found.agent_name {
             Some(agent) if found.is_key => (
                 format!("The key {} of the agent {agent}", found.name.as_deref().unwrap_or_default()),
-                format!(
-                    "Rotate it: POST /api/agents/{agent}/keys/{}/rotate.",
-                    found.key.as_deref().unwrap_or_default()
-                ),
+                format!("Make another one, and delete this one: POST /api/agents/{agent}/keys. Rotating it keeps its end."),
             ),
             Some(agent) => (
                 format!("The token of the agent {agent}"),
@@ -37,7 +34,7 @@ pub(crate) async fn tell(app: &App) -> Result<bool, DbError> {
             ),
             None => (
                 format!("Your personal access token {}", found.name.as_deref().unwrap_or_default()),
-                format!("Rotate it: POST /auth/tokens/{}/rotate.", found.id),
+                "Make another one on the page /tokens, or with POST /auth/tokens from a session. Rotating it keeps its end.".to_owned(),
             ),
         };
         let (title, body) = (format!("{what} expires {when}"), format!("It ends at {}. {next}", found.expires_at));

@@ -613,7 +613,7 @@ impl<'a> Draft<'a> {
         } else {
             format!("{what} ends soon")
         };
-        let mut letter = self.leading_to(&subject, text, "Replace it", &self.ending_path());
+        let mut letter = self.leading_to(&subject, text, "Make another one", &self.ending_path());
         letter.notes = vec![self.choice()];
         letter
     }

@@ -58,6 +58,9 @@ pub async fn put(
     if !app.settings().has_mail() {
         return Ok(false);
     }
+    if outbox::is_enough(tx, user, kind, app.now()).await? {
+        return Ok(false);
+    }
     let Some(person) = user::find(tx, tenant, user.as_str()).await?.filter(|person| person.active) else {
         return Ok(false);
     };

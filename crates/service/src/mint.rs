@@ -117,6 +117,17 @@ pub fn minter<'a>(origin: &Origin<'a>, grantee: Option<&'a str>) -> credential::
     credential::Minter { by, with: origin.credential, grantee }
 }
 
+/// How long before its end a credential that is rotated warns of it, seconds: as the one before did.
+const ENDS_SOON: i64 = 7 * 86_400;
+
+/// Says that a rotated credential ends as soon as the one before: rotating keeps the end.
+pub fn warn_of_end(expires_at: Option<Timestamp>, now: Timestamp) -> Option<String> {
+    let end = expires_at.filter(|end| *end < now.plus_seconds(ENDS_SOON))?;
+    Some(format!(
+        "It ends at {end}, as the one before would have: rotating keeps the end. Make another one if you need it for longer."
+    ))
+}
+
 /// Says which of the scopes have no effect, because the role lacks them (or only people can use them, for an agent).
 pub fn warn_of_no_effect(
     caller: &Caller,

@@ -120,6 +120,14 @@ impl Kind {
         matches!(self, Self::AccessRequest | Self::Expiring | Self::Silent)
     }
 
+    /// Mails of this kind to one person in an hour, at most: of what a script can do a hundred times. `None`: no more than are caused.
+    const fn most_in_an_hour(self) -> Option<i64> {
+        match self {
+            Self::NewSignIn | Self::TokenMade => Some(10),
+            _ => None,
+        }
+    }
+
     /// The word that is stored.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -181,6 +189,15 @@ pub async fn queue(tx: &Tx<'_>, new: &New<'_>, chance: &Chance, now: Timestamp) 
     .await?;
     tx.leave_work();
     Ok(id)
+}
+
+/// Whether a person gets no more mails of this kind in this hour.
+pub async fn is_enough(tx: &Tx<'_>, user: &UserId, kind: Kind, now: Timestamp) -> Result<bool, DbError> {
+    let Some(most) = kind.most_in_an_hour() else { return Ok(false) };
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM outbox
+               WHERE user_id = ?1 AND state IN ('due', 'sent') AND due_at > ?3 AND kind = ?2 LIMIT ?4)";
+    let args = args![user, kind.as_str(), now.plus_seconds(-3_600), most];
+    Ok(tx.optional::<i64>(sql, args).await?.unwrap_or(0) >= most)
 }
 
 /// The kinds that can wait, as SQL has them.

@@ -1,7 +1,7 @@
 use common::role::Role;
 use serde_json::Value as Json;
 use service::{
-    settings::Settings,
+    settings::{Provider, Settings},
     testing::{Actor, TestApp},
 };
 use store::usage::Quotas;
@@ -327,4 +327,26 @@ async fn a_token_that_never_ends_takes_a_fresh_proof() {
     t.execute("UPDATE tenants SET pat_days = NULL").await.unwrap();
     t.as_(&ada, "POST", PATS, json!({ "name": "d" })).await.refused(403, "reauthentication_required");
     assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'pat'").await, 3);
+}
+
+/// R373: a script that makes tokens fills nobody's mailbox. R374: a rotated token says that it ends as soon as the one before.
+#[tokio::test]
+async fn ten_tokens_in_an_hour_are_mailed_and_a_rotated_one_warns_of_its_end() {
+    let settings = Settings { mail_provider: Some(Provider::Resend), ..Settings::default() };
+    let t = TestApp::with(with_neighbours(), settings);
+    let ada = ada(&t).await;
+    let mails = "SELECT count(*) FROM outbox WHERE kind = 'token_made'";
+    for _ in 0..12 {
+        t.as_(&ada, "POST", PATS, json!({ "name": "script", "expires_in_days": 30 })).await.is(201);
+    }
+    assert_eq!(t.number(mails).await, 10);
+    t.wait(3_601);
+    let made = t.as_(&ada, "POST", PATS, json!({ "name": "later", "expires_in_days": 30 })).await.is(201);
+    assert_eq!(t.number(mails).await, 11);
+    let rotated = t.as_(&ada, "POST", &format!("{}/rotate", path(&made)), json!({})).await.is(201);
+    assert_eq!(rotated["warnings"], json!([]));
+    t.wait(24 * 86_400);
+    let again = t.as_(&with(&ada, &rotated), "POST", &format!("{}/rotate", path(&rotated)), json!({})).await.is(201);
+    assert_eq!(again["expires_at"], made["expires_at"]);
+    assert!(again["warnings"][0].as_str().unwrap().contains("rotating keeps the end"), "{again}");
 }
