@@ -8,8 +8,7 @@ use crate::{
     db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx},
     kept_answer::{KeptAnswer, MOST_KEPT},
     origin::Origin,
-    page::{PageRequest, any_like, patterns},
-    user,
+    page::{PageRequest, any_like, patterns, user_named},
 };
 use common::{
     id::{AgentId, NotificationId, TenantId, UserId},
@@ -110,7 +109,7 @@ const IS_HEARD: &str = "EXISTS (SELECT 1 FROM agents b JOIN webhooks w ON w.tena
 /// with it. Gives whether a webhook waits for it. `None`: there is no such recipient, or they have as many notifications as they may, or the
 /// caller keeps as many answers as it may.
 pub async fn notify(db: &Db, agent: &AgentId, new: &New<'_>, ends: Timestamp) -> Result<Option<bool>, DbError> {
-    let (column, user) = new.user.map(user::named).map_or(("id", None), |(column, user)| (column, Some(user)));
+    let (column, user) = new.user.map(user_named).map_or(("id", None), |(column, user)| (column, Some(user)));
     let counted;
     let room = match (new.counts(), new.is_owners) {
         (false, true) => "u.is_notified_enough = 0 AND (u.id = a.owner_id OR u.is_notified_enough_by_others = 0)",
@@ -180,7 +179,7 @@ pub async fn is_enough(
     most: i64,
     is_owners: bool,
 ) -> Result<bool, DbError> {
-    let (column, user) = user.map(user::named).map_or(("id", None), |(column, user)| (column, Some(user)));
+    let (column, user) = user.map(user_named).map_or(("id", None), |(column, user)| (column, Some(user)));
     let own = if is_owners { "u.id = a.owner_id" } else { "0" };
     let room = format!(
         "(u.is_notified_enough = 1 OR (u.is_notified_enough_by_others = 1 AND NOT {own}) OR {} >= {})",
