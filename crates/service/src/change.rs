@@ -52,7 +52,7 @@ use crate::{
     extract::{Body, Empty},
     grantee, guard,
     idempotency::{IdempotencyKey, Replayed, settled},
-    mail, object, once, quota,
+    mail, object, once, quota, reader,
     response::Response,
 };
 
@@ -411,7 +411,7 @@ impl Write<'_> {
     /// A refusal as one of several results.
     pub fn refused(&self, refusal: &ApiError) -> Json {
         let link = self.app.settings().link();
-        let envelope = refusal.envelope(self.app.request_id().as_str(), link, Some(self.caller.reader(self.app)));
+        let envelope = refusal.envelope(self.app.request_id().as_str(), link, Some(reader::of(&self.caller, self.app)));
         json!({ "ok": false, "error": envelope.error, "detail": envelope.detail, "fix": envelope.fix })
     }
 

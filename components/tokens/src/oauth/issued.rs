@@ -20,7 +20,10 @@ use store::{
     resource::{self, Resource},
 };
 
-use super::{form::Parameters, jwt, token::token_type};
+use super::{
+    form::{Parameters, token_type},
+    jwt,
+};
 
 /// The answer (RFC 6749, section 5.1).
 #[derive(Serialize, JsonSchema)]
