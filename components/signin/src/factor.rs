@@ -42,7 +42,7 @@ use store::{
     notification, outbox, tenant, user,
 };
 
-use crate::{codes::OneCode, sign_in, totp::TotpSecret, tries};
+use crate::{codes::OneCode, totp::TotpSecret, tries};
 
 /// Recovery codes of a person.
 const CODES: usize = 10;
@@ -284,7 +284,7 @@ pub(crate) async fn throttled<T>(
 
 /// Guesses of an account's codes from the request's network.
 fn guesses(app: &App, user: &UserId) -> Guesses {
-    Guesses::new(&["second factor", user.as_str(), &app.network()], sign_in::TRIES, sign_in::WINDOW)
+    Guesses::new(&["second factor", user.as_str(), &app.network()], tries::TRIES, tries::WINDOW)
 }
 
 /// Takes a code of the person's second factor: it is used up when the transaction ends well. A wrong one is 403 `wrong_code`.
