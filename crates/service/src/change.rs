@@ -18,7 +18,7 @@ use std::pin::Pin;
 use common::{
     error::{ApiError, Code},
     event::EventKind,
-    id::{AgentId, AuditId, NotificationId, UserId},
+    id::{AgentId, AuditId, UserId},
     role::Role,
     route::{Rights, Route},
     time::Timestamp,
@@ -355,9 +355,8 @@ impl Write<'_> {
 
     /// Sends a person a notification of the server's own.
     pub async fn notify(&self, user: &UserId, title: &str, body: &str) -> Result<(), ApiError> {
-        let id = NotificationId::generate(self.now(), self.app.chance());
-        let whose = (user, Some(&self.cause));
-        Ok(notification::insert_own(&self.tx, &id, self.caller.tenant_id(), whose, (title, body), self.now()).await?)
+        let when = (self.caller.tenant_id(), self.app.chance(), self.now());
+        Ok(notification::insert_own(&self.tx, when, (user, Some(&self.cause)), (title, body)).await?)
     }
 
     /// Mails a person of the tenant, also one that did it themselves, and has the mail sent after the answer. `data` is an object without

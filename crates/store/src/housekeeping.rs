@@ -62,8 +62,7 @@ pub async fn tell_nearly_full(
         let sql = "SELECT o.tenant_id, o.id FROM users o
                    WHERE o.tenant_id = (SELECT tenant_id FROM bootstrap) AND o.role = 'admin' AND o.deactivated_at IS NULL ORDER BY o.id LIMIT 100";
         for Operator(tenant, user) in tx.list(sql, args![]).await? {
-            let id = NotificationId::generate(now, chance);
-            notification::insert_own(&tx, &id, &tenant, (&user, None), (title, body), now).await?;
+            notification::insert_own(&tx, (&tenant, chance, now), (&user, None), (title, body)).await?;
         }
     }
     tx.commit().await?;

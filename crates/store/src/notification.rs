@@ -12,7 +12,7 @@ use crate::{
 };
 use common::{
     id::{AgentId, NotificationId, TenantId, UserId},
-    secret::Digest,
+    secret::{Chance, Digest},
     time::Timestamp,
 };
 
@@ -245,16 +245,15 @@ const MORE: (&str, &str) = (
 /// unread as many as one cause may have, one that says so stands for all further ones.
 pub async fn insert_own(
     tx: &Tx<'_>,
-    id: &NotificationId,
-    tenant: &TenantId,
+    (tenant, chance, now): (&TenantId, &Chance, Timestamp),
     (user, cause): (&UserId, Option<&UserId>),
     text: (&str, &str),
-    now: Timestamp,
 ) -> Result<(), DbError> {
-    insert_own_as("high", tx, id, tenant, (user, cause), text, now).await
+    let id = NotificationId::generate(now, chance);
+    insert_own_as("high", tx, &id, tenant, (user, cause), text, now).await
 }
 
-/// The same with another priority.
+/// The same with another priority, and an id that the caller has made.
 pub async fn insert_own_as(
     priority: &str,
     tx: &Tx<'_>,
