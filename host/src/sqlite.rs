@@ -18,6 +18,7 @@
 mod answer;
 mod connection;
 mod interface;
+mod open;
 mod reserve;
 mod shared_writer;
 mod statement;

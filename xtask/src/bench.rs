@@ -20,7 +20,7 @@ use crate::http::Client;
 use crate::server::{self, Server, TemporaryState};
 use crate::ui::{Step, out, say};
 use crate::workspace::Workspace;
-use crate::{build, wasm};
+use crate::{build, debian};
 
 mod reach;
 
@@ -99,7 +99,7 @@ impl Bench {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let workspace = Workspace::load()?;
         if on_path("wrk").is_none() {
-            wasm::install_debian_packages(&["wrk"])
+            debian::install(&["wrk"])
                 .map_err(|why| anyhow::anyhow!("the load is made by wrk, which is not installed: {why}"))?;
         }
         let mut components = workspace.components();

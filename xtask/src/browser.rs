@@ -11,8 +11,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::command::{self, on_path, output_of};
+use crate::debian;
 use crate::ui::{Step, say};
-use crate::wasm::install_debian_packages;
 use crate::workspace::Workspace;
 
 /// The oldest Node that the packages take.
@@ -57,7 +57,7 @@ pub(crate) fn ensure() -> Result<()> {
         return Ok(());
     }
     let packages: Vec<&str> = lacking.iter().map(|(package, _)| *package).collect();
-    let refused = install_debian_packages(&packages).err();
+    let refused = debian::install(&packages).err();
     let still = missing();
     if still.is_empty() {
         return Ok(());

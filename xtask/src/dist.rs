@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::ui::{Step, out, say};
 use crate::workspace::Workspace;
 use crate::zip::Zip;
-use crate::{command, wasm};
+use crate::{command, debian};
 
 const PACKAGE: &str = "accredit-cli";
 const PROGRAM: &str = "accredit";
@@ -68,7 +68,7 @@ fn has_musl() -> bool {
 /// The same, and a C compiler for it.
 pub(crate) fn can_have_musl() -> bool {
     let has_compiler = || command::on_path("musl-gcc").is_some();
-    has_musl() && (has_compiler() || (wasm::install_debian_packages(&["musl-tools"]).is_ok() && has_compiler()))
+    has_musl() && (has_compiler() || (debian::install(&["musl-tools"]).is_ok() && has_compiler()))
 }
 
 fn has_target(triple: &str) -> bool {

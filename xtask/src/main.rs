@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod command;
 mod conformance;
+mod debian;
 mod dist;
 mod dist_server;
 mod http;

@@ -9,8 +9,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::command::{self, on_path};
+use crate::debian;
 use crate::ui::Step;
-use crate::wasm::install_debian_packages;
 use crate::workspace::Workspace;
 
 const VERSION: &str = "4.32.5";
@@ -35,12 +35,12 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf> {
     }
     let step = Step::begin(format!("installing schemathesis {VERSION} from PyPI"));
     if on_path("python3").is_none() {
-        install_debian_packages(&["python3", "python3-venv"]).map_err(anyhow::Error::msg)?;
+        debian::install(&["python3", "python3-venv"]).map_err(anyhow::Error::msg)?;
     }
     let mut venv = Command::new("python3");
     venv.args(["-m", "venv", "--clear"]).arg(&folder);
     if command::run(&mut venv).is_err() {
-        install_debian_packages(&["python3-venv"]).map_err(anyhow::Error::msg)?;
+        debian::install(&["python3-venv"]).map_err(anyhow::Error::msg)?;
         command::run(&mut venv).context("python3 makes no venv: install Debian's python3-venv")?;
     }
     let mut pip = Command::new(folder.join("bin/pip"));

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::command;
 use crate::ui::{Step, say};
 use crate::workspace::{WASM, Workspace};
+use crate::{command, debian};
 
 /// The oldest compiler that builds this project; the same as `rust-version` in Cargo.toml.
 const OLDEST: (u32, u32) = (1, 95);
@@ -26,7 +26,6 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_WASI: &str = "/usr/lib/wasm32-wasi";
 /// The download is some 20 MB; a network that swallows packets must not hold anybody up for long.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(120);
-const APT_LIMIT: Duration = Duration::from_secs(600);
 
 /// A way to build components.
 pub(crate) enum Toolchain {
@@ -178,39 +177,7 @@ fn install_debians() -> Result<(), String> {
     if linker().is_none() {
         packages.push("lld");
     }
-    install_debian_packages(&packages)
-}
-
-/// Installs Debian packages, as root or with a sudo that asks nothing. The error says why that cannot be.
-pub(crate) fn install_debian_packages(packages: &[&str]) -> Result<(), String> {
-    if command::on_path("apt-get").is_none() {
-        return Err("no apt-get here to install packages with".to_owned());
-    }
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root && !command::succeeds_within(Command::new("sudo").args(["-n", "true"]), Duration::from_secs(10)) {
-        return Err(format!("only root may install packages: `sudo apt-get install {}`", packages.join(" ")));
-    }
-    let apt = |arguments: &[&str]| {
-        let mut command = if is_root { Command::new("env") } else { Command::new("sudo") };
-        if !is_root {
-            command.args(["-n", "env"]);
-        }
-        // Never in the way of what is installed: `--no-remove`. Another apt may be at work: wait for it.
-        command
-            .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"])
-            .args(arguments);
-        command::succeeds_within(&mut command, APT_LIMIT)
-    };
-    let step = Step::begin(format!("apt-get install {}", packages.join(" ")));
-    // Old lists may do too: only the installation decides.
-    apt(&["update"]);
-    let mut install = vec!["install", "-y", "--no-install-recommends", "--no-remove"];
-    install.extend(packages);
-    if !apt(&install) {
-        return Err(format!("`apt-get install {}` failed; run it by hand to see why", packages.join(" ")));
-    }
-    step.done();
-    Ok(())
+    debian::install(&packages)
 }
 
 /// Whether the compiler has a standard library for the target.

@@ -22,7 +22,7 @@ use service::{
     app::App,
     caller::Caller,
     extract::Query,
-    form, guard,
+    form, guard, reader,
     response::{Response, json},
 };
 use store::{
@@ -191,7 +191,7 @@ impl Patient<'_> {
     /// The detail and the fix that the refusal would have for this caller.
     fn detail_and_fix(&self, refusal: &ApiError) -> (String, String) {
         let link = self.app.settings().link();
-        let envelope = refusal.envelope(self.app.request_id().as_str(), link, Some(self.caller.reader(self.app)));
+        let envelope = refusal.envelope(self.app.request_id().as_str(), link, Some(reader::of(self.caller, self.app)));
         (envelope.detail.to_owned(), envelope.fix.into_owned())
     }
 

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use common::{
     error::{ApiError, Code},
-    id::NotificationId,
     route::{self, Route},
     scope::{Patterns, Scope},
     secret::OneTimeCode,
@@ -228,7 +227,6 @@ async fn tell_of_second_use(app: &App, tx: Tx<'_>, code: &OneTimeCode) -> Result
     let spent = code::was_spent(&tx, Kind::Enrolment, &code.digest()).await?;
     let Some(Granted { tenant_id, agent_id: Some(agent), .. }) = spent else { return Ok(()) };
     if let Some(agent) = agent::by_id(&tx, &agent, app.now()).await? {
-        let id = NotificationId::generate(app.now(), app.chance());
         let title = format!("An enrolment code of {} was sent twice", agent.name);
         let body = format!(
             "The code gave a token to its first sender, and {} sent it again. If you do not know both senders, revoke the token of {} and make a new code.",
@@ -236,7 +234,7 @@ async fn tell_of_second_use(app: &App, tx: Tx<'_>, code: &OneTimeCode) -> Result
             agent.name
         );
         let told = (&agent.owner.id, None);
-        notification::insert_own(&tx, &id, &tenant_id, told, (&title, &body), app.now()).await?;
+        notification::insert_own(&tx, (&tenant_id, app.chance(), app.now()), told, (&title, &body)).await?;
     }
     Ok(tx.commit_as(Purpose::Entry).await?)
 }

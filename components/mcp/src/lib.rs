@@ -10,11 +10,13 @@
 //! routes                  from a row to its handler
 //! server                  from a message to the answer of its method
 //! listen                  subscriptions: a stream of what has changed
-//! tools, ask              tools; what an agent lacks is asked for
-//! resources, prompts      the manual, and what the caller may see of itself; texts to begin with
+//! ask, prompts            what an agent lacks is asked for; texts to begin with
+//! tools                   tools
+//! resources               the manual, and what the caller may see of itself
+//! reference               what the build knows of tools and pages
 //! api                     requests to the other components
-//! metadata                where clients get a token (RFC 9728)
 //! message, fault          what was sent, by JSON-RPC 2.0 and by the revision; what is wrong with it
+//! metadata                where clients get a token (RFC 9728)
 //! ```
 #![forbid(unsafe_code)]
 
@@ -25,6 +27,7 @@ mod listen;
 mod message;
 mod metadata;
 mod prompts;
+mod reference;
 mod resources;
 mod routes;
 mod server;

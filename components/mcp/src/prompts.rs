@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::{api::Api, fault::Fault, resources::MANUAL, tools};
+use crate::{api::Api, fault::Fault, reference::MANUAL, tools};
 
 /// An argument: name, what it is, whether it must be sent.
 type Argument = (&'static str, &'static str, bool);

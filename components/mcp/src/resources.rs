@@ -8,10 +8,12 @@ use http::{Request, header};
 use serde_json::{Value as Json, json};
 use service::inside;
 
-use crate::{api::Api, fault::Fault, tools};
+use crate::{
+    api::Api,
+    fault::Fault,
+    reference::{MANUAL, reference},
+};
 
-/// What stands before the path of a page. Pages may be read without a credential too, below `/docs/`.
-pub(crate) const MANUAL: &str = "accredit://manual/";
 /// Who is calling, and what may they use.
 const WHOAMI: &str = "accredit://whoami";
 /// The events that wait for an agent.
@@ -62,7 +64,7 @@ pub(crate) async fn list(api: &Api<'_>, whoami: &Json) -> Result<Json, Fault> {
         false => json_of(NOTIFICATIONS, "My notifications", "What the caller was told, the newest first."),
     });
     resources.extend(guides(api, whoami).await?);
-    resources.extend(tools::pages()?.iter().map(|(page, title)| {
+    resources.extend(reference()?.pages.iter().map(|(page, title)| {
         json!({ "uri": format!("{MANUAL}{page}"), "name": page, "title": title, "mimeType": "text/markdown" })
     }));
     Ok(json!(resources))

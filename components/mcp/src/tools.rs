@@ -1,45 +1,21 @@
 //! Tools: routes of the API that a model may call. What a tool says of itself was written from the types of its handler
 //! (`docs/reference/mcp.json`); which tools a caller sees is what `GET /api?for=me` says; what a call does is the route's own.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::OnceLock,
-};
+use std::collections::BTreeSet;
 
 use common::{
     error::ApiError,
     route::{self, Access, Query, ROUTES, Route},
     tool,
 };
-use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use service::inside;
 
 use crate::{
     api::{Api, Reply},
     fault::{Fault, envelope},
+    reference::{MANUAL, reference},
 };
-
-/// What `cargo xtask reference` has written of tools and of pages.
-const REFERENCE: &str = include_str!("../../../docs/reference/mcp.json");
-
-#[derive(Deserialize)]
-struct Reference {
-    /// By name.
-    tools: BTreeMap<String, Map<String, Json>>,
-    /// The titles of the manual's pages, by their paths below `/docs/`.
-    pages: Map<String, Json>,
-}
-
-fn reference() -> Result<&'static Reference, Fault> {
-    static READ: OnceLock<Option<Reference>> = OnceLock::new();
-    READ.get_or_init(|| serde_json::from_str(REFERENCE).ok()).as_ref().ok_or_else(Fault::internal)
-}
-
-/// The manual's pages with their titles.
-pub(crate) fn pages() -> Result<&'static Map<String, Json>, Fault> {
-    Ok(&reference()?.pages)
-}
 
 /// The tools that the caller can use now, as `tools/list` has them, in an order that stays.
 pub(crate) async fn usable(api: &Api<'_>) -> Result<Vec<Json>, Fault> {
@@ -176,7 +152,7 @@ pub(crate) fn refused(envelope: Json) -> Json {
         said.push_str(&format!("\nThe tool {tool} sends {call}."));
     }
     if let Some((_, page)) = text("doc_url").split_once("/docs/") {
-        said.push_str(&format!("\nRead: {}{page}", crate::resources::MANUAL));
+        said.push_str(&format!("\nRead: {}{page}", MANUAL));
     }
     json!({ "content": [{ "type": "text", "text": said }], "structuredContent": envelope, "isError": true })
 }

@@ -24,6 +24,7 @@ use service::{
     extract::Query,
     form, guard,
     headers::Headers,
+    reader,
     response::{Response, bytes},
     watch::{self, Place},
 };
@@ -89,8 +90,11 @@ impl<S: Source> Open<S> {
                 Err(refusal) => {
                     self.is_over = true;
                     let link = self.app.settings().link();
-                    let envelope =
-                        refusal.envelope(self.app.request_id().as_str(), link, Some(self.caller.reader(&self.app)));
+                    let envelope = refusal.envelope(
+                        self.app.request_id().as_str(),
+                        link,
+                        Some(reader::of(&self.caller, &self.app)),
+                    );
                     let data = serde_json::to_string(&envelope).unwrap_or_default();
                     self.waiting.push_back(format!("event: refused\ndata: {data}\n\n"));
                 }

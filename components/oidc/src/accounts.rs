@@ -7,7 +7,7 @@ use common::{
     entrance::Entrance,
     error::{ApiError, Code},
     event::EventKind,
-    id::{IdentityId, NotificationId, TenantId, UserId},
+    id::{IdentityId, TenantId, UserId},
     role::Role,
     text,
     time::Timestamp,
@@ -142,9 +142,8 @@ async fn tell_of_address(
         "It says {said}, and your account has {}. Links to sign in go there: if it is no longer yours, change the address of your account on the page /security.",
         login.email
     );
-    let id = NotificationId::generate(app.now(), app.chance());
-    let whose = (&login.id, Some(&login.id));
-    notification::insert_own(tx, &id, &login.tenant_id, whose, (&title, &body), app.now()).await?;
+    let when = (&login.tenant_id, app.chance(), app.now());
+    notification::insert_own(tx, when, (&login.id, Some(&login.id)), (&title, &body)).await?;
     Ok(())
 }
 

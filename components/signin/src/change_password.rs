@@ -19,7 +19,10 @@ use service::{
 };
 use store::{credential, outbox::Kind, user};
 
-use crate::{password, sign_in::guesses, tries};
+use crate::{
+    password,
+    tries::{self, guesses},
+};
 
 form! {
     pub(crate) struct NewPassword {

@@ -10,7 +10,7 @@
 use common::{
     entrance::Entrance,
     error::{ApiError, Code},
-    id::{NotificationId, UserId},
+    id::UserId,
     secret::{Chance, Digest, OneTimeCode},
     time::Timestamp,
     vault,
@@ -42,7 +42,7 @@ use store::{
     notification, outbox, tenant, user,
 };
 
-use crate::{codes::OneCode, sign_in, totp::TotpSecret, tries};
+use crate::{codes::OneCode, totp::TotpSecret, tries};
 
 /// Recovery codes of a person.
 const CODES: usize = 10;
@@ -284,7 +284,7 @@ pub(crate) async fn throttled<T>(
 
 /// Guesses of an account's codes from the request's network.
 fn guesses(app: &App, user: &UserId) -> Guesses {
-    Guesses::new(&["second factor", user.as_str(), &app.network()], sign_in::TRIES, sign_in::WINDOW)
+    Guesses::new(&["second factor", user.as_str(), &app.network()], tries::TRIES, tries::WINDOW)
 }
 
 /// Takes a code of the person's second factor: it is used up when the transaction ends well. A wrong one is 403 `wrong_code`.
@@ -311,12 +311,12 @@ pub(crate) async fn take(app: &App, tx: &Tx<'_>, user: &UserId, typed: &Typed) -
 /// Tells a person that one of their recovery codes was used: somebody may have found the list.
 async fn tell_of_recovery_code(app: &App, tx: &Tx<'_>, user: &UserId, left: i64) -> Result<(), ApiError> {
     let Some(login) = user::login_of(tx, user).await? else { return Ok(()) };
-    let id = NotificationId::generate(app.now(), app.chance());
     let body = format!(
         "A recovery code was used for your account, and {left} are left. If it was not you: change your password, end your sessions, and replace the codes."
     );
     let text = ("A recovery code was used", body.as_str());
-    notification::insert_own(tx, &id, &login.tenant_id, (user, Some(user)), text, app.now()).await?;
+    let when = (&login.tenant_id, app.chance(), app.now());
+    notification::insert_own(tx, when, (user, Some(user)), text).await?;
     mail::queue(app, tx, (&login.tenant_id, user), outbox::Kind::RecoveryCodeUsed, json!({ "left": left })).await?;
     Ok(())
 }

@@ -20,8 +20,7 @@ use store::{credential, user};
 use crate::{
     factor::{self, Typed},
     password,
-    sign_in::guesses,
-    tries,
+    tries::{self, guesses},
 };
 
 form! {

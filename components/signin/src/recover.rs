@@ -5,7 +5,7 @@ use common::{
     email,
     entrance::Entrance,
     error::{ApiError, Code},
-    id::{NotificationId, TenantId, UserId},
+    id::{TenantId, UserId},
     role::Role,
     route::Route,
     text::text,
@@ -133,9 +133,8 @@ async fn tell(app: &App, tx: &Tx<'_>, tenant: &TenantId, admin: &User, was_close
     let also = if was_closed { " Passwords let people in again: see the ways to sign in of the tenant." } else { "" };
     let body = format!("The operator of this server made {} an admin of your tenant.{also}", admin.email);
     for person in user::owner_and_admins(tx, tenant, &admin.id).await? {
-        let id = NotificationId::generate(app.now(), app.chance());
         let text = ("The operator made an admin", body.as_str());
-        notification::insert_own(tx, &id, tenant, (&person.id, None), text, app.now()).await?;
+        notification::insert_own(tx, (tenant, app.chance(), app.now()), (&person.id, None), text).await?;
     }
     Ok(())
 }

@@ -27,13 +27,9 @@ use store::{attempt::Guesses, audit::refusals, credential, db::Purpose, user};
 
 use crate::{
     factor::{self, Typed},
-    password, tries,
+    password,
+    tries::{self, guesses},
 };
-
-/// Wrong tries of one account from one network in a window.
-pub(crate) const TRIES: i64 = 5;
-/// The window, seconds.
-pub(crate) const WINDOW: i64 = 600;
 
 /// Wrong tries of one account from everywhere in a day, and those of strangers that are checked in an hour after that.
 const TRIES_IN_A_DAY: (i64, i64) = (100, 24 * 3_600);
@@ -58,12 +54,6 @@ pub(crate) async fn sign_in(app: App, Body(body): Body<SignIn>) -> Result<Respon
     let check = slowed(&app, &email, tenant.as_deref(), check);
     let outcome = tries::check(&app, &guesses(&app, &email), Code::LoginFailed, check).await;
     outcome.map_err(|refusal| password::or_forgotten(&app, refusal))
-}
-
-/// Guesses of an account's password from the request's network.
-pub(crate) fn guesses(app: &App, email: &str) -> Guesses {
-    // Whatever tenant is named: left out, it means one that has a name too, and guesses must not be counted twice.
-    Guesses::new(&["sign-in", &email::key(email), &app.network()], TRIES, WINDOW)
 }
 
 /// Guesses of an account's password from everywhere. One of 65,536 counters, which other addresses may share: counters that live for a day

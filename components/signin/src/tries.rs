@@ -6,13 +6,27 @@
 
 use std::time::Duration;
 
-use common::error::{ApiError, Code};
+use common::{
+    email,
+    error::{ApiError, Code},
+};
 use service::{app::App, clock};
 use store::attempt::Guesses;
 
 /// How often a guess that waits for a place looks for one, and how many times it looks: 5 s in all.
 const LOOK: Duration = Duration::from_millis(25);
 const LOOKS: usize = 200;
+
+/// Wrong tries of one account from one network in a window.
+pub(crate) const TRIES: i64 = 5;
+/// The window, seconds.
+pub(crate) const WINDOW: i64 = 600;
+
+/// Guesses of an account's password from the request's network.
+pub(crate) fn guesses(app: &App, email: &str) -> Guesses {
+    // Whatever tenant is named: left out, it means one that has a name too, and guesses must not be counted twice.
+    Guesses::new(&["sign-in", &email::key(email), &app.network()], TRIES, WINDOW)
+}
 
 /// Checks a guess, if there were not too many wrong ones; `wrong` is the refusal of a wrong one.
 pub(crate) async fn check<T>(

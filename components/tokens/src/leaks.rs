@@ -6,7 +6,6 @@
 use common::{
     error::{ApiError, Code},
     event::EventKind,
-    id::NotificationId,
     route::Route,
     secret::{ClientSecret, RefreshToken, Secret},
     text::isolated,
@@ -104,9 +103,9 @@ async fn end_client_secret(app: &App, route: &'static Route, secret: &ClientSecr
         client.id
     );
     for user in user::owner_and_admins(&tx, &client.tenant, &client.created_by).await? {
-        let id = NotificationId::generate(app.now(), app.chance());
         let title = "A leaked secret of an OAuth client was ended";
-        notification::insert_own(&tx, &id, &client.tenant, (&user.id, None), (title, &text), app.now()).await?;
+        notification::insert_own(&tx, (&client.tenant, app.chance(), app.now()), (&user.id, None), (title, &text))
+            .await?;
         let data = json!({ "whose": whose, "prefix": prefix, "text": text });
         mail::queue(app, &tx, (&client.tenant, &user.id), outbox::Kind::Leak, data).await?;
     }

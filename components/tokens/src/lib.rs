@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod admin_tokens;
-mod device;
 mod leaks;
 mod oauth;
 mod receipt;

@@ -4,6 +4,7 @@
 //! token               the endpoint: finds the grant
 //! authorization_code  what a person's decision gave an app
 //! refresh_token       the next tokens of an app
+//! device              what a person gave a device (RFC 8628)
 //! exchange            token exchange (RFC 8693)
 //! jwt_bearer          what a workload's platform has signed, for a credential of its agent (RFC 7523)
 //! federated           whom an agent trusts
@@ -16,7 +17,7 @@
 //! jwks, keys          the public keys, and how keys are derived
 //! proofs              whether the key in a proof of possession has signed it (RFC 9449)
 //! metadata            what the server says of itself (RFC 8414)
-//! form                forms and refusals
+//! form                what requests and answers have in common
 //! ```
 
 pub(crate) mod apps;
@@ -24,6 +25,7 @@ mod assertion;
 pub(crate) mod authorization_code;
 pub(crate) mod authorize;
 pub(crate) mod clients;
+pub(crate) mod device;
 pub(crate) mod exchange;
 pub(crate) mod federated;
 pub(crate) mod form;

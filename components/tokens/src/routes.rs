@@ -9,8 +9,8 @@ use store::{
 };
 
 use crate::{
-    admin_tokens, device, leaks,
-    oauth::{apps, authorize, clients, federated, jwks, metadata, proofs, revoke, token},
+    admin_tokens, leaks,
+    oauth::{apps, authorize, clients, device, federated, jwks, metadata, proofs, revoke, token},
     receipt, sessions, tokens,
 };
 

@@ -11,10 +11,10 @@ use crate::{
     api::{Api, Members, Trouble},
     cookie::KEPT,
     form::query,
+    identities,
     kept::{AGAIN, Kept, named},
     login::FormToken,
     page::{Frame, ProvePage, answer, lead, see, write, write_with},
-    providers,
 };
 
 #[derive(Template)]
@@ -72,7 +72,7 @@ fn go_on(app: &App, who: &Json, kept: Kept, letters: &str) -> Result<Response, T
 
 async fn offer(app: &App, api: &Api<'_>, who: &Json, kept: &Kept, letters: &str) -> Result<Response, Trouble> {
     let (tenant, linked, offered) =
-        join3(api.get(route::TENANT, &[], &[]), api.get(route::IDENTITIES_LIST, &[], &[]), providers::offered(app))
+        join3(api.get(route::TENANT, &[], &[]), api.get(route::IDENTITIES_LIST, &[], &[]), identities::offered(app))
             .await;
     let ways = tenant.unwrap_or_default();
     let allows = |way: &str| ways.is_null() || ways.words("ways").contains(&way);

@@ -2,10 +2,9 @@
 
 use std::cmp::Reverse;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderValue, header};
 use service::{app::App, credential, response::Response, session};
-
-use crate::page::unguessable;
 
 /// A cookie by its two names: where this site is https, and on a loopback host without it.
 pub(crate) struct Cookie {
@@ -161,6 +160,11 @@ impl PerTab {
 /// When one was left, milliseconds; 0: the value is none of ours.
 fn left_at(value: &str) -> i64 {
     value.split_once('.').and_then(|(at, _)| at.parse().ok()).unwrap_or_default()
+}
+
+/// A text that nobody can guess.
+pub(crate) fn unguessable(app: &App) -> String {
+    URL_SAFE_NO_PAD.encode(app.chance().bytes::<18>())
 }
 
 /// Leaves a cookie with the browser.

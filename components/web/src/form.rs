@@ -9,12 +9,14 @@ use service::{
 
 pub(crate) use service::response::local;
 
-use crate::shown::SHOWN;
-
 /// Fields that no page shows again, and no cookie keeps: passwords, and the value of an agent's secret or of a hook's key.
 const SECRETS: [&str; 4] = ["password", "current", "new", "value"];
 /// The fields of a proof, each with its name at the API.
 const PROOFS: [(&str, &str); 2] = [("proof_code", "code"), ("proof_password", "password")];
+/// The hidden field of a form of settings, with all fields as they were shown.
+pub(crate) const SHOWN: &str = "shown";
+/// Fields of which their visitor knows nothing.
+const UNSEEN: [&str; 9] = ["act", "back", "csrf", "from", "once", "request", "seed", "uri", SHOWN];
 
 /// Fields by name, in the order in which they were sent.
 #[derive(Clone, Default)]
@@ -144,6 +146,11 @@ impl Form {
     pub(crate) fn pairs<'a>(&'a self, names: &[&'a str]) -> Vec<(&'a str, &'a str)> {
         names.iter().map(|name| (*name, self.text(name))).filter(|(_, value)| !value.is_empty()).collect()
     }
+}
+
+/// Whether the visitor knows nothing of a field.
+pub(crate) fn is_unseen(field: &str) -> bool {
+    UNSEEN.contains(&field)
 }
 
 /// The names of passwords among these.

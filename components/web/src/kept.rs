@@ -11,8 +11,7 @@ use service::{app::App, credential, response::Response};
 use crate::{
     api::{Api, Members, Trouble},
     cookie::{KEPT, LAST, PerTab},
-    form::{Form, local, query},
-    page::is_unseen,
+    form::{Form, is_unseen, local, query},
 };
 
 /// The page that the sign-in leads back to.

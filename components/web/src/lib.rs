@@ -9,19 +9,21 @@
 //! install, security, device, notifications, users,
 //! tenant, all_tokens, webhooks, audit, login, setup,
 //! clients, resources, receipt, guides, outbox,
-//! links, providers, again                           one file for each page
+//! links, providers, again, authorize                one file for each page
 //! page                                              what every page has: header, note, policy
+//! identities                                        providers that are offered, and what is linked with them
 //! home_tenant                                       the tenant of a visitor without a session
 //! flows                                             what this browser has begun at providers
 //! kept                                              a form that waits for a sign-in
 //! list                                              lists on pages, whose state is the address
-//! api                                               requests to the other components
 //! qr                                                QR codes
 //! chart                                             what happened, as a drawing
+//! shown                                             forms of settings, which others may have changed meanwhile
+//! words                                             times, states and events in words
+//! api                                               requests to the other components
 //! help                                              refusals in words for people
 //! bidi                                              texts from right to left
-//! shown                                             forms of settings, which others may have changed meanwhile
-//! assets, cookie, form, words                       style and script; cookies; what was typed; times, states and events in words
+//! assets, cookie, form                              style and script; cookies; what was typed
 //! ```
 #![forbid(unsafe_code)]
 
@@ -46,6 +48,7 @@ mod guides;
 mod help;
 mod home;
 mod home_tenant;
+mod identities;
 mod install;
 mod kept;
 mod links;

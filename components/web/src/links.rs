@@ -15,10 +15,11 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, local, query},
     home_tenant::{HomeTenant, at},
+    identities,
     kept::named,
     login::{FormToken, check_same_site, finish, show_login},
     page::{Frame, Note, answer, see, write_with},
-    providers::{self, has_session},
+    providers::has_session,
 };
 
 /// Sends a form of a visitor without a session on to the API.
@@ -250,7 +251,7 @@ impl Door {
             place: place.unwrap_or_else(|| known.text("tenant")).to_owned(),
             is_allowed,
             has_link: app.settings().has_mail() && offers("link"),
-            providers: if offers("oidc") { providers::offered(app).await } else { Vec::new() },
+            providers: if offers("oidc") { identities::offered(app).await } else { Vec::new() },
             again: at(self.again.0, typed, &[]),
             login: at("/login", typed, &[]),
             is_unsafe: credential::cookie_name(app).is_none(),

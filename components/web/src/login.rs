@@ -16,12 +16,12 @@ use service::{
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
-    cookie::{FORM, KEPT, LAST, PerTab, TICKETS, with as with_cookie},
+    cookie::{FORM, KEPT, LAST, PerTab, TICKETS, unguessable, with as with_cookie},
     form::{Form, local, query},
     home_tenant::{HomeTenant, at},
+    identities,
     kept::remember,
-    page::{Frame, Note, answer, lead, see, unguessable, write_with},
-    providers,
+    page::{Frame, Note, answer, lead, see, write_with},
 };
 
 #[derive(Template)]
@@ -111,7 +111,7 @@ pub(crate) async fn show_login(app: &App, typed: &Form, refusal: Option<Refusal>
         tenant_name: tenant.name,
         has_password: allows("password"),
         has_link: app.settings().has_mail() && allows("link"),
-        providers: if allows("oidc") { providers::offered(app).await } else { Vec::new() },
+        providers: if allows("oidc") { identities::offered(app).await } else { Vec::new() },
         is_unsafe: credential::cookie_name(app).is_none(),
     };
     Ok(token.set(write_with(&page, status)?))

@@ -4,7 +4,6 @@
 use std::{future::Future, pin::Pin};
 
 use askama::Template;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::{
     error::{ApiError, Code},
     route,
@@ -22,10 +21,9 @@ use crate::{
     api::{Api, Asked, Members, Refusal, Trouble},
     assets, bidi,
     cookie::{DONE as DONE_COOKIE, KEPT, with as with_cookie},
-    form::{Form, local, passwords_of, query},
+    form::{Form, is_unseen, local, passwords_of, query},
     home_tenant::at,
     kept::{Kept, SENT},
-    shown::SHOWN,
     words::{self, Html},
 };
 
@@ -467,14 +465,6 @@ pub(crate) struct ProvePage {
     passwords: Vec<&'static str>,
 }
 
-/// Fields of which their visitor knows nothing.
-const UNSEEN: [&str; 9] = ["act", "back", "csrf", "from", "once", "request", "seed", "uri", SHOWN];
-
-/// Whether a field is one of them.
-pub(crate) fn is_unseen(field: &str) -> bool {
-    UNSEEN.contains(&field)
-}
-
 impl ProvePage {
     /// The form that waited for a sign-in.
     pub(crate) fn kept(app: &App, csrf: &str, kept: Kept, letters: &str) -> Self {
@@ -615,9 +605,4 @@ fn with_headers(mut response: Response) -> Response {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-/// A text that nobody can guess.
-pub(crate) fn unguessable(app: &App) -> String {
-    URL_SAFE_NO_PAD.encode(app.chance().bytes::<18>())
 }

@@ -1,4 +1,4 @@
-//! Signing in through a provider, and the identities that a visitor has linked.
+//! Signing in through a provider, and linking an identity.
 //!
 //! A browser goes from here to the provider and comes back; what was begun is in a cookie meanwhile ([`flows`]), which only the component
 //! `oidc` can read. It is `SameSite=Lax`: the browser sends it when the provider leads back here, and with no request of another site's page.
@@ -8,7 +8,6 @@ use common::{
     error::{ApiError, Code},
     route,
 };
-use futures_util::future::join;
 use serde_json::{Value as Json, json};
 use service::{app::App, credential, extract::Path, response::Response};
 
@@ -20,42 +19,6 @@ use crate::{
     login,
     page::{Frame, answer, answer_form, see, see_other_site, write},
 };
-
-/// The providers that a page offers.
-pub(crate) async fn offered(app: &App) -> Vec<Json> {
-    // A page that cannot offer them still has its other ways.
-    let listed = Api::without_session(app).get(route::OIDC_LIST, &[], &[]).await;
-    listed.map(|listed| listed.list("items").to_vec()).unwrap_or_default()
-}
-
-/// The section in which a visitor links and unlinks identities.
-pub(crate) struct Identities {
-    /// What is linked.
-    pub(crate) linked: Vec<Json>,
-    /// What can be.
-    pub(crate) offered: Vec<Json>,
-}
-
-impl Identities {
-    /// Asks for both. What cannot be had is left out.
-    pub(crate) async fn load(app: &App, api: &Api<'_>) -> Self {
-        let (linked, offered) = join(api.get(route::IDENTITIES_LIST, &[], &[]), offered(app)).await;
-        Self { linked: linked.map(|linked| linked.list("items").to_vec()).unwrap_or_default(), offered }
-    }
-
-    /// Whether there is anything to show.
-    pub(crate) fn is_any(&self) -> bool {
-        !self.linked.is_empty() || !self.offered.is_empty()
-    }
-
-    /// A provider's name for people.
-    pub(crate) fn label<'a>(&'a self, name: &'a str) -> &'a str {
-        self.offered
-            .iter()
-            .find(|provider| provider.text("name") == name)
-            .map_or(name, |provider| provider.text("label"))
-    }
-}
 
 /// The page that leads to a provider after a form: the policy of our pages lets a form lead to this site alone.
 #[derive(Template)]

@@ -7,12 +7,9 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     api::{Api, Change, Refusal, Trouble},
-    form::Form,
+    form::{Form, SHOWN},
     words::{self, Html},
 };
-
-/// The hidden field, with all fields as they were shown.
-pub(crate) const SHOWN: &str = "shown";
 
 /// A form that was refused for what somebody else has changed meanwhile.
 const CHANGED: &str = "changed_meanwhile";

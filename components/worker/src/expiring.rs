@@ -9,14 +9,13 @@ use service::{
 use store::{
     credential::expiring,
     db::{DbError, Purpose},
-    housekeeping,
+    lease,
     outbox::Kind,
 };
 
 /// Tells what there is to tell, at most once a minute; `true`: somebody was told. The first time it is mailed, too.
 pub(crate) async fn tell(app: &App) -> Result<bool, DbError> {
-    if !housekeeping::take_minute(app.db(), "expiring", app.now()).await? || !expiring::any(app.db(), app.now()).await?
-    {
+    if !lease::take_minute(app.db(), "expiring", app.now()).await? || !expiring::any(app.db(), app.now()).await? {
         return Ok(false);
     }
     let tx = app.db().begin(Purpose::Durable).await?;

@@ -11,7 +11,8 @@ use store::{
     audit::{chain, retention},
     closure,
     db::{DbError, schema},
-    housekeeping::{self, Lease},
+    housekeeping,
+    lease::{self, Lease},
 };
 
 use crate::{approvals, deliver, deployments, expiring, mail, probes, reseal, silence};
@@ -37,7 +38,7 @@ async fn run(app: &App) -> Result<(), DbError> {
         if probes::run_due(&prober).await? { deliver::send_due(&prober).await } else { Ok(()) }
     })
     .await;
-    match housekeeping::take_lease(app.db(), app.now()).await? {
+    match lease::take_tick(app.db(), app.now()).await? {
         Lease::Taken => {}
         Lease::AfterAClockAhead => {
             log(app.request_id(), "tick", "a clock was ahead of this one: what it has put off is due now");

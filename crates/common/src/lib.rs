@@ -3,11 +3,11 @@
 //! Imports run one way, from the bottom of this list to the top:
 //!
 //! ```text
-//! text, url, json, email rules for texts
 //! network                which addresses are of one household
 //! workload               patterns of subjects: which workloads of an issuer are trusted
 //! proof                  proofs that a sender has a key (DPoP)
 //! oauth                  rules for what OAuth clients send: redirect URIs, challenges of PKCE, client ids that are URLs
+//! text, url, json, email rules for texts
 //! entrance               ways to sign in, and the demand of a second factor
 //! agent, agent_secret    names, states and settings of agents; names and values of their secrets
 //! vault                  encryption of what has to be read again

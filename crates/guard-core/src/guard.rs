@@ -343,30 +343,13 @@ impl Guard {
         if let Err(why) = claims.check_time(now.unix.div_euclid(1000), self.settings.skew) {
             return self.refuse_token(why);
         }
-        match (&claims.key, check.is_dpop) {
-            (None, false) => {}
-            (None, true) => return self.refuse_token("it is not bound to a key: send it as Bearer"),
-            (Some(_), false) => {
-                let why = "the token came as Bearer";
-                return Step::Refuse(Refusal::not_proved(&self.settings, "invalid_token", why), None);
-            }
-            (Some(key), true) if !check.proved.is_done => {
-                let (proved, seconds) = (&check.proved, now.unix.div_euclid(1000));
-                let (method, url) = (proved.method.as_str(), proved.url.as_str());
-                let expected = common::proof::Expected { method, url, token: Some(token), now: seconds };
-                let read = proof::verify(&proved.headers, &expected, key).map_err(proof::Fault::Wrong);
-                match read.and_then(|read| state.proofs.take(&read, seconds)) {
-                    Ok(()) => check.proved.is_done = true,
-                    Err(proof::Fault::Full) => return cannot("more proofs of keys come than can be remembered"),
-                    Err(proof::Fault::Wrong(why)) => {
-                        let refusal = Refusal::not_proved(&self.settings, "invalid_dpop_proof", why);
-                        return Step::Refuse(refusal, None);
-                    }
-                }
-            }
-            (Some(_), true) => {}
-        }
-        if let Some(refusal) = self.lacks(check, &claims.scopes) {
+        let unproved = match (&claims.key, check.is_dpop) {
+            (None, false) => None,
+            (None, true) => Some(self.refuse_token("it is not bound to a key: send it as Bearer")),
+            (Some(_), false) => Some(self.refuse_proof("invalid_token", "the token came as Bearer")),
+            (Some(key), true) => self.take_proof(&mut check.proved, (token, key), &mut state, now),
+        };
+        if let Some(refusal) = unproved.or_else(|| self.lacks(check, &claims.scopes)) {
             return refusal;
         }
         let is_sure = state.fresh(now).is_some_and(|epochs| {
@@ -384,6 +367,24 @@ impl Guard {
         self.ask(&state, check, Purpose::Introspect, now)
     }
 
+    /// Takes the proof that the sender has the key that its token is bound to, once for each request. `Some`: it is not one.
+    fn take_proof(&self, proved: &mut Proved, (token, key): (&str, &str), state: &mut State, now: Now) -> Option<Step> {
+        if proved.is_done {
+            return None;
+        }
+        let (method, url, now) = (proved.method.as_str(), proved.url.as_str(), now.unix.div_euclid(1000));
+        let expected = common::proof::Expected { method, url, token: Some(token), now };
+        let read = proof::verify(&proved.headers, &expected, key).map_err(proof::Fault::Wrong);
+        match read.and_then(|read| state.proofs.take(&read, now)) {
+            Ok(()) => {
+                proved.is_done = true;
+                None
+            }
+            Err(proof::Fault::Full) => Some(cannot("more proofs of keys come than can be remembered")),
+            Err(proof::Fault::Wrong(why)) => Some(self.refuse_proof("invalid_dpop_proof", why)),
+        }
+    }
+
     fn lacks(&self, check: &Check, scopes: &[String]) -> Option<Step> {
         let missing = lacking(&check.needed, scopes);
         (!missing.is_empty()).then(|| Step::Refuse(Refusal::insufficient(&self.settings, &missing), None))
@@ -391,6 +392,10 @@ impl Guard {
 
     fn refuse_token(&self, why: &str) -> Step {
         Step::Refuse(Refusal::invalid_token(&self.settings, why), None)
+    }
+
+    fn refuse_proof(&self, error: &str, why: &str) -> Step {
+        Step::Refuse(Refusal::not_proved(&self.settings, error, why), None)
     }
 
     fn ask(&self, state: &State, check: &mut Check, purpose: Purpose, now: Now) -> Step {

@@ -1,12 +1,12 @@
 //! The headers of a request: which of them Accredit is asked with, which the service gets, and which come back.
 
-use crate::{
-    proof::HEADER,
-    settings::{Settings, TOLD},
-};
+use crate::settings::{Settings, TOLD};
 
 /// A name and a value.
 pub type Header = (String, Vec<u8>);
+
+/// The header of a proof (RFC 9449, section 4.1).
+pub(crate) const PROOF: &str = "dpop";
 
 /// Headers that are about one connection (RFC 9110, section 7.6.1), and the host's own words about it.
 fn is_of_the_connection(name: &str) -> bool {
@@ -39,7 +39,7 @@ pub fn is_clients(settings: &Settings, name: &str) -> bool {
     let name = name_of(name);
     let is_added = settings.added.as_ref().is_some_and(|added| added.name == name);
     let is_otherwise = !settings.rules.is_empty() && OTHERWISE.contains(&name.as_str());
-    name != "authorization" && name != HEADER && !name.starts_with(TOLD) && !is_added && !is_otherwise
+    name != "authorization" && name != PROOF && !name.starts_with(TOLD) && !is_added && !is_otherwise
 }
 
 /// The headers of the request that Accredit needs: the credential, every one of them, and in which form a refusal is wanted.
@@ -52,7 +52,7 @@ pub fn asked(headers: &[Header], client: Option<&str>) -> Vec<Header> {
 
 /// What Accredit needs beside, to verify the proof of a key: the proof, and which request it is for.
 pub fn proved(headers: &[Header], (method, path): (&str, &str)) -> Vec<Header> {
-    let proofs = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(HEADER)).cloned();
+    let proofs = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(PROOF)).cloned();
     let said = [("x-forwarded-method", method), ("x-forwarded-uri", path)];
     proofs.chain(said.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))).collect()
 }

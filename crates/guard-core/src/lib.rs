@@ -4,15 +4,15 @@
 //! Imports run one way, from the bottom of this list to the top:
 //!
 //! ```text
-//! rules                  which scopes a request needs, by method, path and tool
-//! settings               what the operator says
-//! header                 the headers of a request that pass, and those that do not
-//! question               what Accredit is asked
-//! refusal                what a caller is told instead
-//! epochs                 what has ended, as far as the guard has heard
-//! proof                  proofs that a sender has the key that its token is bound to
-//! keys, token            the public keys of Accredit, and tokens that they have signed
 //! guard                  the decision
+//! keys, token            the public keys of Accredit, and tokens that they have signed
+//! proof                  proofs that a sender has the key that its token is bound to
+//! epochs                 what has ended, as far as the guard has heard
+//! refusal                what a caller is told instead
+//! question               what Accredit is asked
+//! header                 the headers of a request that pass, and those that do not
+//! settings               what the operator says
+//! rules                  which scopes a request needs, by method, path and tool
 //! ```
 #![forbid(unsafe_code)]
 

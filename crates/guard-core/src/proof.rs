@@ -5,10 +5,8 @@ use std::collections::HashMap;
 use common::proof::{Algorithm, Expected, Proof};
 use p256::ecdsa::signature::Verifier;
 
-use crate::header::Header;
+use crate::header::{Header, PROOF};
 
-/// The header of a proof.
-pub(crate) const HEADER: &str = "dpop";
 /// Proofs that are known at most.
 const MOST: usize = 65_536;
 
@@ -27,7 +25,7 @@ pub(crate) enum Fault {
 
 /// Reads the one proof of a request, and verifies all of it but that it is new.
 pub(crate) fn verify<'h>(headers: &'h [Header], expected: &Expected<'_>, key: &str) -> Result<Proof<'h>, &'static str> {
-    let mut sent = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(HEADER));
+    let mut sent = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(PROOF));
     let text = match (sent.next(), sent.next()) {
         (Some((_, value)), None) => std::str::from_utf8(value).map_err(|_| "it is not of ASCII")?,
         (None, _) => return Err("there is none"),

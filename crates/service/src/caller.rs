@@ -12,7 +12,7 @@ use std::sync::Arc;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::{
     agent::AgentState,
-    error::{ApiError, Code, Reader},
+    error::{ApiError, Code},
     exact::Exact,
     id::{AgentId, CredentialId, TenantId, UserId},
     role::Role,
@@ -36,7 +36,7 @@ use crate::{
     credential::{Presented, presented},
     fixes,
     form::PageQuery,
-    guard, proof,
+    proof,
 };
 
 /// How long a proof of who somebody is lets them do what needs a fresh one, seconds.
@@ -501,16 +501,6 @@ impl Caller {
     /// The agent's name and its owner's address, if an agent is calling.
     pub fn agent_and_owner(&self) -> Option<(&str, &str)> {
         self.agent().map(|(name, _)| (name, self.email()))
-    }
-
-    /// For the fixes of a refusal of this request.
-    pub fn reader(&self, app: &App) -> Reader<'_> {
-        Reader {
-            tenant: self.tenant(),
-            agent_and_owner: self.agent_and_owner(),
-            bar: Box::new(|route, path| guard::bar(self, route, path)),
-            tell: fixes::tell(self, app),
-        }
     }
 
     /// The credential's record id.

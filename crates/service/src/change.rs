@@ -18,7 +18,7 @@ use std::pin::Pin;
 use common::{
     error::{ApiError, Code},
     event::EventKind,
-    id::{AgentId, AuditId, NotificationId, UserId},
+    id::{AgentId, AuditId, UserId},
     role::Role,
     route::{Rights, Route},
     time::Timestamp,
@@ -52,7 +52,7 @@ use crate::{
     extract::{Body, Empty},
     grantee, guard,
     idempotency::{IdempotencyKey, Replayed, settled},
-    mail, object, once, quota,
+    mail, object, once, quota, reader,
     response::Response,
 };
 
@@ -355,9 +355,8 @@ impl Write<'_> {
 
     /// Sends a person a notification of the server's own.
     pub async fn notify(&self, user: &UserId, title: &str, body: &str) -> Result<(), ApiError> {
-        let id = NotificationId::generate(self.now(), self.app.chance());
-        let whose = (user, Some(&self.cause));
-        Ok(notification::insert_own(&self.tx, &id, self.caller.tenant_id(), whose, (title, body), self.now()).await?)
+        let when = (self.caller.tenant_id(), self.app.chance(), self.now());
+        Ok(notification::insert_own(&self.tx, when, (user, Some(&self.cause)), (title, body)).await?)
     }
 
     /// Mails a person of the tenant, also one that did it themselves, and has the mail sent after the answer. `data` is an object without
@@ -411,7 +410,7 @@ impl Write<'_> {
     /// A refusal as one of several results.
     pub fn refused(&self, refusal: &ApiError) -> Json {
         let link = self.app.settings().link();
-        let envelope = refusal.envelope(self.app.request_id().as_str(), link, Some(self.caller.reader(self.app)));
+        let envelope = refusal.envelope(self.app.request_id().as_str(), link, Some(reader::of(&self.caller, self.app)));
         json!({ "ok": false, "error": envelope.error, "detail": envelope.detail, "fix": envelope.fix })
     }
 
@@ -444,61 +443,68 @@ impl<'a> Write<'a> {
             let done = outcome?;
             let Done { answer, changes, only_narrows } = done;
             let Some(changes) = changes else { return Ok(answer.into_response()) };
-            // The one place that decides whether a change goes through when the database is full.
-            let purpose = match self.route.rights {
-                Rights::Takes => Purpose::Revoking,
-                Rights::Enters => Purpose::Entry,
-                Rights::Decided if only_narrows => Purpose::Narrowing,
-                Rights::Decided | Rights::Gives => Purpose::Durable,
-            };
+            let purpose = purpose(self.route, only_narrows);
             let gives = purpose == Purpose::Durable;
-            let (app, caller, cause) = (self.app, &self.caller, &self.cause);
-            let mut bytes = 0;
+            let (app, cause) = (self.app, &self.cause);
             // First what goes with it, so that the row of the change can say all that it has ended.
             let mut closing = None;
-            let mut row = AuditId::generate(self.now(), app.chance());
+            let row = AuditId::generate(self.now(), app.chance());
             if self.route.closes {
                 grantee::end(app, &self.tx, &self.origin(), cause).await?;
                 closing = self.close(changes.first(), &row).await?;
             }
-            let mut unsaid = closing.as_ref();
-            for Audited { object, before, mut after } in changes {
-                if let Some(stored) = unsaid.take() {
-                    stored.add_to(&mut after);
-                }
-                let event = audit::Event { action: self.action(), object: &object, before, after };
-                bytes += quota::size(&event);
-                audit::insert_as(&self.tx, &self.origin(), &row, &event).await?;
-                row = AuditId::generate(self.now(), app.chance());
-            }
+            let bytes = self.audit(changes, row, closing.as_ref()).await?;
             if gives {
                 quota::count_trail(app, &self.tx, cause, bytes).await?;
             }
             if !self.route.closes {
                 grantee::end(app, &self.tx, &self.origin(), cause).await?;
             }
-            if let Some(kept) = &self.kept {
-                // What is kept says what was known before the commit: that some guard may not have heard of it.
-                let closed =
-                    closing.as_ref().map(|stored| answer.closing(self.route, &stored.provisional())).transpose()?;
-                let first = closed.as_ref().unwrap_or(&answer);
-                let person = (cause, app.settings().quotas.bytes);
-                let is_kept = match quota::check_bytes(app, &self.tx, caller.tenant_id(), person).await {
-                    Ok(()) if kept.keep(app, &self.tx, (caller, cause), first).await? => Ok(()),
-                    Ok(()) => Err(Code::TooManyKeys.into()),
-                    Err(refusal) => Err(refusal),
-                };
-                // What takes a right away needs no kept answer.
-                if let Err(refusal) = is_kept
-                    && (gives || refusal.code().row().status >= 500)
-                {
-                    return Err(refusal);
-                }
-            }
+            self.keep(&answer, closing.as_ref(), gives).await?;
             mail::hurry_if_left(app, &self.tx);
             self.tx.commit_as(purpose).await?;
             let Some(stored) = closing else { return Ok(answer.into_response()) };
             Ok(answer.closing(self.route, &settled(app, stored).await)?.into_response())
+        })
+    }
+
+    /// Writes the audit rows, the first under this id and with what the change has closed; gives their bytes.
+    async fn audit(
+        &self,
+        changes: Vec<Audited>,
+        mut row: AuditId,
+        mut closing: Option<&closure::Stored>,
+    ) -> Result<i64, ApiError> {
+        let mut bytes = 0;
+        for Audited { object, before, mut after } in changes {
+            if let Some(stored) = closing.take() {
+                stored.add_to(&mut after);
+            }
+            let event = audit::Event { action: self.action(), object: &object, before, after };
+            bytes += quota::size(&event);
+            audit::insert_as(&self.tx, &self.origin(), &row, &event).await?;
+            row = AuditId::generate(self.now(), self.app.chance());
+        }
+        Ok(bytes)
+    }
+
+    /// Keeps the answer, where a key was sent.
+    async fn keep(&self, answer: &Answer, closing: Option<&closure::Stored>, gives: bool) -> Result<(), ApiError> {
+        let Some(kept) = &self.kept else { return Ok(()) };
+        let (app, caller, cause) = (self.app, &self.caller, &self.cause);
+        // What is kept says what was known before the commit: that some guard may not have heard of it.
+        let closed = closing.map(|stored| answer.closing(self.route, &stored.provisional())).transpose()?;
+        let first = closed.as_ref().unwrap_or(answer);
+        let person = (cause, app.settings().quotas.bytes);
+        let is_kept = match quota::check_bytes(app, &self.tx, caller.tenant_id(), person).await {
+            Ok(()) if kept.keep(app, &self.tx, (caller, cause), first).await? => Ok(()),
+            Ok(()) => Err(Code::TooManyKeys.into()),
+            Err(refusal) => Err(refusal),
+        };
+        // What takes a right away needs no kept answer.
+        is_kept.or_else(|refusal| match gives || refusal.code().row().status >= 500 {
+            true => Err(refusal),
+            false => Ok(()),
         })
     }
 
@@ -507,6 +513,16 @@ impl<'a> Write<'a> {
         let (object, user) = (change.map_or("", |change| &change.object), self.caller.user_id().as_str());
         let new = closure::New { action: self.action(), object, since: self.since, user, audit: row };
         Ok(closure::open(&self.tx, &self.origin(), &new).await?)
+    }
+}
+
+/// The one place that decides whether a change goes through when the database is full.
+fn purpose(route: &Route, only_narrows: bool) -> Purpose {
+    match route.rights {
+        Rights::Takes => Purpose::Revoking,
+        Rights::Enters => Purpose::Entry,
+        Rights::Decided if only_narrows => Purpose::Narrowing,
+        Rights::Decided | Rights::Gives => Purpose::Durable,
     }
 }
 

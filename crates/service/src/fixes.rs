@@ -3,14 +3,14 @@
 use common::{
     error::{ApiError, Code},
     role::Role,
-    route::{self, ACCESS_ASK},
+    route::ACCESS_ASK,
     scope::{Scope, Scopes},
     secret::Kind,
 };
 use serde_json::json;
 use store::credential::{AgentRow, CredentialRow};
 
-use crate::{app::App, caller::Caller, guard};
+use crate::app::App;
 
 /// The refusal of a credential that ended, with the step to the next one. Of one that was replaced the next one is there: a client that
 /// lost the answer goes on with that one, and makes no third.
@@ -133,18 +133,6 @@ pub(crate) const ASK: &str = "ask";
 /// approved, since a grant outlasts the approval.
 fn can_ask(row: &CredentialRow, missing: &[&str]) -> bool {
     row.kind == Kind::AgentToken && row.subject.grantee.is_none() && !missing.contains(&Scope::AgentsShare.as_str())
-}
-
-/// The same for a request that is not the agent's to send, behind a sentence that asks the owner. Empty for a caller that is no agent, or
-/// cannot notify now.
-pub(crate) fn tell(caller: &Caller, app: &App) -> String {
-    if caller.agent_id().is_none() || guard::bar(caller, route::NOTIFY, route::NOTIFY.path).is_some() {
-        return String::new();
-    }
-    let call = plain(app, "This");
-    format!(
-        ", with POST /api/ui/notify {{\"title\": \"I cannot do this myself\", \"body\": \"{call} takes a person.\"}}"
-    )
 }
 
 /// The request as a text of JSON can name it; `or` for a path that cannot stand there.

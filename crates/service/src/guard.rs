@@ -2,7 +2,6 @@
 
 use common::{
     error::{ApiError, Code},
-    fix::Bar,
     route::{self, Access, Callers, Query, ROUTES, Route},
     scope::Scope,
     secret::{Kind, equal},
@@ -29,7 +28,7 @@ pub fn admit(app: &App, caller: &Caller, route: &Route) -> Result<(), ApiError> 
 
 /// Whether the path names the credential that is presented: a credential may always read and revoke itself, and an agent's token may
 /// always replace itself.
-fn names_own(path: &str, caller: &Caller, route: &Route) -> bool {
+pub(crate) fn names_own(path: &str, caller: &Caller, route: &Route) -> bool {
     if !route.own_needs_no_scope {
         return false;
     }
@@ -83,29 +82,6 @@ fn instead(code: Code, route: &Route) -> ApiError {
     match INSTEAD.iter().find(|(row, _)| *row == route) {
         Some((_, fix)) => ApiError::from(code).fix(*fix),
         None => code.into(),
-    }
-}
-
-/// What keeps a caller from sending a request of a row to a path, as far as it is known before. A fix does not advise it then.
-pub(crate) fn bar(caller: &Caller, route: &Route, path: &str) -> Option<Bar> {
-    if route.access == Access::Public {
-        return None;
-    }
-    if !route.while_halted && caller.check_agent().is_err() {
-        return Some(Bar::Halted);
-    }
-    if let Err(refusal) = check_kind(caller, route) {
-        return Some(match refusal.code() {
-            Code::SessionRequired => Bar::Session,
-            Code::AgentRequired => Bar::Agent,
-            _ => Bar::Person,
-        });
-    }
-    match route.access {
-        Access::Scope(scope) if !caller.scope().contains(scope) && !names_own(path, caller, route) => {
-            Some(Bar::Scope { scope, by_role: caller.role().ceiling().contains(scope) })
-        }
-        _ => None,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     app::{App, Env, Head, log},
     body::{Body, RequestBody},
     caller::Caller,
-    nowhere,
+    nowhere, reader,
     response::{self, Response},
     router::{Outcome, Router},
     session::is_secure,
@@ -57,7 +57,7 @@ fn refuse(app: &App, refusal: &ApiError, caller: Option<&Caller>) -> Response {
     }
     let accept = app.headers().first("accept");
     let wants_problem = accept.is_some_and(|accept| accept.contains("application/problem+json"));
-    let (link, reader) = (app.settings().link(), caller.map(|caller| caller.reader(app)));
+    let (link, reader) = (app.settings().link(), caller.map(|caller| reader::of(caller, app)));
     response::refusal(refusal, app.request_id(), link, reader, wants_problem)
 }
 

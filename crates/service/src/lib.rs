@@ -21,17 +21,20 @@
 //! link, mail                  links that open something once; mail that a change leaves behind
 //! quota, throttle             what one person and one tenant may store; how often something may be asked for
 //! once                        what was approved for one request alone is spent by it
+//! reader                      what the fixes of a refusal know of the caller that reads them
 //! guard                       lets a caller in, or says why not
 //! proxy                       what a proxy asks in the name of a request that it passes on
 //! cors                        pages of other origins, where they may ask
 //! whoami                      the caller, as it is told about itself
-//! caller, fixes, credential   the caller, and how it fixes a refusal
+//! watch                       requests that wait until somebody has written
+//! caller                      who is calling, and what may they do
+//! fixes                       how a caller fixes a refusal
 //! proof                       proofs that a sender has the key that its credential is bound to
+//! credential                  what a caller presents
 //! form                        bodies and queries, field by field
 //! site                        the address of this server
-//! watch                       requests that wait until somebody has written
-//! app, response, body         the request's view of the instance; responses
 //! inside                      requests to other components
+//! app, response, body         the request's view of the instance; responses
 //! outbound                    requests to other servers
 //! clock, headers, settings    what comes from outside
 //! ```
@@ -72,6 +75,7 @@ mod paths;
 pub mod proof;
 pub mod proxy;
 pub mod quota;
+pub mod reader;
 pub mod response;
 pub mod router;
 pub mod secrets;

@@ -8,11 +8,11 @@ use std::{sync::LazyLock, time::Duration};
 use serde_json::Value as Json;
 
 use crate::{
-    agent::tree::BELOW,
     args,
     db::{Affected, Db, DbError, Purpose, Reads, Tx},
     inbox::NEWEST,
     origin::Origin,
+    permission::BELOW,
 };
 use common::{
     event::EventKind,

@@ -12,10 +12,9 @@ use serde::Serialize;
 use crate::{
     agent, args,
     db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
-    page::PageRequest,
+    page::{PageRequest, user_named},
     permission::{Binder, PermissionSql},
     subject::Subject,
-    user,
 };
 
 /// Grants of one object at most.
@@ -166,7 +165,7 @@ impl FromRow for NamedSubject {
 pub async fn find_subject(reads: &dyn Rows, asking: &Subject, text: &str) -> Result<Option<NamedSubject>, DbError> {
     let mut binder = Binder::default();
     let text = text.trim();
-    let (column, user) = user::named(text);
+    let (column, user) = user_named(text);
     let (tenant, user) = (binder.bind(&asking.tenant), binder.bind(user));
     let (name, agent) = (agent::column(text), binder.bind(text));
     let readable = PermissionSql::new(asking, &mut binder).on_agent(Action::Read);

@@ -17,34 +17,6 @@ use common::{
 /// Rows that one tick purges of a table at most, so that it never holds the write lock for long.
 const BATCH: i64 = 2_000;
 
-/// What came of asking for the tick's lease.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Lease {
-    /// The caller has it for a second.
-    Taken,
-    /// The caller has it. The clock of the one before was ahead by more than a minute.
-    AfterAClockAhead,
-    /// Another instance or host has it.
-    Anothers,
-}
-
-/// Takes the tick's lease for a second, unless somebody else has it. Nobody has it for longer: an end that is farther away is of a clock that
-/// was wrong.
-pub async fn take_lease(db: &Db, now: Timestamp) -> Result<Lease, DbError> {
-    const AHEAD: i64 = 60_000;
-    let until = db.optional::<i64>("SELECT until FROM leases WHERE name = 'tick'", args![]).await?.unwrap_or(0);
-    let rest = until.saturating_sub(now.millis());
-    if (1..=AHEAD).contains(&rest) {
-        return Ok(Lease::Anothers);
-    }
-    let sql = "UPDATE leases SET until = ?1 + 1000 WHERE name = 'tick' AND until = ?2 RETURNING 1";
-    Ok(match db.hot::<Affected>(sql, args![now, until]).await?.is_empty() {
-        true => Lease::Anothers,
-        false if rest > AHEAD => Lease::AfterAClockAhead,
-        false => Lease::Taken,
-    })
-}
-
 /// Brings back to now what a clock that was ahead has put farther away than it ever is: leases, pauses, next tries, counters. What it has
 /// written as times of what happened stays.
 pub async fn forget_the_future(db: &Db, now: Timestamp) -> Result<(), DbError> {
@@ -65,12 +37,6 @@ pub async fn forget_the_future(db: &Db, now: Timestamp) -> Result<(), DbError> {
         tx.execute(sql, args![now, longest]).await?;
     }
     tx.commit().await
-}
-
-/// Takes a lease for a minute; `false`: another instance or host has it, or had it less than a minute ago.
-pub async fn take_minute(db: &Db, name: &str, now: Timestamp) -> Result<bool, DbError> {
-    let sql = "UPDATE leases SET until = ?2 + 60000 WHERE name = ?1 AND until <= ?2 RETURNING 1";
-    Ok(!db.hot::<Affected>(sql, args![name, now]).await?.is_empty())
 }
 
 /// Remembers whether the database is nearly full: four fifths of its bound are in use. When it has become so, the active admins of the first
@@ -96,8 +62,7 @@ pub async fn tell_nearly_full(
         let sql = "SELECT o.tenant_id, o.id FROM users o
                    WHERE o.tenant_id = (SELECT tenant_id FROM bootstrap) AND o.role = 'admin' AND o.deactivated_at IS NULL ORDER BY o.id LIMIT 100";
         for Operator(tenant, user) in tx.list(sql, args![]).await? {
-            let id = NotificationId::generate(now, chance);
-            notification::insert_own(&tx, &id, &tenant, (&user, None), (title, body), now).await?;
+            notification::insert_own(&tx, (&tenant, chance, now), (&user, None), (title, body)).await?;
         }
     }
     tx.commit().await?;

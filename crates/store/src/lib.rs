@@ -12,8 +12,8 @@
 //! access_request, agent, notification   tables about what users have
 //! mail_request                          mails that strangers ask for, by the address of a user
 //! delivery, webhook                     where events are sent, and what was
-//! credential::list                      lists of credentials, narrowed to a user
 //! identity                              who a person is at a provider
+//! addressee                             whom an event concerns
 //! user                                  the table of users; another password ends their sessions
 //! event                                 what has happened, for webhooks and for many inboxes at once
 //! inbox                                 what an agent reads, with the credential that it presents
@@ -24,6 +24,7 @@
 //! kept_answer                           …
 //! oauth_client, oauth_document          …
 //! oauth_grant, resource                 …
+//! lease                                 what one instance at a time does
 //! key_set, proof                        the public keys of others; proofs of keys that were taken
 //! usage                                 what tenants and people store, for their quotas
 //! outbox, sealed, stream, tenant        …
@@ -60,6 +61,7 @@ pub mod inbox;
 pub mod kept_answer;
 pub mod key;
 pub mod key_set;
+pub mod lease;
 pub mod mail_request;
 pub mod notification;
 pub mod oauth_client;

@@ -8,12 +8,11 @@ use crate::{
     db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx},
     kept_answer::{KeptAnswer, MOST_KEPT},
     origin::Origin,
-    page::{PageRequest, any_like, patterns},
-    user,
+    page::{PageRequest, any_like, patterns, user_named},
 };
 use common::{
     id::{AgentId, NotificationId, TenantId, UserId},
-    secret::Digest,
+    secret::{Chance, Digest},
     time::Timestamp,
 };
 
@@ -110,7 +109,7 @@ const IS_HEARD: &str = "EXISTS (SELECT 1 FROM agents b JOIN webhooks w ON w.tena
 /// with it. Gives whether a webhook waits for it. `None`: there is no such recipient, or they have as many notifications as they may, or the
 /// caller keeps as many answers as it may.
 pub async fn notify(db: &Db, agent: &AgentId, new: &New<'_>, ends: Timestamp) -> Result<Option<bool>, DbError> {
-    let (column, user) = new.user.map(user::named).map_or(("id", None), |(column, user)| (column, Some(user)));
+    let (column, user) = new.user.map(user_named).map_or(("id", None), |(column, user)| (column, Some(user)));
     let counted;
     let room = match (new.counts(), new.is_owners) {
         (false, true) => "u.is_notified_enough = 0 AND (u.id = a.owner_id OR u.is_notified_enough_by_others = 0)",
@@ -180,7 +179,7 @@ pub async fn is_enough(
     most: i64,
     is_owners: bool,
 ) -> Result<bool, DbError> {
-    let (column, user) = user.map(user::named).map_or(("id", None), |(column, user)| (column, Some(user)));
+    let (column, user) = user.map(user_named).map_or(("id", None), |(column, user)| (column, Some(user)));
     let own = if is_owners { "u.id = a.owner_id" } else { "0" };
     let room = format!(
         "(u.is_notified_enough = 1 OR (u.is_notified_enough_by_others = 1 AND NOT {own}) OR {} >= {})",
@@ -246,16 +245,15 @@ const MORE: (&str, &str) = (
 /// unread as many as one cause may have, one that says so stands for all further ones.
 pub async fn insert_own(
     tx: &Tx<'_>,
-    id: &NotificationId,
-    tenant: &TenantId,
+    (tenant, chance, now): (&TenantId, &Chance, Timestamp),
     (user, cause): (&UserId, Option<&UserId>),
     text: (&str, &str),
-    now: Timestamp,
 ) -> Result<(), DbError> {
-    insert_own_as("high", tx, id, tenant, (user, cause), text, now).await
+    let id = NotificationId::generate(now, chance);
+    insert_own_as("high", tx, &id, tenant, (user, cause), text, now).await
 }
 
-/// The same with another priority.
+/// The same with another priority, and an id that the caller has made.
 pub async fn insert_own_as(
     priority: &str,
     tx: &Tx<'_>,

@@ -1,10 +1,11 @@
-//! Pages of a list: how many rows, and behind which one they begin.
+//! Pages of a list: how many rows, behind which one they begin, and by which texts they are found.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use common::{
+    email,
     error::{ApiError, Code},
     json,
     secret::{Digest, Key},
@@ -27,6 +28,15 @@ pub struct Page<T> {
 pub(crate) const ROWS: &str = "char(30)";
 /// The separator of a row and its place.
 pub(crate) const COLUMNS: &str = "char(31)";
+
+/// The column by which a text names a user, and its value. An address has an `@`, and an id has none. One column, not either of
+/// two: SQLite would read all users of the tenant.
+pub(crate) fn user_named(text: &str) -> (&'static str, String) {
+    match text.contains('@') {
+        true => ("email_key", email::key(text)),
+        false => ("id", text.trim().to_owned()),
+    }
+}
 
 /// A pattern for LIKE … ESCAPE '\' that finds the text anywhere.
 pub(crate) fn like(text: &str) -> String {

@@ -306,6 +306,13 @@ impl<'a> PermissionSql<'a> {
     }
 }
 
+/// The agent `?1` and all live agents below it, as a table `below (id, depth)` for the statement that follows; its own depth
+/// is 1. Joined by CROSS JOIN, SQLite's word for "in this order": it would go through all agents and look for each in the table.
+pub(crate) const BELOW: &str = "WITH RECURSIVE below (id, depth) AS (
+        SELECT ?1, 1
+        UNION ALL SELECT a.id, depth + 1 FROM below CROSS JOIN agents a ON a.parent_id = below.id
+                  WHERE a.archived_at IS NULL AND depth < 16) ";
+
 /// How deep the tree of agents is at most.
 pub const DEEPEST: usize = 8;
 

@@ -162,15 +162,6 @@ impl Sort {
     }
 }
 
-/// The column by which a text names a user, and its value. An address has an `@`, and an id has none. One column, not either of
-/// two: SQLite would read all users of the tenant.
-pub(crate) fn named(text: &str) -> (&'static str, String) {
-    match text.contains('@') {
-        true => ("email_key", email::key(text)),
-        false => ("id", text.trim().to_owned()),
-    }
-}
-
 /// The tenant's users.
 pub async fn list(
     reads: &dyn Rows,

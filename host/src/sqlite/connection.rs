@@ -2,31 +2,29 @@
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use rusqlite::TransactionState;
-use rusqlite::config::DbConfig;
-use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::oneshot;
 
-use crate::metrics::WRITES;
 use crate::sqlite::answer::{Answer, AnswerSender};
+use crate::sqlite::open::{BUSY_TIMEOUT, count_wait, lock, open, patience};
 use crate::sqlite::shared_writer::{Effect, Settings, Single};
 use crate::sqlite::types::{Error, Outcome, Value, io};
-use crate::sqlite::write_queue::{BUSY_TIMEOUT, Job, WriteQueue};
+use crate::sqlite::write_queue::{Job, WriteQueue};
 use crate::sqlite::{reserve, statement};
-use crate::{private, threads};
+use crate::threads;
 
 /// Steps of SQLite's machine between two calls of the progress handler.
 const STEPS: i32 = 1000;
 /// Calls of the progress handler after which an inline read is stopped.
 const INLINE_CALLS: i64 = 20;
-/// Prepared statements that a connection keeps, and texts of slow reads that it remembers.
-const STATEMENTS: usize = 128;
+/// Texts of slow reads that a connection remembers.
+const SLOW_READS: usize = 128;
 
 /// A connection, opened by its first statement.
 pub(super) struct Connection {
@@ -165,7 +163,7 @@ impl Connection {
         let answer = statement::read_inline(connection, sql, parameters);
         let is_slow = self.calls_left.swap(i64::MAX, Ordering::Relaxed) < 0;
         connection.busy_timeout(self.busy_timeout()).ok()?;
-        if is_slow && self.slow_reads().len() < STATEMENTS {
+        if is_slow && self.slow_reads().len() < SLOW_READS {
             self.slow_reads().insert(hash(sql));
         }
         answer
@@ -298,43 +296,6 @@ impl Drop for Connection {
             threads::run(&runtime, move || drop(connection));
         }
     }
-}
-
-/// Opens a connection to the file at `path`, which only this user may read. `None`: to a new database in memory.
-pub(super) fn open(path: Option<&Path>, is_first: bool) -> rusqlite::Result<rusqlite::Connection> {
-    let mut connection = match path {
-        Some(path) => {
-            if is_first {
-                // SQLite says what is wrong with the path.
-                drop(private::file(path));
-            }
-            rusqlite::Connection::open(path)?
-        }
-        None => rusqlite::Connection::open_in_memory()?,
-    };
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    // Without this setting SQLite plans a statement anew for each new value of a parameter that a partial index depends on.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.authorizer(Some(|context: AuthContext<'_>| match context.action {
-        AuthAction::Attach { filename } if !matches!(filename, "" | ":memory:") => Authorization::Deny,
-        _ => Authorization::Allow,
-    }))?;
-    Ok(connection)
-}
-
-/// How long a statement that has waited in the queue may wait for another process: what is left, if the wait was not short.
-pub(super) fn patience(waited: Duration) -> Duration {
-    if waited > BUSY_TIMEOUT / 50 { BUSY_TIMEOUT.saturating_sub(waited) } else { BUSY_TIMEOUT }
-}
-
-/// A panic while something is locked leaves it as it was before or after a change.
-pub(super) fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
-    what.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(super) fn count_wait(waited: Duration) {
-    WRITES.waits.add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
 }
 
 /// Whether the connection's transaction holds the file's write lock.

@@ -16,7 +16,7 @@ use rusqlite::TransactionBehavior;
 use tokio::sync::oneshot;
 
 use crate::sqlite::answer::{Answer, AnswerSender};
-use crate::sqlite::connection::{count_wait, lock, open, patience};
+use crate::sqlite::open::{count_wait, lock, open, patience};
 use crate::sqlite::statement;
 use crate::sqlite::types::{Error, Outcome, Value, io};
 

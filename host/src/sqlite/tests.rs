@@ -10,9 +10,10 @@ use tokio::sync::oneshot;
 
 use crate::sqlite::answer::{self, Answer, AnswerSender, FIRST_BYTES, Rest};
 use crate::sqlite::connection::Connection;
+use crate::sqlite::open::BUSY_TIMEOUT;
 use crate::sqlite::shared_writer::Effect;
 use crate::sqlite::types::{RowResult, Value};
-use crate::sqlite::write_queue::{BUSY_TIMEOUT, Job, WriteQueue};
+use crate::sqlite::write_queue::{Job, WriteQueue};
 use crate::threads;
 
 fn in_memory() -> Arc<Connection> {

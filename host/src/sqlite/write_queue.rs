@@ -10,12 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
 
+use crate::sqlite::open::{BUSY_TIMEOUT, lock};
 use crate::sqlite::shared_writer::{SharedWriter, Single};
-
-/// How long a statement waits for a lock, as in Spin.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Statements that run together at most: the others wait for them.
 const TOGETHER: usize = 64;
@@ -46,7 +43,7 @@ static QUEUES: Mutex<BTreeMap<PathBuf, Arc<WriteQueue>>> = Mutex::new(BTreeMap::
 impl WriteQueue {
     /// The queue of the file at `path`; starts its thread at the first call. `None`: the system has no thread for it.
     pub(super) fn of(path: &Path) -> Option<Arc<Self>> {
-        let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queues = lock(&QUEUES);
         if let Some(queue) = queues.get(path) {
             return Some(queue.clone());
         }
@@ -66,14 +63,14 @@ impl WriteQueue {
     /// Blocks the queue's thread until the open transaction has ended. Its other statements run elsewhere, and no waiting
     /// statement would get the lock before. After [`BUSY_TIMEOUT`] SQLite's lock decides, as it does between processes.
     pub(super) fn wait_for_end(&self) {
-        let is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_open = lock(&self.is_open);
         let waited = self.ended.wait_timeout_while(is_open, BUSY_TIMEOUT, |is_open| *is_open);
         *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
     }
 
     /// A transaction that writes to the file began or ended.
     pub(super) fn set_open(&self, is_open: bool) {
-        *self.is_open.lock().unwrap_or_else(PoisonError::into_inner) = is_open;
+        *lock(&self.is_open) = is_open;
         if !is_open {
             self.ended.notify_one();
         }

@@ -8,7 +8,10 @@ use serde_json::json;
 use service::{settings::Settings, testing::TestApp};
 
 use super::*;
-use crate::router;
+use crate::{
+    router,
+    tries::{TRIES, WINDOW},
+};
 
 const TOKEN: &str = "/auth/token";
 

@@ -40,6 +40,7 @@ use store::{
 
 use super::{
     clients::{self, Known},
+    form::scope_words,
     issued::is_own,
 };
 
@@ -47,9 +48,6 @@ use super::{
 const MOST: usize = 3_000;
 /// Days that a grant lives, at most and if the person does not say.
 const DAYS: i64 = 90;
-/// Scopes of OpenID Connect, which its libraries always ask for. There are no ID tokens here, and every client gets refresh tokens, so that they
-/// change nothing (RFC 6749, section 3.3: the answer says the scope that was given).
-pub(super) const IGNORED: [&str; 6] = ["openid", "profile", "email", "address", "phone", "offline_access"];
 /// Parameters of which a request has at most one (RFC 6749, section 3.1).
 const ONCE: [&str; 14] = [
     "client_id",
@@ -267,9 +265,7 @@ fn challenge(query: &Query) -> Result<&str, Fault> {
 /// What the client asks for of what the person may grant, what it asks for beside that, and whether it names scopes.
 fn scopes(caller: &Caller, target: &Target, query: &Query) -> Result<(Scopes, Vec<String>, bool), Fault> {
     let custom = caller.custom_scopes();
-    let words =
-        query.find("scope").unwrap_or_default().split(' ').filter(|word| !word.is_empty() && !IGNORED.contains(word));
-    let words: Vec<String> = words.map(str::to_owned).collect();
+    let words: Vec<String> = scope_words(query.find("scope").unwrap_or_default()).map(str::to_owned).collect();
     let can = target.within(caller.scopes());
     let wanted = match words.as_slice() {
         [] => can.clone(),

@@ -22,15 +22,14 @@ use serde_json::{Value as Json, json};
 use service::{
     app::App,
     caller::Caller,
-    proof,
+    proof, reader,
     response::{Response, uncached_json},
 };
 use store::{resource, signed_token};
 
 use super::{
-    form::{self, Parameters},
+    form::{self, Parameters, token_type},
     jwt::{self, Grant},
-    token::token_type,
 };
 
 /// The grant type (RFC 8693, section 2.1).
@@ -272,7 +271,7 @@ fn lacking(
         if let Some((name, refusal)) = refusals.next() {
             let mut missing = vec![name.as_str()];
             missing.extend(refusals.map(|(name, _)| name.as_str()));
-            let envelope = refusal.envelope("", app.settings().link(), Some(caller.reader(app)));
+            let envelope = refusal.envelope("", app.settings().link(), Some(reader::of(caller, app)));
             let refusal = Code::InvalidScope
                 .detail(format!("{whose} cannot use {what} now."))
                 .fix(envelope.fix.into_owned())

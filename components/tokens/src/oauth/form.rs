@@ -1,13 +1,16 @@
-//! Forms of OAuth, and its refusals.
+//! What the requests and the answers of OAuth have in common: forms, scopes, the type of a token, refusals.
 
 use common::{
     error::{ApiError, Code},
     secret::Secret,
 };
-use service::{app::App, caller::Caller, form};
+use service::{app::App, caller::Caller, form, reader};
 
 /// The longest name of a machine and of a program, characters.
 const MOST_NAME: usize = 64;
+/// Scopes of OpenID Connect, which its libraries always ask for. There are no ID tokens here, and every client gets refresh tokens, so that they
+/// change nothing (RFC 6749, section 3.3: the answer says the scope that was given).
+const IGNORED: [&str; 6] = ["openid", "profile", "email", "address", "phone", "offline_access"];
 
 /// A form of OAuth: unknown parameters are ignored, an empty one is left out, and none may come twice (RFC 6749, section 3.1).
 pub(crate) struct Parameters(pub(crate) Vec<(String, String)>);
@@ -73,6 +76,16 @@ impl Parameters {
     }
 }
 
+/// The words of a scope that is asked for, but for those that change nothing.
+pub(super) fn scope_words(asked: &str) -> impl Iterator<Item = &str> {
+    asked.split(' ').filter(|word| !word.is_empty() && !IGNORED.contains(word))
+}
+
+/// The type of a token that is bound to a key, or to none (RFC 9449, section 5).
+pub(crate) const fn token_type(key: Option<&str>) -> &'static str {
+    if key.is_some() { "DPoP" } else { "Bearer" }
+}
+
 /// A refusal of ours under a code of OAuth, with the same sentence and the same step, and a page that explains it. One that is nobody's fault
 /// stays.
 pub(super) fn as_code(code: Code, page: &'static str, (app, caller): (&App, &Caller), refusal: ApiError) -> ApiError {
@@ -80,7 +93,7 @@ pub(super) fn as_code(code: Code, page: &'static str, (app, caller): (&App, &Cal
     if row.status >= 429 || row.status == 400 {
         return refusal;
     }
-    let envelope = refusal.envelope("", app.settings().link(), Some(caller.reader(app)));
+    let envelope = refusal.envelope("", app.settings().link(), Some(reader::of(caller, app)));
     code.detail(refusal.sentence()).fix(envelope.fix.clone().into_owned()).page(page).extra("reason", envelope.error)
 }
 

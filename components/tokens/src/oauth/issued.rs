@@ -2,7 +2,7 @@
 
 use common::{
     error::{ApiError, Code},
-    id::{NotificationId, TenantId},
+    id::TenantId,
     route::Route,
     scope::Patterns,
     secret::RefreshToken,
@@ -20,7 +20,10 @@ use store::{
     resource::{self, Resource},
 };
 
-use super::{form::Parameters, jwt, token::token_type};
+use super::{
+    form::{Parameters, token_type},
+    jwt,
+};
 
 /// The answer (RFC 6749, section 5.1).
 #[derive(Serialize, JsonSchema)]
@@ -161,9 +164,9 @@ async fn end_and_tell(
     let event = Event { action, object: grant.id.as_str(), before: Null, after };
     // Its person and the admins can follow it.
     change::audit_closing(tx, &app.origin(&grant.tenant, None), (since, grant.user.as_str()), event).await?;
-    let id = NotificationId::generate(app.now(), app.chance());
     let title = format!("{} was signed out", grant.client_name);
-    notification::insert_own(tx, &id, &grant.tenant, (&grant.user, None), (&title, body), app.now()).await?;
+    let when = (&grant.tenant, app.chance(), app.now());
+    notification::insert_own(tx, when, (&grant.user, None), (&title, body)).await?;
     Ok(())
 }
 

@@ -37,10 +37,9 @@ use store::{
 use super::{
     assertion::{self, Assertion, Expected},
     exchange,
-    form::{self, Parameters},
+    form::{self, Parameters, token_type},
     issued::{self, Service},
     jwt,
-    token::token_type,
 };
 
 /// The grant type (RFC 7523, section 8.1).

@@ -25,9 +25,8 @@ use store::{
 };
 
 use super::{
-    authorize::IGNORED,
     clients,
-    form::Parameters,
+    form::{Parameters, scope_words},
     issued::{self, Issued, Service},
 };
 
@@ -117,7 +116,7 @@ fn narrowed(found: &Grant, asked: Option<&str>) -> Result<Patterns, ApiError> {
     let Some(asked) = asked else { return Ok(found.scope.clone()) };
     let given = found.scope.to_column();
     let given: Vec<&str> = given.split(' ').collect();
-    let mut words: Vec<&str> = asked.split(' ').filter(|word| !word.is_empty() && !IGNORED.contains(word)).collect();
+    let mut words: Vec<&str> = scope_words(asked).collect();
     if words.iter().any(|word| !given.contains(word)) {
         return Err(Code::InvalidScope
             .detail("The scope holds more than the person gave.")

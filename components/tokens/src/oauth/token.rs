@@ -8,20 +8,14 @@ use schemars::JsonSchema;
 use service::{app::App, extract::UrlEncoded, proof, response::Response};
 
 use super::{
-    authorization_code, exchange,
+    authorization_code, device, exchange,
     form::{Parameters, as_oauth},
     issued, jwt_bearer, refresh_token,
 };
-use crate::device;
 
 /// The grants, as the metadata lists them.
 pub(crate) const GRANTS: &[&str] =
     &[device::GRANT, authorization_code::GRANT, refresh_token::GRANT, exchange::GRANT, jwt_bearer::GRANT];
-
-/// The type of a token that is bound to a key, or to none (RFC 9449, section 5).
-pub(crate) const fn token_type(key: Option<&str>) -> &'static str {
-    if key.is_some() { "DPoP" } else { "Bearer" }
-}
 
 /// What the grants answer.
 #[derive(JsonSchema)]

@@ -118,7 +118,8 @@ async fn world(t: &TestApp) -> World {
         sessions.push(owner.credential.to_string());
         let id = NotificationId::generate(t.now(), &t.env.chance);
         let tx = t.db().begin(store::db::Purpose::Durable).await.expect("a transaction");
-        let told = notification::insert_own(&tx, &id, &owner.tenant, (&owner.user, None), ("a", "b"), t.now()).await;
+        let (whose, text) = ((&owner.user, None), ("a", "b"));
+        let told = notification::insert_own_as("high", &tx, &id, &owner.tenant, whose, text, t.now()).await;
         told.expect("a notification");
         tx.commit().await.expect("commit");
         notifications.push(id.to_string());

@@ -2,13 +2,12 @@
 
 use common::{agent::AgentState, id::AgentId, permission::Action, time::Timestamp};
 
-use super::{Agent, approved, column, joins, live_token, select_from, tree::BELOW};
+use super::{Agent, approved, column, joins, live_token, select_from};
 use crate::{
     db::{DbError, Reads, Rows, page},
-    page::{COLUMNS, Order, PageRequest, ROWS, any_like, patterns},
-    permission::{Binder, PermissionSql},
+    page::{COLUMNS, Order, PageRequest, ROWS, any_like, patterns, user_named},
+    permission::{BELOW, Binder, PermissionSql},
     subject::Subject,
-    user,
 };
 
 /// The agent `a` as JSON: what its row and that of its token decide was written when they changed (`written_agents` and `written_tokens`
@@ -67,7 +66,7 @@ pub async fn list(
         narrow.push_str(&format!(" AND a.state = {}", binder.bind(state.as_str())));
     }
     if let Some(owner) = filter.owner {
-        let (column, owner) = user::named(owner);
+        let (column, owner) = user_named(owner);
         let owner = binder.bind(owner);
         narrow.push_str(&format!(
             " AND a.owner_id = (SELECT id FROM users WHERE tenant_id = {tenant} AND {column} = {owner})"

@@ -1,12 +1,13 @@
 //! An agent's state and what it spends: columns of table `agents`.
 
 use crate::{
-    agent::{Agent, deploy::is_deployed, tree::BELOW},
+    agent::{Agent, deploy::is_deployed},
     args,
     audit::{self, Many},
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Tx},
     event,
     origin::Origin,
+    permission::BELOW,
 };
 use common::{
     agent::AgentState,

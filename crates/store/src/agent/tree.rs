@@ -6,7 +6,7 @@ use crate::{
     audit::{self, Many},
     db::{DbError, FromRow, Reads, Row, Rows, Tx},
     event,
-    permission::DEEPEST,
+    permission::{BELOW, DEEPEST},
 };
 use common::{
     event::EventKind,
@@ -15,13 +15,6 @@ use common::{
     time::Timestamp,
 };
 use serde_json::json;
-
-/// The agent `?1` and all live agents below it, as a table `below (id, depth)` for the statement that follows; its own depth
-/// is 1. Joined by CROSS JOIN, SQLite's word for "in this order": it would go through all agents and look for each in the table.
-pub(crate) const BELOW: &str = "WITH RECURSIVE below (id, depth) AS (
-        SELECT ?1, 1
-        UNION ALL SELECT a.id, depth + 1 FROM below CROSS JOIN agents a ON a.parent_id = below.id
-                  WHERE a.archived_at IS NULL AND depth < 16) ";
 
 /// The agents from the root down to this one: 1 for a root.
 pub async fn depth(reads: &dyn Rows, id: &AgentId) -> Result<i64, DbError> {

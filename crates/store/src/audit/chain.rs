@@ -245,37 +245,13 @@ pub async fn verify(
     };
     let began = walk.sealed();
     let mut next_from = None;
-    let mut first_bad = 'walk: {
-        if from.is_none()
-            && let Some(fault) = fault.take()
-        {
-            break 'walk Some(fault);
-        }
-        if let Some(what) = checkpoint.as_ref().and_then(|point| point.fault(keys)) {
-            break 'walk Some(Mismatch::at(gone_to, what));
-        }
-        if let Some(row) = trail::raw_rows(db, i64::MIN, gone_to, 1).await?.first().filter(|_| gone_to > 0) {
-            break 'walk Some(Mismatch { id: row.id_within(tenant), ..Mismatch::at(row.seq, "added") });
-        }
-        let mut budget = VERIFIED;
-        while walk.sealed() < sealed_to {
-            let seals = seal::after(db, walk.sealed(), sealed_to, ROWS).await?;
-            if seals.is_empty() {
-                break 'walk Some(Mismatch::at(walk.sealed() + 1, "seal_removed"));
-            }
-            for seal in seals {
-                if budget <= 0 {
-                    next_from = Some(seal.from_seq);
-                    break 'walk None;
-                }
-                budget = budget.saturating_sub(seal.to_seq).saturating_add(seal.from_seq) - 2;
-                if let Some(bad) = walk.step(seal).await? {
-                    break 'walk Some(bad);
-                }
-            }
-        }
-        None
+    let mut first_bad = match fault.take_if(|_| from.is_none()) {
+        Some(fault) => Some(fault),
+        None => at_the_checkpoint(db, keys, tenant, checkpoint.as_ref()).await?,
     };
+    if first_bad.is_none() {
+        (first_bad, next_from) = walk.on().await?;
+    }
     // Of a head from before the check-point nothing is left to compare.
     let is_gone = |head: &&Head| head.seq.is_some_and(|seq| seq <= gone_to);
     if let Some(head) = head.filter(|head| first_bad.is_none() && !is_gone(head))
@@ -299,6 +275,22 @@ pub async fn verify(
         next_from: next_from.filter(|_| first_bad.is_none()),
         first_bad,
     })
+}
+
+/// What is wrong about the check-point, or stands before it: nothing is left there.
+async fn at_the_checkpoint(
+    db: &Db,
+    keys: &[Key],
+    tenant: &str,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Option<Mismatch>, DbError> {
+    let Some(point) = checkpoint else { return Ok(None) };
+    if let Some(what) = point.fault(keys) {
+        return Ok(Some(Mismatch::at(point.to_seq, what)));
+    }
+    let before = trail::raw_rows(db, i64::MIN, point.to_seq, 1).await?;
+    let before = before.first().filter(|_| point.to_seq > 0);
+    Ok(before.map(|row| Mismatch { id: row.id_within(tenant), ..Mismatch::at(row.seq, "added") }))
 }
 
 /// Whether the rows up to `to` are as they were sealed, behind the seal `before`: what is not may not be deleted as if it were.
@@ -362,6 +354,27 @@ impl Walk<'_> {
             self.rows = rows.into_iter().peekable();
         }
         Ok(self.rows.peek())
+    }
+
+    /// Walks on, over at most [`VERIFIED`] rows and seals: what is wrong first, or where the next walk begins. Neither: the trail ends here.
+    async fn on(&mut self) -> Result<(Option<Mismatch>, Option<i64>), DbError> {
+        let mut budget = VERIFIED;
+        while self.sealed() < self.sealed_to {
+            let seals = seal::after(self.db, self.sealed(), self.sealed_to, ROWS).await?;
+            if seals.is_empty() {
+                return Ok((Some(Mismatch::at(self.sealed() + 1, "seal_removed")), None));
+            }
+            for seal in seals {
+                if budget <= 0 {
+                    return Ok((None, Some(seal.from_seq)));
+                }
+                budget = budget.saturating_sub(seal.to_seq).saturating_add(seal.from_seq) - 2;
+                if let Some(bad) = self.step(seal).await? {
+                    return Ok((Some(bad), None));
+                }
+            }
+        }
+        Ok((None, None))
     }
 
     /// Looks at the next seal and its rows.

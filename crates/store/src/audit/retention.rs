@@ -15,7 +15,7 @@ use crate::{
         seal::{self, SealEnd, key_id},
     },
     db::{Db, DbError, Purpose, Reads, Rows, Tx},
-    housekeeping,
+    lease,
 };
 use common::{
     secret::{Digest, Key},
@@ -45,7 +45,7 @@ pub async fn run(db: &Db, keys: &[Key], days: i64, now: Timestamp) -> Result<Opt
     let Some(key) = keys.first() else { return Ok(None) };
     let until = now.plus_seconds(-days.saturating_mul(86_400));
     let Some((before, last)) = old(db, until).await? else { return Ok(None) };
-    if !housekeeping::take_minute(db, "audit retention", now).await? {
+    if !lease::take_minute(db, "audit retention", now).await? {
         return Ok(None);
     }
     // What is not as it was sealed stays as evidence. It is read without a lock: rows never change.

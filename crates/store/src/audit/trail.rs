@@ -151,6 +151,36 @@ pub async fn list(
         let archived = permission::on_agent(subject, Action::Delete, &mut binder);
         format!("iif(a.archived_at IS NULL, {live}, {archived})")
     };
+    let wanted = conditions(filter, after, sees_all, (&tenant, &may), &mut binder);
+    let newest = format!("ORDER BY r.seq DESC LIMIT {}", binder.bind(limit));
+    let (with, wanted) = if sees_all {
+        (String::new(), wanted)
+    } else {
+        // The newest of each agent's rows by the indexes, then the newest of all of these: the work grows with what the caller
+        // may see, not with the trail.
+        let rows = |column: &str| {
+            format!(
+                "SELECT x.seq FROM mine m JOIN audit x
+                 ON x.seq IN (SELECT r.seq FROM audit r WHERE r.{column} = m.id AND {wanted} {newest})"
+            )
+        };
+        (
+            format!("WITH mine AS MATERIALIZED (SELECT a.id FROM agents a WHERE a.tenant_id = {tenant} AND {may}) "),
+            format!("r.seq IN ({} UNION {})", rows("agent_id"), rows("object_id")),
+        )
+    };
+    let sql = select(&with, &tenant, &may) + &format!(" WHERE {wanted} {newest}");
+    reads.list(&sql, binder.into_args()).await
+}
+
+/// The conditions on a row `r` behind `after` that the filter leaves.
+fn conditions(
+    filter: &Filter,
+    after: &str,
+    sees_all: bool,
+    (tenant, may): (&str, &str),
+    binder: &mut Binder,
+) -> String {
     // The unary plus keeps the index of the tenant out of the way of those of one agent, object, credential or request.
     let is_narrow = !sees_all || filter.names_one();
     let mut wanted = format!("{}r.tenant_id = {tenant}", if is_narrow { "+" } else { "" });
@@ -158,27 +188,13 @@ pub async fn list(
         let after = binder.bind(after);
         wanted.push_str(&format!(" AND r.seq < (SELECT seq FROM audit WHERE id = {after} AND tenant_id = {tenant})"));
     }
-    // A person or agent that is named by address or name is looked up among those that the caller may know of.
-    let id_of = |named: &str, binder: &mut Binder| {
-        if named.contains('@') {
-            let key = binder.bind(email::key(named));
-            format!("(SELECT id FROM users WHERE tenant_id = {tenant} AND email_key = {key})")
-        } else if named.contains('_') {
-            binder.bind(named)
-        } else {
-            let value = binder.bind(named);
-            format!(
-                "(SELECT a.id FROM agents a WHERE a.tenant_id = {tenant} AND a.name = {value} AND a.archived_at IS NULL AND {may})"
-            )
-        }
-    };
     if let Some(actor) = &filter.actor {
         let column = if is_person(actor) { "user_id" } else { "agent_id" };
-        wanted.push_str(&format!(" AND r.{column} = {}", id_of(actor, &mut binder)));
+        wanted.push_str(&format!(" AND r.{column} = {}", id_of(actor, (tenant, may), binder)));
     }
     if let Some(object) = &filter.object {
         // Rows about a scope or a preset hold its name.
-        let (id, name) = (id_of(object, &mut binder), binder.bind(object));
+        let (id, name) = (id_of(object, (tenant, may), binder), binder.bind(object));
         wanted.push_str(&format!(" AND r.object_id = ifnull({id}, {name})"));
     }
     if let Some(credential) = &filter.credential {
@@ -203,25 +219,22 @@ pub async fn list(
             wanted.push_str(&format!(" AND r.{condition} {}", binder.bind(value)));
         }
     }
-    let newest = format!("ORDER BY r.seq DESC LIMIT {}", binder.bind(limit));
-    let (with, wanted) = if sees_all {
-        (String::new(), wanted)
+    wanted
+}
+
+/// The id of a person or an agent: one that is named by address or name is looked up among those that the caller may know of.
+fn id_of(named: &str, (tenant, may): (&str, &str), binder: &mut Binder) -> String {
+    if named.contains('@') {
+        let key = binder.bind(email::key(named));
+        format!("(SELECT id FROM users WHERE tenant_id = {tenant} AND email_key = {key})")
+    } else if named.contains('_') {
+        binder.bind(named)
     } else {
-        // The newest of each agent's rows by the indexes, then the newest of all of these: the work grows with what the caller
-        // may see, not with the trail.
-        let rows = |column: &str| {
-            format!(
-                "SELECT x.seq FROM mine m JOIN audit x
-                 ON x.seq IN (SELECT r.seq FROM audit r WHERE r.{column} = m.id AND {wanted} {newest})"
-            )
-        };
-        (
-            format!("WITH mine AS MATERIALIZED (SELECT a.id FROM agents a WHERE a.tenant_id = {tenant} AND {may}) "),
-            format!("r.seq IN ({} UNION {})", rows("agent_id"), rows("object_id")),
+        let value = binder.bind(named);
+        format!(
+            "(SELECT a.id FROM agents a WHERE a.tenant_id = {tenant} AND a.name = {value} AND a.archived_at IS NULL AND {may})"
         )
-    };
-    let sql = select(&with, &tenant, &may) + &format!(" WHERE {wanted} {newest}");
-    reads.list(&sql, binder.into_args()).await
+    }
 }
 
 /// The columns of an [`Entry`]; `may` says whether the caller may read the agent `a`.

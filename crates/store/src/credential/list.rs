@@ -7,9 +7,8 @@ use super::status::{CredentialStatus, REVOKED, status};
 use crate::{
     args,
     db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
-    page::{PageRequest, any_like, like, patterns},
+    page::{PageRequest, any_like, like, patterns, user_named},
     permission::Binder,
-    user,
 };
 use common::{
     id::{CredentialId, TenantId, UserId},
@@ -200,7 +199,7 @@ pub async fn list(
         sql.push_str(&format!(" AND c.user_id = {}", binder.bind(own)));
     }
     if let Some(user) = filter.user {
-        let (column, user) = user::named(user);
+        let (column, user) = user_named(user);
         sql.push_str(&format!(" AND u.{column} = {}", binder.bind(user)));
     }
     if let Some(kind) = filter.kind {

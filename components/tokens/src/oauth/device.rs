@@ -40,10 +40,9 @@ use store::{
     outbox, user,
 };
 
-use crate::oauth::{
+use super::{
     clients,
-    form::{Parameters, as_oauth},
-    token::token_type,
+    form::{Parameters, as_oauth, token_type},
 };
 
 /// The grant type of section 3.4.

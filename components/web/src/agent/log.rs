@@ -1,0 +1,56 @@
+//! The tab of the log.
+
+use askama::Template;
+use common::{route, time::Timestamp};
+use futures_util::future::join;
+use serde_json::Value as Json;
+use service::response::Response;
+
+use super::{Head, Heading, Tab};
+use crate::{
+    api::{Members, Trouble},
+    list::List,
+    page::{Shell, write_with},
+    words,
+};
+
+/// Lines of a log on a page.
+const LINES: &str = "100";
+
+#[derive(Template)]
+#[template(path = "agent_log.html")]
+struct LogPage {
+    shell: Shell,
+    head: Head,
+    lines: Vec<Json>,
+    list: List,
+    /// The address of the lines before these; empty: there are none, or it is not known.
+    older: String,
+}
+
+/// The tab.
+pub(super) async fn show(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, Trouble> {
+    let Tab { app, api, name, status, .. } = *tab;
+    let list = List::of(app, &format!("/agents/{name}/log"), &["q", "level", "since", "until"]);
+    let since = words::first_moment(list.asked.text("since"));
+    let mut asked = list.asked.pairs(&["q", "level", "until"]);
+    if !since.is_empty() {
+        asked.push(("since", &since));
+    }
+    asked.push(("lines", LINES));
+    let (head, log) = join(head, api.get(route::LOGS_READ, &[name], &asked)).await;
+    let (shell, head) = head?;
+    let (shell, lines, refused) = match log {
+        Err(Trouble::Refused(refusal)) if refusal.status == 403 => (shell, Vec::new(), None),
+        log => {
+            let (shell, log, refused) = shell.with_list(log)?;
+            (shell, log.list("lines").to_vec(), refused)
+        }
+    };
+    // Lines of one moment may be on both pages; none is on neither.
+    let oldest = lines.first().filter(|_| lines.len().to_string() == LINES);
+    let before = oldest.and_then(|line| Timestamp::parse(line.text("at")));
+    let before = before.map(|at| Timestamp::from_millis(at.millis() + 1).to_string());
+    let older = before.map(|at| list.with("until", &at)).unwrap_or_default();
+    write_with(&LogPage { shell, head, lines, list, older }, refused.unwrap_or(status))
+}

@@ -1,0 +1,46 @@
+//! The tab of the secrets and of the probes that try them.
+
+use askama::Template;
+use common::route;
+use futures_util::future::join;
+use serde_json::Value as Json;
+use service::response::Response;
+
+use super::{Head, Heading, Tab, readable};
+use crate::{
+    api::{Members, Trouble},
+    form::Form,
+    page::{Shell, write_with},
+    words::{self, Html},
+};
+
+#[derive(Template)]
+#[template(path = "agent_secrets.html")]
+struct SecretsPage {
+    shell: Shell,
+    head: Head,
+    typed: Form,
+    /// `None`: the visitor may not read them.
+    secrets: Option<Vec<Json>>,
+    probes: Option<Vec<Json>>,
+}
+
+impl SecretsPage {
+    fn result(&self, probe: &Json) -> Html {
+        words::state(match probe.text("status") {
+            "" => "not run",
+            "ok" => "lets it in",
+            "missing_secret" => "no secret",
+            other => other,
+        })
+    }
+}
+
+/// The tab.
+pub(super) async fn show(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, Trouble> {
+    let Tab { api, name, typed, status, .. } = *tab;
+    let asked = join(api.get(route::SECRETS_LIST, &[name], &[]), api.get(route::PROBES_LIST, &[name], &[]));
+    let (head, (secrets, probes)) = join(head, asked).await;
+    let ((shell, head), secrets, probes) = (head?, readable(secrets)?, readable(probes)?);
+    write_with(&SecretsPage { shell, head, typed: typed.clone(), secrets, probes }, status)
+}

@@ -1,0 +1,178 @@
+//! The tab of the settings, whose forms others may have changed meanwhile.
+
+use askama::Template;
+use common::route;
+use serde_json::{Map, Value as Json};
+use service::{app::App, response::Response};
+
+use super::{Head, Heading, Tab, compute_text, json_of, label_lines, labels, money, wrong};
+use crate::{
+    api::{Api, Members, Trouble},
+    form::{Form, number, several},
+    page::{Shell, see_done, write_with},
+    shown::{self, Settings},
+    words::Html,
+};
+
+#[derive(Template)]
+#[template(path = "agent_settings.html")]
+struct SettingsPage {
+    shell: Shell,
+    head: Head,
+    typed: Form,
+    /// The fields of the forms as they stand.
+    settings: Form,
+    ceiling: Form,
+    place: Form,
+}
+
+impl SettingsPage {
+    /// What stands in a field of a form: what was typed, or else what is.
+    fn value(&self, form: &str, field: &str) -> &str {
+        if self.typed.is("form", form) { self.typed.text(field) } else { self.form(form).text(field) }
+    }
+
+    fn form(&self, form: &str) -> &Form {
+        match form {
+            "ceiling" => &self.ceiling,
+            "place" => &self.place,
+            _ => &self.settings,
+        }
+    }
+
+    fn shown(&self, form: &str) -> Html {
+        let nothing = Form::default();
+        shown::field(if self.typed.is("form", form) { &self.typed } else { &nothing }, self.form(form))
+    }
+}
+
+/// Fields of the settings that give rights, each with its member of the body.
+const GUARDED: &[(&str, &str)] =
+    &[("scope", "scope"), ("parent", "parent"), ("owner", "owner"), ("tier", "tier"), ("budget", "budget_cents")];
+
+/// The fields of a form of the settings, as the agent is.
+fn fields(agent: &Json, form: &str) -> Form {
+    let mut fields = vec![("form", form.to_owned())];
+    match form {
+        "ceiling" => fields.push(("scope", agent.words("scope").join("\n"))),
+        "place" => {
+            fields.push(("parent", agent.text("parent").to_owned()));
+            fields.push(("owner", agent.at("owner").text("email").to_owned()));
+        }
+        "settings" => {
+            let texts = ["display_name", "description", "runtime", "model", "url", "access"];
+            fields.extend(texts.map(|name| (name, agent.text(name).to_owned())));
+            let numbers = ["tier", "max_concurrent_tasks", "silent_after_minutes"];
+            let number = |name: &str| agent.at(name).as_i64().map(|number| number.to_string()).unwrap_or_default();
+            fields.extend(numbers.map(|name| (name, number(name))));
+            fields.push(("budget", agent.at("budget_cents").as_i64().map(money).unwrap_or_default()));
+            fields.push(("compute", compute_text(agent)));
+            let labels = agent.at("labels").as_object().map(labels).unwrap_or_default();
+            let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            fields.push(("labels", labels.join("\n")));
+        }
+        _ => {}
+    }
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Form::of(&fields)
+}
+
+/// The tab.
+pub(super) async fn show(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, Trouble> {
+    let Tab { typed, status, .. } = *tab;
+    let (shell, head) = head.await?;
+    let [settings, ceiling, place] = ["settings", "ceiling", "place"].map(|form| fields(&head.agent, form));
+    write_with(&SettingsPage { shell, typed: typed.clone(), settings, ceiling, place, head }, status)
+}
+
+/// One of the forms of the settings.
+pub(super) async fn change(app: &App, api: &Api<'_>, name: &str, typed: &Form) -> Result<Response, Trouble> {
+    let now = fields(&api.get(route::AGENTS_GET, &[name], &[]).await?, typed.text("form"));
+    let form = Settings { route: route::AGENTS_PATCH, names: &[name], now: &now, guarded: GUARDED };
+    match form.send(api, typed, settings).await {
+        Ok(_) => Ok(see_done(app, typed, &format!("/agents/{name}/settings"), "changed")),
+        Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+            super::show(app, name, "settings", &form.again(typed, &refusal), Some(refusal)).await
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// What a form of the settings changes. A field that was emptied is cleared; one that the form does not have stays.
+fn settings(typed: &Form) -> Result<Map<String, Json>, Trouble> {
+    let mut body = Map::new();
+    let mut set = |member: &str, value: Json| drop(body.insert(member.to_owned(), value));
+    match typed.text("form") {
+        "ceiling" => set("scope", several(typed.text("scope")).into()),
+        "spent" => set("spent_cents", 0.into()),
+        "place" => {
+            let parent = typed.text("parent");
+            set("parent", if parent.is_empty() { Json::Null } else { parent.into() });
+            if !typed.text("owner").is_empty() {
+                set("owner", typed.text("owner").into());
+            }
+        }
+        _ => {
+            for member in ["display_name", "description", "runtime", "model", "url", "access"] {
+                let text = typed.text(member);
+                set(member, if text.is_empty() { Json::Null } else { text.into() });
+            }
+            for member in ["tier", "max_concurrent_tasks"] {
+                if !typed.text(member).is_empty() {
+                    set(member, number(typed.text(member)));
+                }
+            }
+            let minutes = typed.text("silent_after_minutes");
+            set("silent_after_minutes", if minutes.is_empty() { Json::Null } else { number(minutes) });
+            let budget = typed.text("budget");
+            set(
+                "budget_cents",
+                if budget.is_empty() { Json::Null } else { cents(budget).ok_or_else(no_amount)?.into() },
+            );
+            set("compute", json_of(typed, "compute")?);
+            set("labels", label_lines(typed.text("labels")));
+        }
+    }
+    Ok(body)
+}
+
+fn no_amount() -> Trouble {
+    wrong("budget", "This is not an amount.", "An amount such as 200 or 12.50; empty for no limit.")
+}
+
+/// `12.50` or `12,5` as 1250.
+fn cents(text: &str) -> Option<i64> {
+    let (whole, part) = text.split_once(['.', ',']).unwrap_or((text, ""));
+    let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || !is_number(whole) || !is_number(part) || part.len() > 2 {
+        return None;
+    }
+    let part: i64 = format!("{part:0<2}").parse().ok()?;
+    whole.parse::<i64>().ok()?.checked_mul(100)?.checked_add(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn amounts_and_labels_are_read_as_people_write_them() {
+        for (text, read) in [
+            ("200", Some(20_000)),
+            ("12.5", Some(1250)),
+            ("12,05", Some(1205)),
+            ("0", Some(0)),
+            ("", None),
+            ("1.234", None),
+            ("-1", None),
+            ("a", None),
+        ] {
+            assert_eq!(cents(text), read, "{text}");
+        }
+        assert_eq!(cents("99999999999999999999"), None);
+        let read = label_lines("team: support\n\n eu \nurl: https://a:1");
+        assert_eq!(read, json!({ "team": "support", "eu": "", "url": "https://a:1" }));
+    }
+}

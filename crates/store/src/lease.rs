@@ -1,0 +1,41 @@
+//! Table `leases`: what one instance at a time does, of all hosts on one database.
+
+use crate::{
+    args,
+    db::{Affected, Db, DbError, Reads},
+};
+use common::time::Timestamp;
+
+/// What came of asking for the tick's lease.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// The caller has it for a second.
+    Taken,
+    /// The caller has it. The clock of the one before was ahead by more than a minute.
+    AfterAClockAhead,
+    /// Another instance or host has it.
+    Anothers,
+}
+
+/// Takes the tick's lease for a second, unless somebody else has it. Nobody has it for longer: an end that is farther away is of a clock that
+/// was wrong.
+pub async fn take_tick(db: &Db, now: Timestamp) -> Result<Lease, DbError> {
+    const AHEAD: i64 = 60_000;
+    let until = db.optional::<i64>("SELECT until FROM leases WHERE name = 'tick'", args![]).await?.unwrap_or(0);
+    let rest = until.saturating_sub(now.millis());
+    if (1..=AHEAD).contains(&rest) {
+        return Ok(Lease::Anothers);
+    }
+    let sql = "UPDATE leases SET until = ?1 + 1000 WHERE name = 'tick' AND until = ?2 RETURNING 1";
+    Ok(match db.hot::<Affected>(sql, args![now, until]).await?.is_empty() {
+        true => Lease::Anothers,
+        false if rest > AHEAD => Lease::AfterAClockAhead,
+        false => Lease::Taken,
+    })
+}
+
+/// Takes a lease for a minute; `false`: another instance or host has it, or had it less than a minute ago.
+pub async fn take_minute(db: &Db, name: &str, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "UPDATE leases SET until = ?2 + 60000 WHERE name = ?1 AND until <= ?2 RETURNING 1";
+    Ok(!db.hot::<Affected>(sql, args![name, now]).await?.is_empty())
+}
