@@ -70,6 +70,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser as _;
@@ -135,6 +136,7 @@ fn run(flags: &Flags) -> Result<()> {
 }
 
 async fn start_and_serve(flags: &Flags) -> Result<()> {
+    let (is_serving, stopped) = listen_for_signals()?;
     let start = tokio::task::block_in_place(|| Start::read(flags))?;
     let trusted = start.trusted_proxies()?;
     temporary::clean();
@@ -150,21 +152,7 @@ async fn start_and_serve(flags: &Flags) -> Result<()> {
     let patterns = if log.is_some() { start.patterns()? } else { Patterns::default() };
     let app = tokio::task::block_in_place(|| start.build(flags, staged.as_ref(), address))?;
 
-    let (stop, stopped) = watch::channel(false);
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::spawn(async move {
-        for is_first in [true, false] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            if is_first {
-                stop.send_replace(true);
-            }
-        }
-        say!("accredit-host: ended at once by a second signal");
-        std::process::exit(1);
-    });
+    is_serving.store(true, Ordering::Release);
     let metrics_address = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
     start.announce(flags, address, metrics_address)?;
     tokio::spawn(sqlite::keep_filled(start.database_files(flags)));
@@ -183,6 +171,35 @@ async fn start_and_serve(flags: &Flags) -> Result<()> {
     // Instances end with the process: if they were dropped here, each idle one would be logged as one that failed.
     std::mem::forget(app);
     served
+}
+
+/// Listens for signals, before anything that takes long: as the first process of a container a host gets none that it does not listen for. Gives
+/// where to say that it serves, and what becomes true when it is to stop.
+fn listen_for_signals() -> Result<(Arc<AtomicBool>, watch::Receiver<bool>)> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // A host that is asked to open its log anew does not end because it has none.
+    drop(signal(SignalKind::hangup())?);
+    let (stop, stopped) = watch::channel(false);
+    let is_serving = Arc::new(AtomicBool::new(false));
+    let serves = is_serving.clone();
+    tokio::spawn(async move {
+        for is_first in [true, false] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if !serves.load(Ordering::Acquire) {
+                say!("accredit-host: ended by a signal before it served");
+                std::process::exit(0);
+            }
+            if is_first {
+                stop.send_replace(true);
+            }
+        }
+        say!("accredit-host: ended at once by a second signal");
+        std::process::exit(1);
+    });
+    Ok((is_serving, stopped))
 }
 
 /// Listens for the program that collects the counters. It must be on this machine unless the operator says otherwise.

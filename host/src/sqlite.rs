@@ -17,6 +17,7 @@
 
 mod answer;
 mod connection;
+mod file;
 mod interface;
 mod open;
 mod reserve;
@@ -28,4 +29,5 @@ mod types;
 mod write_queue;
 
 pub(crate) use interface::{View, add_to_linker};
+pub(crate) use open::look;
 pub(crate) use reserve::keep_filled;

@@ -26,7 +26,7 @@ use crate::patterns::Patterns;
 use crate::route::{self, Router};
 use crate::runtime_config::{RuntimeConfig, tls_config};
 use crate::variables::{self, Provider};
-use crate::{compile, engine, lock, private};
+use crate::{compile, engine, lock, private, sqlite};
 
 /// Bytes of memory that one instance may have if neither a flag nor the runtime configuration sets them.
 const MEMORY: usize = 256 << 20;
@@ -95,6 +95,10 @@ impl Start {
         make_private(databases.values().chain(stores.values()))?;
         for path in databases.values().flatten() {
             lock::share(private::folder_of(path))?;
+            // It may be a moment's trouble, so the host serves all the same; its components say 503 meanwhile.
+            if let Err(error) = sqlite::look(path) {
+                say!("accredit-host: the database cannot be used: {error}");
+            }
         }
         let store = |(label, path): (String, _)| (label.clone(), Arc::new(Store::new(label, path)));
         let stores = stores.into_iter().map(store).collect();

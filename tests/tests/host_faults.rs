@@ -18,9 +18,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use tests::{
-    Answer, Client, Host, Server, Start, at_once,
+    Answer, Client, Host, PASSWORD, Server, Start, at_once,
     host::{trap_manifest, until_logged},
+    process::{self, Signal},
     raw, until,
 };
 
@@ -174,6 +176,42 @@ fn what_a_killed_host_left_is_cleaned_at_the_next_start() {
     stopped.terminate();
     assert!(stopped.ended().success());
     assert_eq!(copies(temporary.path()), of_running);
+}
+
+/// R375: nothing is written to a database that was moved away, and none is made in its place: what was answered is there when it is back.
+#[test]
+fn a_database_that_was_moved_away_is_not_made_anew() {
+    let (server, admin) = Server::with_admin();
+    let state = server.state().path().to_owned();
+    let away = tempfile::tempdir_in(&state).unwrap();
+    let move_all = |from: &Path, to: &Path| {
+        for end in ["", "-wal", "-shm"] {
+            let name = format!("sqlite_db.db{end}");
+            fs::rename(from.join(&name), to.join(&name)).unwrap();
+        }
+    };
+    move_all(&state, away.path());
+    for _ in 0..3 {
+        admin.post("/api/agents", &json!({ "name": "lost" })).refused(503, "database_unavailable");
+    }
+    until_logged(server.host(), "was moved away or replaced while this host runs");
+    let again = json!({ "secret": server.operator_secret(), "email": "eve@example.com", "name": "Eve", "password": PASSWORD });
+    assert_ne!(server.nobody().post("/auth/bootstrap", &again).status(), 201);
+    assert!(!state.join("sqlite_db.db").exists());
+    move_all(away.path(), &state);
+    admin.post("/api/agents", &json!({ "name": "kept" })).is(201);
+    assert_eq!(server.texts("SELECT name FROM agents"), ["kept"]);
+    assert_eq!(server.texts("PRAGMA integrity_check"), ["ok"]);
+}
+
+/// R376: a host that has no log to open anew goes on when it is asked to.
+#[test]
+fn a_hang_up_ends_no_host() {
+    let mut host = Start::trap(&trap_manifest()).run();
+    process::signal(host.id(), Signal::HUP);
+    host.client().get("/one/file?path=/files/public.txt").is(200);
+    host.terminate();
+    assert!(host.ended().success());
 }
 
 /// A host reserves what its bound of connections needs, not more: many hosts on one machine must find room for their threads.

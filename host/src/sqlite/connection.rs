@@ -16,7 +16,7 @@ use crate::sqlite::open::{BUSY_TIMEOUT, count_wait, lock, open, patience};
 use crate::sqlite::shared_writer::{Effect, Settings, Single};
 use crate::sqlite::types::{Error, Outcome, Value, io};
 use crate::sqlite::write_queue::{Job, WriteQueue};
-use crate::sqlite::{reserve, statement};
+use crate::sqlite::{file, reserve, statement};
 use crate::threads;
 
 /// Steps of SQLite's machine between two calls of the progress handler.
@@ -123,6 +123,10 @@ impl Connection {
                 return;
             }
         };
+        if let Err(error) = self.path.as_deref().map_or(Ok(()), file::check) {
+            AnswerSender::whole(sender).finish(Err(io(error)));
+            return;
+        }
         // Time in the queue counts towards the time that the statement may wait for another process.
         let waited = since.elapsed();
         let timeout = self.busy_timeout().min(patience(waited));
@@ -240,8 +244,7 @@ impl Connection {
     }
 
     fn open(&self) -> rusqlite::Result<rusqlite::Connection> {
-        let is_first = self.queue.as_ref().is_none_or(|queue| !queue.is_connected());
-        let mut connection = open(self.path.as_deref(), is_first)?;
+        let mut connection = open(self.path.as_deref())?;
         let calls_left = self.calls_left.clone();
         connection.progress_handler(STEPS, Some(move || calls_left.fetch_sub(1, Ordering::Relaxed) <= 0))?;
         if let Some(queue) = &self.queue {

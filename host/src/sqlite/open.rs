@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rusqlite::OpenFlags;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 use crate::metrics::WRITES;
-use crate::private;
+use crate::sqlite::file;
 
 /// How long a statement waits for a lock, as in Spin.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,14 +17,11 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENTS: usize = 128;
 
 /// Opens a connection to the file at `path`, which only this user may read. `None`: to a new database in memory.
-pub(super) fn open(path: Option<&Path>, is_first: bool) -> rusqlite::Result<rusqlite::Connection> {
+pub(super) fn open(path: Option<&Path>) -> rusqlite::Result<rusqlite::Connection> {
     let mut connection = match path {
         Some(path) => {
-            if is_first {
-                // SQLite says what is wrong with the path.
-                drop(private::file(path));
-            }
-            rusqlite::Connection::open(path)?
+            file::check(path)?;
+            rusqlite::Connection::open_with_flags(path, OpenFlags::default().difference(OpenFlags::SQLITE_OPEN_CREATE))?
         }
         None => rusqlite::Connection::open_in_memory()?,
     };
@@ -36,6 +34,11 @@ pub(super) fn open(path: Option<&Path>, is_first: bool) -> rusqlite::Result<rusq
         _ => Authorization::Allow,
     }))?;
     Ok(connection)
+}
+
+/// Whether the database at `path` can be used; it is made if there is none.
+pub(crate) fn look(path: &Path) -> rusqlite::Result<()> {
+    open(Some(path))?.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
 }
 
 /// How long a statement that has waited in the queue may wait for another process: what is left, if the wait was not short.

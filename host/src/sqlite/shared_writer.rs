@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 
 use crate::sqlite::answer::{Answer, AnswerSender};
 use crate::sqlite::open::{count_wait, lock, open, patience};
-use crate::sqlite::statement;
 use crate::sqlite::types::{Error, Outcome, Value, io};
+use crate::sqlite::{file, statement};
 
 /// Connections that a file has at a time, one for each set of settings.
 const WRITERS: usize = 4;
@@ -135,6 +135,10 @@ impl SharedWriter {
     /// Runs statements of the same settings, and answers each.
     pub(super) fn run(&mut self, mut batch: Vec<Single>) {
         batch.iter().for_each(|single| count_wait(single.since.elapsed()));
+        if let Err(error) = file::check(&self.path) {
+            batch.into_iter().for_each(|single| single.answer.finish(Err(io(&error))));
+            return;
+        }
         if batch.len() > 1 && self.together(&mut batch).is_ok() {
             batch.into_iter().for_each(|single| single.answer.finish(Ok(())));
             return;
@@ -172,7 +176,7 @@ impl SharedWriter {
         let connection = match self.connections.entry(settings.clone()) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(place) => {
-                let opened = open(Some(&self.path), false).map_err(io)?;
+                let opened = open(Some(&self.path)).map_err(io)?;
                 settings.set(&opened).map_err(io)?;
                 place.insert(opened)
             }

@@ -1,0 +1,40 @@
+//! Which file a path is. A database that is moved away or replaced under a running host is another one: what one connection answered would be
+//! missing for the next.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{Error, Result};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rusqlite::ffi;
+
+use crate::private;
+
+/// Device and inode of each file, as it was when this process first opened it.
+static KNOWN: Mutex<BTreeMap<PathBuf, (u64, u64)>> = Mutex::new(BTreeMap::new());
+
+/// Makes the file at the first call if it is missing, for this user only. At later calls it fails if the path has another file, or none.
+pub(super) fn check(path: &Path) -> rusqlite::Result<()> {
+    is_the_same(path).map_err(|error| {
+        let text = format!("{}: {error}", path.display());
+        rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CANTOPEN), Some(text))
+    })
+}
+
+fn is_the_same(path: &Path) -> Result<()> {
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(first) = known.get(path) else {
+        private::file(path)?;
+        let file = OpenOptions::new().read(true).write(true).open(path)?.metadata()?;
+        known.insert(path.to_owned(), (file.dev(), file.ino()));
+        return Ok(());
+    };
+    match path.metadata() {
+        Ok(file) if (file.dev(), file.ino()) == *first => Ok(()),
+        _ => Err(Error::other(
+            "the database was moved away or replaced while this host runs; put it back, or restart the host",
+        )),
+    }
+}
