@@ -34,6 +34,34 @@ pub const TOLD: [&str; 8] = [
     "x-accredit-credential",
 ];
 
+/// Every way to write one of these names that some service takes for it: each `-` may be a `_`.
+pub fn spellings(name: &str) -> Vec<String> {
+    name.split('-').fold(Vec::new(), |written: Vec<String>, part| match written.is_empty() {
+        true => vec![part.to_owned()],
+        false => written.iter().flat_map(|start| ["-", "_"].map(|between| format!("{start}{between}{part}"))).collect(),
+    })
+}
+
+/// What a client sends to lose the headers on the way that a service is told: it says that they are for one connection (RFC 9110, section
+/// 7.6.1).
+pub fn as_hops() -> Vec<Vec<(&'static str, String)>> {
+    let names = TOLD.join(", ");
+    let with_underscores = TOLD.iter().flat_map(|name| spellings(name)).collect::<Vec<_>>().join(",");
+    let each = TOLD.iter().map(|name| ("Connection", name.to_uppercase())).collect();
+    vec![
+        vec![("Connection", format!("close, {names}"))],
+        vec![("Connection", "close".to_owned()), ("connection", names.clone())],
+        vec![("Connection", with_underscores)],
+        vec![
+            ("Keep-Alive", "timeout=5".to_owned()),
+            ("Proxy-Connection", names.clone()),
+            ("TE", "trailers".to_owned()),
+        ],
+        vec![("Connection", format!("Upgrade, {names}")), ("Upgrade", "websocket".to_owned())],
+        each,
+    ]
+}
+
 /// A service that answers with the head of the request, and counts them.
 pub struct Service {
     /// Host and port.

@@ -81,7 +81,7 @@ fn a_real_nginx_protects_a_service_as_the_recipe_says() {
     // Who calls, and nothing that the client says of itself: in any case, twice, or written otherwise.
     let mut forged: Vec<(String, String)> = Vec::new();
     for name in TOLD {
-        for written in [name.to_owned(), name.to_uppercase(), name.replace('-', "_"), name.to_owned()] {
+        for written in proxy::spellings(name).into_iter().chain([name.to_owned(), name.to_uppercase()]) {
             forged.push((written, "forged".to_owned()));
         }
     }
@@ -110,6 +110,12 @@ fn a_real_nginx_protects_a_service_as_the_recipe_says() {
             (told("x-accredit-scopes"), told("x-accredit-kind")),
             ("x.crm.read".to_owned(), "agent_token".to_owned())
         );
+    }
+    // R366: no client takes away what the service is told.
+    for sent in proxy::as_hops() {
+        let named: Vec<(&str, &str)> = sent.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let head = at(&reader).call("GET", "/", &named, None).text().to_ascii_lowercase();
+        assert!(TOLD.iter().all(|name| head.contains(&format!("\n{name}: "))), "{sent:?}: {head}");
     }
     // R305: an upload is no business of the question.
     assert_eq!(at(&reader).call("POST", "/upload", &[], Some(&vec![b'a'; 3 << 20])).status(), 200);

@@ -281,6 +281,17 @@ fn a_signed_token_is_let_in_until_a_stop() {
         assert_eq!(find("x-api-key").as_deref(), Some(SECRET));
         assert!(!format!("{:?}", answer.headers()).contains(SECRET), "{answer:?}");
 
+        // R366: the client takes nothing of that away, not from a service that passes the request on either.
+        for sent in proxy::as_hops() {
+            let named: Vec<(&str, &str)> = sent.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let headers = told(&at.call("GET", "/orders/1", &named, None));
+            for (wanted, value) in [("x-accredit-kind", "signed_token"), ("x-accredit-agent-id", &site.scout.id)] {
+                assert!(headers.contains(&(wanted.to_owned(), value.to_owned())), "{sent:?}: {headers:?}");
+            }
+            let taking = |(name, value): &(String, String)| name == "connection" && value.contains("ccredit");
+            assert!(!headers.iter().any(taking), "{sent:?}: {headers:?}");
+        }
+
         // The agent's own token too, once it was asked about.
         let own = guarded.with(site.scout.client.bearer());
         site.until_sure(&own, "/orders/1");

@@ -124,11 +124,22 @@ fn protects(run: impl Fn(&str, &str) -> Proxy, cut_off: u16) {
     refused(&proxy.client.with("nonsense").get("/"), 401, "invalid_token");
     refused(&proxy.client.with(admin.bearer()).get("/"), 401, "invalid_token");
     refused(&at(&other.client).get("/"), 403, "scope_denied");
+    let mut more = 0;
     // None of the other spellings reaches the service.
-    let answer =
-        at(&reader.client).call("GET", "/", &[("X_Accredit_Agent", "forged"), ("X-Accredit_Agent", "forged")], None);
-    assert!(answer.status() == 400 || !answer.text().contains("forged"), "{answer:?}");
-    let more = usize::from(answer.status() == 200);
+    for name in TOLD.iter().flat_map(|name| proxy::spellings(name)) {
+        let answer = at(&reader.client).call("GET", "/", &[(&name, "forged")], None);
+        assert!(answer.status() == 400 || !answer.text().contains("forged"), "{name}: {answer:?}");
+        more += usize::from(answer.status() == 200);
+    }
+    // R366: no client takes away what the service is told: an agent without its name would be a person.
+    for sent in proxy::as_hops() {
+        let headers: Vec<(&str, &str)> = sent.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let answer = at(&reader.client).call("GET", "/", &headers, None);
+        let head = answer.text().to_ascii_lowercase();
+        let is_told = TOLD.iter().all(|name| head.contains(&format!("\n{name}: ")));
+        assert!(matches!(answer.status(), 400 | 403) || is_told, "{sent:?}: {answer:?}");
+        more += usize::from(answer.status() == 200);
+    }
     admin.post("/api/agents/reader/stop", &Json::Null).is(200);
     assert_eq!(at(&reader.client).get("/").status(), 403);
     drop(server);

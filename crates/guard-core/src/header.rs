@@ -42,6 +42,12 @@ pub fn is_clients(settings: &Settings, name: &str) -> bool {
     name != "authorization" && name != PROOF && !name.starts_with(TOLD) && !is_added && !is_otherwise
 }
 
+/// Whether a `Connection` of the client names a header that is not the client's: the next proxy would take that one away, and the service
+/// would not be told who calls (RFC 9110, section 7.6.1).
+pub fn takes_away(settings: &Settings, connection: &[u8]) -> bool {
+    String::from_utf8_lossy(connection).split(',').any(|name| !is_clients(settings, name.trim()))
+}
+
 /// The headers of the request that Accredit needs: the credential, every one of them, and in which form a refusal is wanted.
 pub fn asked(headers: &[Header], client: Option<&str>) -> Vec<Header> {
     let is_needed = |name: &str| ["authorization", "accept"].iter().any(|needed| name.eq_ignore_ascii_case(needed));
@@ -141,6 +147,15 @@ mod tests {
             asked,
             [header("Accept", "*/*"), header("Authorization", "Bearer a"), header("x-forwarded-for", "192.0.2.1")]
         );
+        for (connection, is_taken) in [
+            ("keep-alive, Upgrade", false),
+            ("close, X-Accredit-Kind", true),
+            ("close ,x_accredit_agent\t", true),
+            ("X-Api-Key", true),
+            ("", false),
+        ] {
+            assert_eq!(takes_away(&settings, connection.as_bytes()), is_taken, "{connection}");
+        }
         assert!(!is_answered(&settings, b"key=a-long-secret;") && is_answered(&settings, b"a-long-secre"));
     }
 

@@ -21,7 +21,7 @@ use std::{
 use bytes::Bytes;
 use guard_core::{Asked, Guard, Header, Refusal, Step, header, rules, rules::Message};
 pub use guard_core::{Settings, Wrong};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header::CONNECTION};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Limited};
 use tower_layer::Layer;
@@ -135,6 +135,10 @@ impl Shared {
         let names: Vec<HeaderName> = parts.headers.keys().cloned().collect();
         for name in names.into_iter().filter(|name| !header::is_clients(settings, name.as_str())) {
             parts.headers.remove(name);
+        }
+        // The service may be a proxy.
+        if parts.headers.get_all(CONNECTION).iter().any(|named| header::takes_away(settings, named.as_bytes())) {
+            parts.headers.remove(CONNECTION);
         }
         for (name, value) in header::added(settings, &told) {
             if let (Ok(name), Ok(mut value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
