@@ -688,6 +688,9 @@ pub(crate) fn all() -> Vec<Verb> {
         users(Verb::new("admin users remove-factor", route::USERS_FACTOR))
             .asks("Remove the second factor of the user {id}?")
             .done("Removed."),
+        users(Verb::new("admin users end-sessions", route::USERS_END_SESSIONS))
+            .asks("Sign the user {id} out everywhere?")
+            .done("Ended."),
         Verb::new("admin tenant get", route::TENANT),
         Verb::new("admin tenant update", route::TENANT_PATCH)
             .field("name", Kind::Text, "The tenant's name")

@@ -642,6 +642,42 @@ fn an_admin_keeps_people_by_forms() {
     assert_eq!(admin.get("/api/auth/whoami").is(200)["role"], "admin");
 }
 
+/// R334: an admin sees where a person is signed in, and ends one of their sessions, or all.
+#[test]
+fn an_admin_ends_a_persons_sessions_by_forms() {
+    let (server, admin) = Server::with_admin();
+    let max = server.user(&admin, "max@example.com", "member");
+    let second = server.sign_in("max@example.com", None);
+    let whoami = max.get("/api/auth/whoami").is(200);
+    let (id, session) = (text(&whoami["user_id"]), text(&whoami["credential"]["id"]).to_owned());
+    let browser = Browser::of(&server, &admin);
+    let page = format!("/admin/users/{id}");
+    let html = browser.page(&page);
+    let ends = |html: &str| html.matches(" formaction=\"/admin/tokens/").count();
+    assert_eq!(ends(&html), 2, "{html}");
+    assert!(html.contains(&format!("href=\"/admin/tokens?user={id}\"")), "{html}");
+
+    let done = format!("{page}?done=revoked");
+    leads_to(&browser.submit(&page, &format!("/admin/tokens/{session}/revoke"), &[]), &done);
+    max.get("/api/auth/whoami").refused(401, "token_revoked");
+    second.get("/api/auth/whoami").is(200);
+    server.sign_in("max@example.com", None);
+    leads_to(&browser.submit(&page, &format!("{page}/end-sessions"), &[]), &format!("{page}?done=ended-all"));
+    second.get("/api/auth/whoami").refused(401, "token_revoked");
+    assert_eq!(ends(&browser.page(&page)), 0);
+    let told = server.texts(&format!("SELECT title FROM notifications WHERE user_id = '{id}' ORDER BY created_at"));
+    assert_eq!(told, ["Your session was revoked", "Your sessions were ended"]);
+
+    // On the admin's own page the session that shows it stays.
+    let own = format!("/admin/users/{}", text(&admin.get("/api/auth/whoami").is(200)["user_id"]));
+    let other = server.sign_in("ada@example.com", None);
+    let html = browser.page(&own);
+    assert!(html.contains(">this one<") && html.contains(">End all others<") && ends(&html) > 0, "{html}");
+    leads_to(&browser.submit(&own, &format!("{own}/end-sessions"), &[]), &format!("{own}?done=ended-all"));
+    other.get("/api/auth/whoami").refused(401, "token_revoked");
+    admin.get("/api/auth/whoami").is(200);
+}
+
 /// An access request is decided on its page: a part of it for some hours, or not at all.
 #[test]
 fn an_access_request_is_decided_by_form() {

@@ -32,6 +32,8 @@ fn routes() -> Routes {
         .gives::<Closing<User>>(&[200])
         .on(route::USERS_FACTOR, users::remove_factor)
         .gives_nothing()
+        .on(route::USERS_END_SESSIONS, users::end_sessions)
+        .gives_nothing()
         .on(route::TENANT, settings::get)
         .gives::<store::tenant::Tenant>(&[200])
         .on(route::TENANT_PATCH, settings::patch)

@@ -28,7 +28,7 @@ use service::{
     response::{self, Response},
 };
 use store::{
-    addressee, audit, code,
+    addressee, audit, code, credential,
     db::Rows,
     factor,
     outbox::Kind,
@@ -272,6 +272,23 @@ pub(crate) async fn remove_factor(change: Change<()>, Path(id): Path) -> Result<
             write.notify(&user.id, "Your second factor was removed", &body).await?;
             write.mail(&user.id, Kind::FactorRemoved, json!({})).await?;
             Ok(Answer::no_content().audited(&user.id, json!({ "second_factor": true }), json!({ "second_factor": false })))
+        })
+        .await
+}
+
+/// `DELETE /api/users/{id}/sessions`: ends all sessions of a user; of the caller's own all but the one that asks.
+pub(crate) async fn end_sessions(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
+    change
+        .on(&id, find, async |write, user, ()| {
+            let this = write.caller.credential_id();
+            let ended = credential::revoke_sessions(&write.tx, &user.id, Some(this), write.now()).await?;
+            if ended == 0 {
+                return Ok(Answer::no_content().unchanged());
+            }
+            let body =
+                format!("{} signed you out everywhere. Your tokens and your agents go on to work.", write.author());
+            write.tell(&user.id, "Your sessions were ended", &body).await?;
+            Ok(Answer::no_content().audited(&user.id, Null, json!({ "ended": ended })))
         })
         .await
 }

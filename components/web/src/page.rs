@@ -58,6 +58,7 @@ const DONE: &[(&str, &str)] = &[
     ("device-approved", "Approved. Go back to the terminal: it goes on by itself."),
     ("device-denied", "Denied. The device gets nothing."),
     ("ended", "Signed out there."),
+    ("ended-all", "Signed out everywhere. Tokens and agents go on to work."),
     (
         "form-too-long",
         "Your session had ended. Nothing was done. Sign in again: what you typed is too long to be kept, and has to be typed again.",

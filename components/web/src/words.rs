@@ -254,6 +254,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("user.create", "added"),
     ("user.deactivate", "deactivated"),
     ("user.delete", "deleted"),
+    ("user.end_sessions", "ended all sessions of"),
     ("user.forgot_password", "asked for a link to set the password of"),
     ("user.invite", "made an invitation for"),
     ("user.remove_factor", "removed the second factor of"),

@@ -603,6 +603,7 @@ routes! {
         USER_RESET_LINK = post("/api/users/{id}/reset-password", "Make a link by which a user sets a new password").scope(UsersWrite).fresh().audited("user.reset_link").page("concepts/people#a-forgotten-password");
         USERS_DEACTIVATE = post("/api/users/{id}/deactivate", "Deactivate an account, with all its credentials").scope(UsersWrite).for_sessions().idempotent().closes().audited("user.deactivate").page("concepts/people");
         USERS_FACTOR = delete("/api/users/{id}/factor", "Remove a user's second factor").scope(UsersWrite).fresh().audited("user.remove_factor").page("concepts/second-factor");
+        USERS_END_SESSIONS = delete("/api/users/{id}/sessions", "End all sessions of a user").scope(TokensAdmin).for_people().closes().audited("user.end_sessions").page("concepts/pats#for-admins");
         TENANT = get("/api/tenant", "The tenant's name and settings").for_people().before_factor().page("concepts/tenant");
         TENANT_PATCH = patch("/api/tenant", "Change the tenant's name and settings").scope(UsersWrite).fresh().audited("tenant.update").page("concepts/tenant");
         WAYS = get("/auth/ways", "The ways to sign in that the usual tenant allows").public().page("concepts/tenant");

@@ -354,3 +354,43 @@ async fn a_list_of_users_is_sorted() {
     }
     t.as_(&ada, "GET", "/api/users?sort=name", Null).await.refused(400, "invalid_filter");
 }
+
+/// R334: all sessions of a person end, and nothing beside them; the person is told once, and of the admin's own the one that asks stays.
+#[tokio::test]
+async fn an_admin_ends_all_sessions_of_a_person() {
+    let t = TestApp::new(with_neighbours());
+    let (tenant, other) = (t.tenant("main").await, t.tenant("other").await);
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    let max = t.user(&tenant, "max@example.com", Role::Member).await;
+    let zoe = t.user(&other, "zoe@example.com", Role::Admin).await;
+    let second = t.credential(Kind::Session, &tenant, &max.user, None, "*", None).await;
+    let pat = t.credential(Kind::Pat, &tenant, &max.user, None, "*", None).await;
+    let scout = t.agent(&max, "scout", "agents.read").await;
+    let path = format!("/api/users/{}/sessions", max.user);
+    t.as_(&max, "DELETE", &path, Null).await.refused(403, "scope_denied");
+    t.as_(&scout, "DELETE", &path, Null).await.refused(403, "person_required");
+    // R33: another tenant's is an absent one.
+    t.as_(&zoe, "DELETE", &path, Null).await.refused(404, "user_not_found");
+    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE revoked_at IS NOT NULL").await, 0);
+
+    t.as_(&ada, "DELETE", &path, Null).await.is(204);
+    for ended in [&max, &second] {
+        t.as_(ended, "GET", "/api/auth/whoami", Null).await.refused(401, "token_revoked");
+    }
+    for lives in [&pat, &scout, &zoe, &ada] {
+        t.as_(lives, "GET", "/api/auth/whoami", Null).await.is(200);
+    }
+    let told = "SELECT user_id || ' ' || title FROM notifications";
+    assert_eq!(t.texts(told).await, [format!("{} Your sessions were ended", max.user)]);
+    let row = "SELECT action || ' ' || object_id || ' ' || json_extract(after, '$.ended') FROM audit";
+    assert_eq!(t.texts(row).await, [format!("user.end_sessions {} 2", max.user)]);
+    // Nothing is left to end: nothing is told or written.
+    t.as_(&ada, "DELETE", &path, Null).await.is(204);
+    assert_eq!((t.texts(told).await.len(), t.texts(row).await.len()), (1, 1));
+
+    let own = t.credential(Kind::Session, &tenant, &ada.user, None, "*", None).await;
+    t.as_(&ada, "DELETE", &format!("/api/users/{}/sessions", ada.user), Null).await.is(204);
+    t.as_(&own, "GET", "/api/auth/whoami", Null).await.refused(401, "token_revoked");
+    t.as_(&ada, "GET", "/api/auth/whoami", Null).await.is(200);
+    assert_eq!(t.texts(told).await.len(), 1, "nobody is told of their own deed");
+}
