@@ -32,7 +32,7 @@ form! {
 pub(crate) async fn change(change: Change<Body<NewPassword>>) -> Result<Response, ApiError> {
     let (app, caller, Body(body)) = (&change.app, &change.caller, &change.input);
     let me = user::get(app.db(), caller.tenant_id(), caller.user_id().as_str()).await?;
-    password::check_strength(&body.new, (&me.email, &me.name))?;
+    password::check_strength_in(app.db(), caller.tenant_id(), &body.new, (&me.email, &me.name)).await?;
     if let Some(answer) = change.replay().await? {
         return Ok(answer);
     }

@@ -178,7 +178,7 @@ async fn set_password(
     let person = found.user_id.as_ref().ok_or(Code::InvalidCode)?;
     check_passwords(app.db(), &found.tenant_id, person).await?;
     let login = user::login_of(app.db(), person).await?.ok_or(Code::InvalidCode)?;
-    password::check_strength(password, (&login.email, &login.name))?;
+    password::check_strength_in(app.db(), &found.tenant_id, password, (&login.email, &login.name)).await?;
     password::take_turn(app).await?;
     // Before the transaction: nothing slow may happen under the write lock.
     let hash = password::hash(password, app.chance())?;
