@@ -937,6 +937,36 @@ fn the_tenant_is_set_by_a_form() {
     drop(app);
 }
 
+/// R336: where nobody signs in by a password, no form sets a first one, and the page says why.
+#[test]
+fn no_form_sets_a_password_where_the_tenant_has_none() {
+    let (server, admin) = Server::with_admin();
+    let eve = server.user(&admin, "eve@example.com", "member");
+    let id = text(&eve.get("/api/auth/whoami").is(200)["user_id"]).to_owned();
+    let (browser, of_eve) = (Browser::of(&server, &admin), Browser::of(&server, &eve));
+    let (person, first) =
+        (format!("/admin/users/{id}"), "UPDATE users SET password_hash = NULL WHERE email LIKE 'eve%'");
+    let has_form = |html: &str| html.contains("type=\"password\"");
+    for path in ["/admin/users", &person] {
+        assert!(has_form(&browser.page(path)), "{path}");
+    }
+    let html = of_eve.page("/security");
+    assert!(html.contains("name=\"current\"") && html.contains(">Change it<"), "{html}");
+    server.execute(first);
+    let html = of_eve.page("/security");
+    assert!(!html.contains("name=\"current\"") && html.contains(">Set it<"), "{html}");
+    server.execute("UPDATE tenants SET ways = 'link'");
+    for path in ["/admin/users", &person] {
+        let html = browser.page(path);
+        assert!(!has_form(&html) && html.contains("Nobody signs in to main with a password"), "{path}: {html}");
+    }
+    let html = of_eve.page("/security");
+    assert!(!has_form(&html) && html.contains("so you can set none"), "{html}");
+    // A password that is there proves who its person is.
+    let html = browser.page("/security");
+    assert!(has_form(&html) && html.contains("still proves that it is you"), "{html}");
+}
+
 /// An outage is a page, never a 500.
 #[test]
 fn an_outage_is_a_page() {

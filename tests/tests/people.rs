@@ -278,7 +278,12 @@ fn a_new_password_ends_the_sessions_of_the_old_one() {
         admin.post(&path, &json!({ "password": weak })).refused(400, "weak_password");
     }
     // R335: the refusal says what is wrong, also of the names of the tenant and of the product.
-    for (weak, why) in [("Summer2026!", "one common word"), ("P@ssw0rd", "one common word"), ("Accredit2026", "one common word"), ("Main-12345", "an address or a name")] {
+    for (weak, why) in [
+        ("Summer2026!", "one common word"),
+        ("P@ssw0rd", "one common word"),
+        ("Accredit2026", "one common word"),
+        ("Main-12345", "an address or a name"),
+    ] {
         let refused = admin.post(&path, &json!({ "password": weak })).refused(400, "weak_password");
         assert!(text(&refused["detail"]).contains(why), "{refused}");
     }

@@ -39,6 +39,7 @@ pub(crate) async fn change(change: Change<Body<NewPassword>>) -> Result<Response
     let stored = user::password_hash(app.db(), caller.user_id()).await?;
     // With no password before, it is a further way to sign in, which a stolen session must not make.
     if stored.is_none() {
+        password::check_allowed(app.db(), caller.tenant_id()).await?;
         change.require_fresh()?;
     }
     if let Some(stored) = &stored {
@@ -53,6 +54,9 @@ pub(crate) async fn change(change: Change<Body<NewPassword>>) -> Result<Response
     change
         .run(async |write, _| {
             let (me, session) = (write.caller.user_id(), write.caller.credential_id());
+            if stored.is_none() {
+                password::check_allowed(&write.tx, write.caller.tenant_id()).await?;
+            }
             if !user::change_password(&write.tx, me, stored.as_deref(), &hash).await? {
                 return Err(Code::WrongPassword.into()); // it was changed meanwhile
             }

@@ -10,6 +10,7 @@ use argon2::{
     password_hash::{Error as HashError, phc::PasswordHash},
 };
 use common::{
+    entrance::Entrance,
     error::{ApiError, Code},
     event::EventKind,
     id::TenantId,
@@ -63,6 +64,23 @@ pub(crate) async fn check_strength_in(
 ) -> Result<(), ApiError> {
     let tenant = tenant::get(reads, tenant).await?;
     check_strength(password, &[email, name, &tenant.slug, tenant.name.as_deref().unwrap_or_default()])
+}
+
+/// Refuses to set a password where the tenant lets nobody in by one.
+pub(crate) async fn check_allowed(reads: &dyn Rows, tenant: &TenantId) -> Result<(), ApiError> {
+    match tenant::get(reads, tenant).await?.ways.allow(Entrance::Password) {
+        true => Ok(()),
+        false => Err(Code::WayDisabled.detail("Your tenant has no passwords: one would let nobody in.")),
+    }
+}
+
+/// The same with what an admin can do.
+async fn check_allowed_for(reads: &dyn Rows, tenant: &TenantId) -> Result<(), ApiError> {
+    const FIX: &str = "They sign in by the ways that GET /api/tenant lists. To let them have a password, allow passwords first, with PATCH /api/tenant {\"ways\": […]}.";
+    check_allowed(reads, tenant).await.map_err(|refusal| match refusal.code() {
+        Code::WayDisabled => refusal.fix(FIX),
+        _ => refusal,
+    })
 }
 
 fn argon2() -> Result<Argon2<'static>, ApiError> {
@@ -144,6 +162,7 @@ pub(crate) async fn set(change: Change<Body<Set>>, Path(id): Path) -> Result<Res
     if user.id == *change.caller.user_id() {
         return Err(Code::OwnPassword.into());
     }
+    check_allowed_for(app.db(), change.caller.tenant_id()).await?;
     // A repeated request hashes nothing.
     if let Some(answer) = change.replay().await? {
         return Ok(answer);
@@ -153,6 +172,7 @@ pub(crate) async fn set(change: Change<Body<Set>>, Path(id): Path) -> Result<Res
     let hash = hash(&body.password, app.chance())?;
     change
         .run(async |write, _| {
+            check_allowed_for(&write.tx, write.caller.tenant_id()).await?;
             // A new password locks out everybody who knows the old one; the first one lets somebody in.
             let had_one = user::password_hash(&write.tx, &user.id).await?.is_some();
             if !user::set_password(&write.tx, write.caller.tenant_id(), user.id.as_str(), &hash).await? {
@@ -238,6 +258,23 @@ mod tests {
         let hash = t.texts("SELECT password_hash FROM users WHERE email_key = 'eve@example.com'").await;
         assert!(hash[0].starts_with("$argon2id$"));
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE after LIKE '%horse%' OR after LIKE '%argon%'").await, 0);
+    }
+
+    /// R336: an admin sets no password where it lets nobody in, and is told what does.
+    #[tokio::test]
+    async fn no_password_is_set_where_the_tenant_allows_none() {
+        let t = TestApp::new(router());
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+        let eve = t.user(&tenant, "eve@example.com", Role::Member).await;
+        t.execute("UPDATE tenants SET ways = 'link'").await.unwrap();
+        let (path, body) = (format!("/api/users/{}/set-password", eve.user), json!({ "password": "correct horse" }));
+        let refused = t.as_(&ada, "POST", &path, body.clone()).await.refused(403, "way_disabled");
+        assert!(refused["fix"].as_str().unwrap().contains("PATCH /api/tenant"), "{refused}");
+        assert_eq!(t.number("SELECT count(*) FROM users WHERE password_hash IS NOT NULL").await, 0);
+        assert_eq!(t.number("SELECT count(*) FROM credentials WHERE revoked_at IS NOT NULL").await, 0);
+        t.execute("UPDATE tenants SET ways = 'password link'").await.unwrap();
+        t.as_(&ada, "POST", &path, body).await.is(204);
     }
 
     /// R315: a repeated request is answered again, however many others hash.

@@ -293,6 +293,11 @@ impl Shell {
         Some(self.tenant.text("name")).filter(|name| !name.is_empty()).unwrap_or_else(|| self.who.text("tenant"))
     }
 
+    /// Whether the tenant lets anybody in by a password.
+    pub(crate) fn has_passwords(&self) -> bool {
+        self.tenant.is_null() || self.tenant.words("ways").contains(&"password")
+    }
+
     pub(crate) fn is_at(&self, nav: &str) -> bool {
         self.nav == nav
     }
