@@ -1890,7 +1890,7 @@ fn a_wrong_value_of_an_address_is_told_to_a_person() {
         format!("/guides?q={long}"),
         "/guides?source=a%20b".to_owned(),
         "/admin/users?role=king".to_owned(),
-        "/admin/users?active=perhaps".to_owned(),
+        "/admin/users?state=perhaps".to_owned(),
         "/admin/users?sort=colour".to_owned(),
         "/admin/tokens?user=nobody%40example.com".to_owned(),
         "/admin/tokens?unused_since=never".to_owned(),

@@ -32,7 +32,7 @@ use store::{
     db::Rows,
     factor,
     outbox::Kind,
-    user::{self, Sort, UpdateOutcome, User},
+    user::{self, Account, Sort, UpdateOutcome, User},
 };
 
 use self::joining::Invitation;
@@ -42,6 +42,7 @@ form! {
         q: Option<String>,
         role: Option<String>,
         active: Option<String>,
+        state: Option<String>,
         sort: Option<String>,
         ..page: PageQuery,
     }
@@ -58,9 +59,13 @@ pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) ->
         Some("false") => Some(false),
         Some(_) => return Err(Code::InvalidFilter.with("field", "active").with("valid", "true, false")),
     };
-    let invalid = || Code::InvalidFilter.with("field", "sort").with("valid", Sort::WORDS);
+    let invalid = |field, valid| move || Code::InvalidFilter.with("field", field).with("valid", valid);
+    let state =
+        query.state.as_deref().map(|word| Account::from_word(word).ok_or_else(invalid("state", Account::WORDS)));
+    let state = state.transpose()?;
+    let invalid = invalid("sort", Sort::WORDS);
     let sort = query.sort.as_deref().map_or(Ok(Sort::default()), |word| Sort::from_word(word).ok_or_else(invalid))?;
-    let filter = user::Filter { q: q.as_deref(), role, active, sort };
+    let filter = user::Filter { q: q.as_deref(), role, active, state, sort };
     let rows = user::list(app.db(), caller.tenant_id(), &filter, &page).await?;
     response::json(StatusCode::OK, &page.page(rows, |row| sort.place(row)))
 }

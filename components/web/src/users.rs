@@ -64,7 +64,7 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
 
 async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     let api = Api::of(app)?;
-    let mut list = List::of(app, "/admin/users", &["q", "role", "active"]).sorted("created_at");
+    let mut list = List::of(app, "/admin/users", &["q", "role", "state"]).sorted("created_at");
     let pairs = list.pairs("25");
     let (shell, page) = join(Shell::load(app, &api, "People", "users"), api.get(route::USERS_LIST, &[], &pairs)).await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);

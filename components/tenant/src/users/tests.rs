@@ -322,7 +322,7 @@ async fn only_a_session_of_an_admin_changes_users() {
     assert_eq!(t.texts("SELECT role FROM users WHERE email = 'ada@example.com'").await, ["admin"]);
 }
 
-/// R188: people are sorted by address or by their last sign-in, page by page.
+/// R188, R280: people are sorted by name, by address or by their last sign-in, page by page.
 #[tokio::test]
 async fn a_list_of_users_is_sorted() {
     let t = TestApp::new(with_neighbours());
@@ -335,10 +335,15 @@ async fn a_list_of_users_is_sorted() {
         .await
         .unwrap();
     t.execute("UPDATE users SET last_login_at = 99 WHERE email LIKE 'eve%'").await.unwrap();
+    // Whatever the case; two of one name come by their ids.
+    t.execute("UPDATE users SET name = iif(email LIKE 'bob%', 'Anna B', iif(email LIKE 'Zoe%', 'anna c', 'Carl'))")
+        .await
+        .unwrap();
     for (sort, emails) in [
         ("email", ["ada", "bob", "eve", "Zoe"]),
         ("created_at", ["eve", "bob", "Zoe", "ada"]),
         ("last_login_at", ["eve", "", "", "Zoe"]),
+        ("name", ["bob", "Zoe", "", ""]),
     ] {
         let (mut seen, mut cursor) = (Vec::new(), String::new());
         loop {
@@ -352,7 +357,32 @@ async fn a_list_of_users_is_sorted() {
         let known = |(seen, wanted): (&String, &&str)| wanted.is_empty() || seen == wanted;
         assert!(seen.iter().zip(&emails).all(known), "{sort}: {seen:?}");
     }
-    t.as_(&ada, "GET", "/api/users?sort=name", Null).await.refused(400, "invalid_filter");
+    let refused = t.as_(&ada, "GET", "/api/users?sort=role", Null).await.refused(400, "invalid_filter");
+    assert_eq!(refused["fix"], "Send sort as one of: created_at, name, email, last_login_at.");
+}
+
+/// R337: those that never came in, those that did, and those that may not.
+#[tokio::test]
+async fn a_list_of_users_is_filtered_by_how_accounts_stand() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    for email in ["bob@example.com", "eve@example.com", "zoe@example.com"] {
+        t.user(&ada.tenant, email, Role::Member).await;
+    }
+    t.execute("UPDATE users SET last_login_at = 1 WHERE email NOT LIKE 'bob%'").await.unwrap();
+    t.execute("UPDATE users SET deactivated_at = 1 WHERE email LIKE 'zoe%'").await.unwrap();
+    for (state, emails) in [
+        ("invited", &["bob@example.com"][..]),
+        ("active", &["ada@example.com", "eve@example.com"]),
+        ("deactivated", &["zoe@example.com"]),
+    ] {
+        let page = t.as_(&ada, "GET", &format!("/api/users?state={state}&sort=email"), Null).await.is(200);
+        let seen: Vec<&str> =
+            page["items"].as_array().unwrap().iter().map(|one| one["email"].as_str().unwrap()).collect();
+        assert_eq!(seen, emails, "{state}");
+    }
+    let refused = t.as_(&ada, "GET", "/api/users?state=idle", Null).await.refused(400, "invalid_filter");
+    assert_eq!(refused["fix"], "Send state as one of: active, invited, deactivated.");
 }
 
 /// R334: all sessions of a person end, and nothing beside them; the person is told once, and of the admin's own the one that asks stays.
