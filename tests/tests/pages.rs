@@ -1093,6 +1093,19 @@ fn pages_of_links_spend_codes_by_their_own_forms_only() {
         assert!(!hostile.contains("<img") && !hostile.contains("evil.example"), "{hostile}");
     }
     leads_to(&stranger.submit("/forgot", "/forgot", &[("email", "nobody@example.com")]), "/login?done=reset-asked");
+    // R338: what was typed is repeated, once, the same for an address that has an account, as a text, and not by the address of the page.
+    let repeated = |typed: &str| {
+        leads_to(&stranger.submit("/forgot", "/forgot", &[("email", typed)]), "/login?done=reset-asked");
+        let html = stranger.page("/login?done=reset-asked");
+        assert!(!stranger.page("/login?done=reset-asked").contains("You typed"), "said once");
+        html.split("You typed ").nth(1).and_then(|html| html.split("</span>").next()).unwrap_or_default().to_owned()
+    };
+    for typed in ["nobody@example.com", "ada@example.com"] {
+        assert_eq!(repeated(typed), format!("{typed}. If that is not right, ask once more."));
+    }
+    assert!(repeated("\u{5e9}\u{5dc}@example.com").starts_with("<bdi>\u{5e9}\u{5dc}@example.com</bdi>. If"));
+    let told = repeated("o'a&b@example.com");
+    assert!(!told.contains("&b@") && told.contains("b@example.com"), "{told}");
     let refused = stranger.submit("/forgot", "/forgot", &[("email", "no address")]);
     assert_eq!(refused.status(), 400);
     assert!(refused.text().contains("value=\"no address\""), "{}", refused.text());

@@ -8,6 +8,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::{
     error::{ApiError, Code},
     route,
+    text::isolated,
     time::Timestamp,
 };
 use futures_util::future::join;
@@ -32,6 +33,9 @@ use crate::{
 /// No inline script or style, and nothing of another site.
 pub(crate) const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; \
      frame-ancestors 'none'; base-uri 'none'";
+
+/// Characters of the longest address of a person.
+const LONGEST_EMAIL: usize = 254;
 
 /// Seconds in which a page says what was done before it.
 const SAID_WITHIN: i64 = 60;
@@ -142,12 +146,18 @@ impl Note {
     /// What the address says was done, where the form before this page has done it: by the address alone, a link from elsewhere could
     /// say so too.
     pub(crate) fn done(app: &App) -> Option<Self> {
-        let asked = Form::query(app);
-        if DONE_COOKIE.read(app).is_none_or(|done| !asked.is("done", &done)) {
+        let (asked, kept) = (Form::query(app), DONE_COOKIE.read(app)?);
+        let (done, typed) = kept.split_once('.').unwrap_or((&kept, ""));
+        if !asked.is("done", done) {
             return None;
         }
-        let (_, text) = DONE.iter().find(|(word, _)| asked.is("done", word))?;
-        Some(Self { kind: "good", title: (*text).to_owned(), text: String::new(), fields: Vec::new() })
+        let (_, title) = DONE.iter().find(|(word, _)| asked.is("done", word))?;
+        let typed = URL_SAFE_NO_PAD.decode(typed).ok().and_then(|typed| String::from_utf8(typed).ok());
+        let text = match typed.filter(|typed| !typed.is_empty()) {
+            Some(typed) => format!("You typed {}. If that is not right, ask once more.", isolated(&typed)),
+            None => String::new(),
+        };
+        Some(Self { kind: "good", title: (*title).to_owned(), text, fields: Vec::new() })
     }
 }
 
@@ -318,6 +328,10 @@ impl Shell {
 
     pub(crate) fn when(&self, at: &str) -> Html {
         words::when(self.now, at, "never")
+    }
+
+    pub(crate) fn due(&self, at: &str) -> Html {
+        words::due(self.now, at)
     }
 
     /// A person in few letters.
@@ -573,6 +587,14 @@ pub(crate) fn see(app: &App, path: &str) -> Response {
         }
         _ => response,
     }
+}
+
+/// The same with the address that was typed, which the page repeats: a person that is told nothing of accounts sees a slip of the fingers. It
+/// stays out of the address of the page, and so out of logs.
+pub(crate) fn see_typed(app: &App, path: &str, done: &str, typed: &str) -> Response {
+    let typed: String = typed.chars().take(LONGEST_EMAIL).collect();
+    let value = format!("{done}.{}", URL_SAFE_NO_PAD.encode(typed));
+    with_cookie(lead(app, path), &DONE_COOKIE.line(app, &value, Some(SAID_WITHIN)))
 }
 
 /// 303 to a page of another site, which the API names.

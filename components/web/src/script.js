@@ -54,7 +54,7 @@
       const seconds = (Date.parse(time.dateTime) - Date.now()) / 1000;
       const [, unit, size] = units.find(([most]) => Math.abs(seconds) < most);
       const words = size ? `${Math[seconds < 0 ? "floor" : "round"](Math.abs(seconds) / size)} ${unit}` : unit;
-      const text = !size ? words : seconds < 0 ? `${words} ago` : `in ${words}`;
+      const text = seconds < 0 && "due" in time.dataset ? "now" : !size ? words : seconds < 0 ? `${words} ago` : `in ${words}`;
       if (time.textContent !== text) time.textContent = text;
     }
   };

@@ -78,6 +78,13 @@ pub(crate) fn when(now: Timestamp, at: &str, otherwise: &str) -> Html {
     Safe(format!("<time datetime=\"{exact}\" title=\"{title}\">{}</time>", distance(now, at)))
 }
 
+/// When something is due: what has been due for a while is due now, and not so long ago. The script of the pages goes on so.
+pub(crate) fn due(now: Timestamp, at: &str) -> Html {
+    let seen = Timestamp::parse(at).map_or(now, |at| at.min(now));
+    let Safe(html) = when(seen, at, "never");
+    Safe(html.replacen("<time ", "<time data-due ", 1))
+}
+
 fn distance(now: Timestamp, at: Timestamp) -> String {
     let seconds = (at.millis() - now.millis()) / 1000;
     let s = seconds.unsigned_abs();
