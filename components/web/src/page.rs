@@ -26,6 +26,7 @@ use crate::{
     form::{Form, local, passwords_of, query},
     home_tenant::at,
     kept::{Kept, SENT},
+    list::List,
     shown::SHOWN,
     words::{self, Html},
 };
@@ -266,6 +267,11 @@ impl Shell {
     pub(crate) fn marked(&self, field: &str) -> Html {
         let is_wrong = self.frame.wrong().iter().any(|(name, _)| name == field);
         words::written(if is_wrong { " aria-invalid=\"true\"".to_owned() } else { String::new() })
+    }
+
+    /// A filter of a list by a day.
+    pub(crate) fn day(&self, name: &str, label: &str, list: &List) -> Html {
+        words::day_filter(name, label, list.asked.text(name), &self.marked(name))
     }
 
     /// With a note about a form that was sent.
