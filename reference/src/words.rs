@@ -184,6 +184,7 @@ const SENT: &[(&str, &str, &str)] = &[
     ("GET /api/agents", "owner", "Only those of this user, by id or address."),
     ("/api/agents", "owner", "The new owner, by id or address."),
     ("/api/agents", "parent", "The agent above, by its name."),
+    ("/api/audit/export", "format", "How it is written, left out the first: ndjson or csv."),
     ("/api/users", "state", "Only those of this state: active, invited or deactivated."),
     ("/api/agents", "state", "Only those of this state: running, paused or stopped."),
     ("/api/agents", "name", "The name of the agent; me is the calling agent itself."),

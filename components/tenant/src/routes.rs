@@ -51,7 +51,7 @@ fn routes() -> Routes {
         .on(route::AUDIT_LIST, audit::list)
         .gives::<Page<Entry>>(&[200])
         .on(route::AUDIT_EXPORT, audit::export)
-        .gives_text("application/x-ndjson")
+        .gives_text("application/x-ndjson, text/csv")
         .on(route::AUDIT_VERIFY, audit::verify)
         .gives::<Report>(&[200])
         .on(route::SCOPES, scopes::all)

@@ -496,12 +496,17 @@ mod tests {
             assert_eq!(Timestamp::parse(&first_moment(day)).unwrap().to_string(), first, "{day}");
             assert_eq!(next_moment(day), next, "{day}");
         }
-        for none in ["", "yesterday", "2026-01-32", "2026-01-31+1", "2026-01-31+25:00", "2026-01-31T00:00:00Z", "ééééé+01:00"] {
+        for none in
+            ["", "yesterday", "2026-01-32", "2026-01-31+1", "2026-01-31+25:00", "2026-01-31T00:00:00Z", "ééééé+01:00"]
+        {
             assert_eq!((first_moment(none), next_moment(none)), (none.to_owned(), none.to_owned()));
         }
         let html = |asked| day_filter("since", "From", asked, &written(String::new())).0;
         assert!(html("").contains("From <span>(UTC)</span>"));
-        assert!(html("2026-01-31-03:30").contains("(UTC-03:30)</span><input type=\"date\" name=\"since\" value=\"2026-01-31\""));
+        assert!(
+            html("2026-01-31-03:30")
+                .contains("(UTC-03:30)</span><input type=\"date\" name=\"since\" value=\"2026-01-31\"")
+        );
         assert!(html("\"><b>").contains("value=\"&quot;&gt;&lt;b&gt;\" data-zone=\"\""));
     }
 

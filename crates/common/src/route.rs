@@ -609,7 +609,7 @@ routes! {
         WAYS = get("/auth/ways", "The ways to sign in that the usual tenant allows").public().page("concepts/tenant");
         USAGE = get("/api/usage", "What the tenant and its users store, and their quotas").scope(UsersRead).for_people().page("concepts/quotas");
         AUDIT_LIST = get("/api/audit", "List audit rows of the agents that the caller may read, or of the whole tenant").scope(AuditRead).query(&["actor", "action", "object", "credential", "request", "outcome", "since", "until", "cursor", "limit"]).page("concepts/audit");
-        AUDIT_EXPORT = get("/api/audit/export", "Export audit rows, one JSON object per line").scope(AuditRead).audited("audit.export").query(&["actor", "action", "object", "credential", "request", "outcome", "since", "until"]).page("concepts/audit");
+        AUDIT_EXPORT = get("/api/audit/export", "Export audit rows, one JSON object per line or as CSV").scope(AuditRead).audited("audit.export").query(&["actor", "action", "object", "credential", "request", "outcome", "since", "until", "format"]).page("concepts/audit");
         AUDIT_VERIFY = get("/api/audit/verify", "Verify that the audit trail is as it was sealed").scope(AuditReadAll).for_people().query(&["head", "from"]).page("concepts/audit");
         SCOPES = get("/api/scopes", "List every scope with its routes").public().page("concepts/permissions");
         SCOPES_CUSTOM = get("/api/scopes/custom", "List the tenant's custom scopes").page("concepts/permissions");
