@@ -20,7 +20,10 @@ use crate::{
 /// What each parameter of a query means; the route table has their names.
 const PARAMETERS: &[(&str, &str)] = &[
     ("after", "The id of the last event that you have"),
-    ("format", "json, env (lines for a shell), files, or docker (lines for docker run --env-file)"),
+    (
+        "format",
+        "Of secrets json, env (lines for a shell), files, or docker (lines for docker run --env-file); of the audit trail ndjson or csv",
+    ),
     ("limit", "At most so many items; left out, 50"),
     ("cursor", "Go on where the last page ended"),
     ("q", "Only what has this in its name, address or text"),

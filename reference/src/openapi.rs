@@ -316,7 +316,7 @@ fn responses(row: &Described, generator: &mut SchemaGenerator) -> Json {
             if let Some(schema) = given.schema {
                 content.insert(own.unwrap_or("application/json").to_owned(), answered(&json!(schema(generator))));
             }
-            if let (Some(media), None) = (given.media, own) {
+            for media in given.media.filter(|_| own.is_none()).into_iter().flat_map(|media| media.split(", ")) {
                 // What is JSON and no schema of ours is an object all the same; what is neither that nor text has none.
                 let described = match media {
                     "application/json" => json!({ "schema": { "type": "object" } }),

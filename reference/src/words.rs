@@ -184,6 +184,8 @@ const SENT: &[(&str, &str, &str)] = &[
     ("GET /api/agents", "owner", "Only those of this user, by id or address."),
     ("/api/agents", "owner", "The new owner, by id or address."),
     ("/api/agents", "parent", "The agent above, by its name."),
+    ("/api/audit/export", "format", "How it is written, left out the first: ndjson or csv."),
+    ("/api/users", "state", "Only those of this state: active, invited or deactivated."),
     ("/api/agents", "state", "Only those of this state: running, paused or stopped."),
     ("/api/agents", "name", "The name of the agent; me is the calling agent itself."),
     ("/api/agents", "url", "Where the agent can be reached: an https URL."),
@@ -284,7 +286,7 @@ const SENT: &[(&str, &str, &str)] = &[
     (
         "/api/users",
         "sort",
-        "The order, by address from A to Z, or else the latest first: created_at, email or last_login_at.",
+        "The order, by name or address from A to Z, or else the latest first: created_at, name, email or last_login_at.",
     ),
     ("", "sort", "The order, the newest first, or by name from A to Z: created_at or name."),
     ("", "source", "The source of the guides: app: and the name of an application."),

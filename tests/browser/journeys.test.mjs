@@ -308,6 +308,32 @@ test("the trail is exported as a file", () =>
     assert.ok(rows.length > 2 && rows.every((row) => row.action === "agent.create"), JSON.stringify(rows));
   }));
 
+/** R339: days of filters are those of the visitor; what somebody else asked for in another zone, or in UTC, stays what it is. */
+test("a day of a filter is one of the visitor's time zone", () =>
+  as("ada@example.com", async (page) => {
+    const asked = () => new URL(page.url()).searchParams;
+    const filter = () => Promise.all([page.waitForURL(/since=/), page.getByRole("button", { name: "Filter" }).click()]);
+    await page.goto("/admin/audit");
+    // Clocks go forward on the 29th of March 2026: it ends an hour nearer to UTC's day before than it began.
+    await page.getByLabel("From (your time)").fill("2026-03-29");
+    await page.getByLabel("to (your time)").fill("2026-03-29");
+    await filter();
+    assert.deepEqual([asked().get("since"), asked().get("until")], ["2026-03-29+01:00", "2026-03-29+02:00"]);
+    assert.equal(await page.getByLabel("From (your time)").inputValue(), "2026-03-29");
+    assert.match(await page.locator("main form[action='/admin/audit/export'] [name=since]").inputValue(), /^2026-03-29\+01:00$/);
+    for (const [since, label] of [["2026-01-31", "From (UTC)"], ["2026-01-31-05:00", "From (UTC-05:00)"]]) {
+      await page.goto(`/admin/audit?since=${encodeURIComponent(since)}`);
+      assert.equal(await page.getByLabel(label).inputValue(), "2026-01-31");
+      await page.getByLabel("Outcome").selectOption("done");
+      await filter();
+      assert.equal(asked().get("since"), since);
+    }
+    await page.getByLabel("From (UTC-05:00)").fill("2026-07-01");
+    await page.getByLabel("From (your time)").waitFor();
+    await filter();
+    assert.equal(asked().get("since"), "2026-07-01+02:00");
+  }, { ...MODES.light, timezoneId: "Europe/Berlin" }));
+
 test("everything can be done with the keyboard alone", () =>
   as(null, async (page) => {
     await agent("by-keyboard");

@@ -215,7 +215,7 @@ export const PAGES = [
   { name: "resource", path: (world) => `/admin/resources/${world.service}` },
   { name: "users", path: "/admin/users" },
   { name: "user", path: (world) => `/admin/users/${world.people["max@example.com"]}` },
-  { name: "users-sorted", path: "/admin/users?sort=email&role=member" },
+  { name: "users-sorted", path: "/admin/users?sort=name&state=invited&role=member" },
   { name: "link-shown", path: (world) => `/admin/users/${world.people["max@example.com"]}`, send: form("Show a link to hand over") },
   { name: "all-tokens", path: "/admin/tokens" },
   { name: "all-tokens-of", path: (world) => `/admin/tokens?user=${world.people["max@example.com"]}` },

@@ -493,6 +493,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("DELETE /auth/identities/{id}", &max, "/auth/identities/idn_max".to_owned(), &nothing),
         ("DELETE /auth/email", &max, "/auth/email".to_owned(), &nothing),
         ("DELETE /auth/sessions", &max, "/auth/sessions".to_owned(), &nothing),
+        ("DELETE /api/users/{id}/sessions", admin, format!("/api/users/{eve_id}/sessions"), &nothing),
         ("DELETE /auth/tokens/{id}", admin, first.0.clone(), &nothing),
         ("DELETE /auth/admin/tokens/{id}", admin, second.0.replace("/auth/tokens", "/auth/admin/tokens"), &nothing),
         ("POST /auth/device/{id}/deny", admin, format!("{}/deny", unwanted.0), &nothing),

@@ -195,7 +195,8 @@ fn a_database_that_was_moved_away_is_not_made_anew() {
         admin.post("/api/agents", &json!({ "name": "lost" })).refused(503, "database_unavailable");
     }
     until_logged(server.host(), "was moved away or replaced while this host runs");
-    let again = json!({ "secret": server.operator_secret(), "email": "eve@example.com", "name": "Eve", "password": PASSWORD });
+    let again =
+        json!({ "secret": server.operator_secret(), "email": "eve@example.com", "name": "Eve", "password": PASSWORD });
     assert_ne!(server.nobody().post("/auth/bootstrap", &again).status(), 201);
     assert!(!state.join("sqlite_db.db").exists());
     move_all(away.path(), &state);

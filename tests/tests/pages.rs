@@ -642,6 +642,42 @@ fn an_admin_keeps_people_by_forms() {
     assert_eq!(admin.get("/api/auth/whoami").is(200)["role"], "admin");
 }
 
+/// R334: an admin sees where a person is signed in, and ends one of their sessions, or all.
+#[test]
+fn an_admin_ends_a_persons_sessions_by_forms() {
+    let (server, admin) = Server::with_admin();
+    let max = server.user(&admin, "max@example.com", "member");
+    let second = server.sign_in("max@example.com", None);
+    let whoami = max.get("/api/auth/whoami").is(200);
+    let (id, session) = (text(&whoami["user_id"]), text(&whoami["credential"]["id"]).to_owned());
+    let browser = Browser::of(&server, &admin);
+    let page = format!("/admin/users/{id}");
+    let html = browser.page(&page);
+    let ends = |html: &str| html.matches(" formaction=\"/admin/tokens/").count();
+    assert_eq!(ends(&html), 2, "{html}");
+    assert!(html.contains(&format!("href=\"/admin/tokens?user={id}\"")), "{html}");
+
+    let done = format!("{page}?done=revoked");
+    leads_to(&browser.submit(&page, &format!("/admin/tokens/{session}/revoke"), &[]), &done);
+    max.get("/api/auth/whoami").refused(401, "token_revoked");
+    second.get("/api/auth/whoami").is(200);
+    server.sign_in("max@example.com", None);
+    leads_to(&browser.submit(&page, &format!("{page}/end-sessions"), &[]), &format!("{page}?done=ended-all"));
+    second.get("/api/auth/whoami").refused(401, "token_revoked");
+    assert_eq!(ends(&browser.page(&page)), 0);
+    let told = server.texts(&format!("SELECT title FROM notifications WHERE user_id = '{id}' ORDER BY created_at"));
+    assert_eq!(told, ["Your session was revoked", "Your sessions were ended"]);
+
+    // On the admin's own page the session that shows it stays.
+    let own = format!("/admin/users/{}", text(&admin.get("/api/auth/whoami").is(200)["user_id"]));
+    let other = server.sign_in("ada@example.com", None);
+    let html = browser.page(&own);
+    assert!(html.contains(">this one<") && html.contains(">End all others<") && ends(&html) > 0, "{html}");
+    leads_to(&browser.submit(&own, &format!("{own}/end-sessions"), &[]), &format!("{own}?done=ended-all"));
+    other.get("/api/auth/whoami").refused(401, "token_revoked");
+    admin.get("/api/auth/whoami").is(200);
+}
+
 /// An access request is decided on its page: a part of it for some hours, or not at all.
 #[test]
 fn an_access_request_is_decided_by_form() {
@@ -901,6 +937,36 @@ fn the_tenant_is_set_by_a_form() {
     drop(app);
 }
 
+/// R336: where nobody signs in by a password, no form sets a first one, and the page says why.
+#[test]
+fn no_form_sets_a_password_where_the_tenant_has_none() {
+    let (server, admin) = Server::with_admin();
+    let eve = server.user(&admin, "eve@example.com", "member");
+    let id = text(&eve.get("/api/auth/whoami").is(200)["user_id"]).to_owned();
+    let (browser, of_eve) = (Browser::of(&server, &admin), Browser::of(&server, &eve));
+    let (person, first) =
+        (format!("/admin/users/{id}"), "UPDATE users SET password_hash = NULL WHERE email LIKE 'eve%'");
+    let has_form = |html: &str| html.contains("type=\"password\"");
+    for path in ["/admin/users", &person] {
+        assert!(has_form(&browser.page(path)), "{path}");
+    }
+    let html = of_eve.page("/security");
+    assert!(html.contains("name=\"current\"") && html.contains(">Change it<"), "{html}");
+    server.execute(first);
+    let html = of_eve.page("/security");
+    assert!(!html.contains("name=\"current\"") && html.contains(">Set it<"), "{html}");
+    server.execute("UPDATE tenants SET ways = 'link'");
+    for path in ["/admin/users", &person] {
+        let html = browser.page(path);
+        assert!(!has_form(&html) && html.contains("Nobody signs in to main with a password"), "{path}: {html}");
+    }
+    let html = of_eve.page("/security");
+    assert!(!has_form(&html) && html.contains("so you can set none"), "{html}");
+    // A password that is there proves who its person is.
+    let html = browser.page("/security");
+    assert!(has_form(&html) && html.contains("still proves that it is you"), "{html}");
+}
+
 /// An outage is a page, never a 500.
 #[test]
 fn an_outage_is_a_page() {
@@ -1027,6 +1093,19 @@ fn pages_of_links_spend_codes_by_their_own_forms_only() {
         assert!(!hostile.contains("<img") && !hostile.contains("evil.example"), "{hostile}");
     }
     leads_to(&stranger.submit("/forgot", "/forgot", &[("email", "nobody@example.com")]), "/login?done=reset-asked");
+    // R338: what was typed is repeated, once, the same for an address that has an account, as a text, and not by the address of the page.
+    let repeated = |typed: &str| {
+        leads_to(&stranger.submit("/forgot", "/forgot", &[("email", typed)]), "/login?done=reset-asked");
+        let html = stranger.page("/login?done=reset-asked");
+        assert!(!stranger.page("/login?done=reset-asked").contains("You typed"), "said once");
+        html.split("You typed ").nth(1).and_then(|html| html.split("</span>").next()).unwrap_or_default().to_owned()
+    };
+    for typed in ["nobody@example.com", "ada@example.com"] {
+        assert_eq!(repeated(typed), format!("{typed}. If that is not right, ask once more."));
+    }
+    assert!(repeated("\u{5e9}\u{5dc}@example.com").starts_with("<bdi>\u{5e9}\u{5dc}@example.com</bdi>. If"));
+    let told = repeated("o'a&b@example.com");
+    assert!(!told.contains("&b@") && told.contains("b@example.com"), "{told}");
     let refused = stranger.submit("/forgot", "/forgot", &[("email", "no address")]);
     assert_eq!(refused.status(), 400);
     assert!(refused.text().contains("value=\"no address\""), "{}", refused.text());
@@ -1348,6 +1427,10 @@ fn the_trail_is_a_file() {
     let file = browser.get("/admin/audit/export?action=agent.create");
     assert_eq!((file.status(), file.header("content-type")), (200, "application/x-ndjson"));
     assert_eq!(file.header("content-disposition"), "attachment; filename=\"audit.ndjson\"");
+    let csv = browser.get("/admin/audit/export?action=agent.create&format=csv");
+    assert_eq!((csv.status(), csv.header("content-type")), (200, "text/csv; charset=utf-8"));
+    assert_eq!(csv.text().lines().count(), 121);
+    admin.get("/api/audit/export?action=agent.create&format=csv").is_text(200, "id,at,");
     assert_eq!(file.text().lines().count(), 120);
     assert_eq!(file.text(), admin.get("/api/audit/export?action=agent.create").text());
     let trail = browser.page("/admin/audit?action=audit.export");
@@ -1824,7 +1907,7 @@ fn a_wrong_value_of_an_address_is_told_to_a_person() {
         format!("/guides?q={long}"),
         "/guides?source=a%20b".to_owned(),
         "/admin/users?role=king".to_owned(),
-        "/admin/users?active=perhaps".to_owned(),
+        "/admin/users?state=perhaps".to_owned(),
         "/admin/users?sort=colour".to_owned(),
         "/admin/tokens?user=nobody%40example.com".to_owned(),
         "/admin/tokens?unused_since=never".to_owned(),

@@ -277,6 +277,16 @@ fn a_new_password_ends_the_sessions_of_the_old_one() {
     for weak in ["", "short", "password123", &"x".repeat(257)] {
         admin.post(&path, &json!({ "password": weak })).refused(400, "weak_password");
     }
+    // R335: the refusal says what is wrong, also of the names of the tenant and of the product.
+    for (weak, why) in [
+        ("Summer2026!", "one common word"),
+        ("P@ssw0rd", "one common word"),
+        ("Accredit2026", "one common word"),
+        ("Main-12345", "an address or a name"),
+    ] {
+        let refused = admin.post(&path, &json!({ "password": weak })).refused(400, "weak_password");
+        assert!(text(&refused["detail"]).contains(why), "{refused}");
+    }
     eve.get("/api/auth/whoami").is(200);
     admin.post(&path, &json!({ "password": "another quiet orbit" })).is(204);
     eve.get("/api/auth/whoami").refused(401, "token_revoked");

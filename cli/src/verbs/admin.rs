@@ -50,6 +50,9 @@ fn users() -> Vec<Verb> {
         users(Verb::new("admin users unlink", route::USERS_IDENTITIES))
             .asks("Unlink the sign-ins of the user {id} at providers?")
             .done("Unlinked."),
+        users(Verb::new("admin users end-sessions", route::USERS_END_SESSIONS))
+            .asks("Sign the user {id} out everywhere?")
+            .done("Ended."),
     ]
 }
 

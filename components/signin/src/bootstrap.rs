@@ -134,8 +134,8 @@ async fn check(app: &App, slug: &str, email: &str, name: &str, password: &str) -
     let slug = flaws.check("tenant", Some(slug).filter(|slug| is_slug(slug)).ok_or_else(|| Code::InvalidTenant.into()));
     let name = flaws.check("name", text("name", name, 64));
     let email = flaws.check("email", email::parse(email).ok_or_else(|| Code::InvalidEmail.into()));
-    let own = (email.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default());
-    let strong = flaws.check("password", password::check_strength(password, own));
+    let own = [email.as_deref(), name.as_deref(), slug].map(Option::unwrap_or_default);
+    let strong = flaws.check("password", password::check_strength(password, &own));
     let (Some(slug), Some(name), Some(email), Some(())) = (slug, name, email, strong) else {
         return Err(flaws.refusal());
     };

@@ -35,13 +35,14 @@ form! {
 pub(crate) async fn change(change: Change<Body<NewPassword>>) -> Result<Response, ApiError> {
     let (app, caller, Body(body)) = (&change.app, &change.caller, &change.input);
     let me = user::get(app.db(), caller.tenant_id(), caller.user_id().as_str()).await?;
-    password::check_strength(&body.new, (&me.email, &me.name))?;
+    password::check_strength_in(app.db(), caller.tenant_id(), &body.new, (&me.email, &me.name)).await?;
     if let Some(answer) = change.replay().await? {
         return Ok(answer);
     }
     let stored = user::password_hash(app.db(), caller.user_id()).await?;
     // With no password before, it is a further way to sign in, which a stolen session must not make.
     if stored.is_none() {
+        password::check_allowed(app.db(), caller.tenant_id()).await?;
         change.require_fresh()?;
     }
     if let Some(stored) = &stored {
@@ -56,6 +57,9 @@ pub(crate) async fn change(change: Change<Body<NewPassword>>) -> Result<Response
     change
         .run(async |write, _| {
             let (me, session) = (write.caller.user_id(), write.caller.credential_id());
+            if stored.is_none() {
+                password::check_allowed(&write.tx, write.caller.tenant_id()).await?;
+            }
             if !user::change_password(&write.tx, me, stored.as_deref(), &hash).await? {
                 return Err(Code::WrongPassword.into()); // it was changed meanwhile
             }

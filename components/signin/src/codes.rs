@@ -2,10 +2,9 @@
 //! in by a mailed link, `POST /auth/reset` sets a forgotten password anew, `POST /auth/invite` sets the first one. The last two sign nobody in.
 
 use common::{
-    entrance::{Entrance, Entrances},
+    entrance::Entrances,
     error::{ApiError, Code},
     event::EventKind,
-    id::{TenantId, UserId},
     route::Route,
     secret::OneTimeCode,
     time::Timestamp,
@@ -27,7 +26,7 @@ use store::{
     audit,
     code::{self, Kind},
     credential,
-    db::{Purpose, Rows},
+    db::Purpose,
     outbox, tenant, user,
 };
 
@@ -159,12 +158,6 @@ pub(crate) fn read(code: &str) -> Result<OneTimeCode, ApiError> {
     OneTimeCode::parse(code.trim()).ok_or_else(|| Code::InvalidCode.into())
 }
 
-/// Refuses to set a password that would let nobody in. The code is not spent.
-async fn check_passwords(reads: &dyn Rows, tenant: &TenantId, user: &UserId) -> Result<(), ApiError> {
-    let rules = tenant::rules(reads, tenant, user).await?;
-    if rules.ways.allow(Entrance::Password) { Ok(()) } else { Err(Code::WayDisabled.into()) }
-}
-
 async fn set_password(
     app: &App,
     route: &'static Route,
@@ -176,16 +169,17 @@ async fn set_password(
     // Seen early, so that nothing is hashed in vain; decided below.
     let found = code::find(app.db(), kind, &code, app.now()).await?.ok_or(Code::InvalidCode)?;
     let person = found.user_id.as_ref().ok_or(Code::InvalidCode)?;
-    check_passwords(app.db(), &found.tenant_id, person).await?;
+    // The code is not spent.
+    password::check_allowed(app.db(), &found.tenant_id).await?;
     let login = user::login_of(app.db(), person).await?.ok_or(Code::InvalidCode)?;
-    password::check_strength(password, (&login.email, &login.name))?;
+    password::check_strength_in(app.db(), &found.tenant_id, password, (&login.email, &login.name)).await?;
     password::take_turn(app).await?;
     // Before the transaction: nothing slow may happen under the write lock.
     let hash = password::hash(password, app.chance())?;
     let tx = app.db().begin(Purpose::Entry).await?;
     let granted = code::spend(&tx, kind, &code, app.now()).await?.ok_or(Code::InvalidCode)?;
     let (tenant, user) = (&granted.tenant_id, granted.user_id.as_ref().ok_or(Code::InvalidCode)?);
-    check_passwords(&tx, tenant, user).await?;
+    password::check_allowed(&tx, tenant).await?;
     let had_one = user::password_hash(&tx, user).await?.is_some();
     let was_here = user::has_signed_in(&tx, user).await?;
     // The new password ends all other codes of the person's.

@@ -63,6 +63,8 @@ pub(crate) struct State {
     recovery_codes_left: i64,
     /// Whether the tenant demands one of the caller.
     demanded: bool,
+    /// Whether the caller has a password.
+    has_password: bool,
 }
 
 /// `GET /auth/factor`: whether the caller has a second factor.
@@ -76,6 +78,7 @@ pub(crate) async fn get(app: App, caller: Caller) -> Result<Response, ApiError> 
         begun: found.is_some() && confirmed_at.is_none(),
         recovery_codes_left: found.map_or(0, |found| found.recovery_codes),
         demanded,
+        has_password: user::password_hash(app.db(), caller.user_id()).await?.is_some(),
     };
     answer(StatusCode::OK, &state)
 }

@@ -14,6 +14,7 @@ mod reauthenticate;
 mod recover;
 mod routes;
 mod sign_in;
+mod strength;
 mod totp;
 mod tries;
 

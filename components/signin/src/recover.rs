@@ -66,7 +66,7 @@ pub(crate) async fn recover(app: App, route: &'static Route, Body(body): Body<Re
         Some(password) => {
             let known = user::find_login(app.db(), Some(body.tenant.trim()), &email).await?;
             let name = known.as_ref().map(|login| &login.name).or(name.as_ref());
-            password::check_strength(password, (&email, name.map_or("", |name| name)))?;
+            password::check_strength(password, &[&email, name.map_or("", |name| name), body.tenant.trim()])?;
             password::take_turn(&app).await?;
             Some(password::hash(password, app.chance())?)
         }

@@ -39,7 +39,7 @@ use store::{
 };
 
 form! {
-    /// The query of the list and of the export. In the route table the export has the filters alone.
+    /// The query of the list and of the export. In the route table the export has the filters and `format` alone, and the list no `format`.
     pub(crate) struct List {
         actor: Option<String>,
         action: Option<String>,
@@ -49,6 +49,7 @@ form! {
         outcome: Option<String>,
         since: Option<String>,
         until: Option<String>,
+        format: Option<String>,
         ..page: PageQuery,
     }
 }
@@ -143,12 +144,73 @@ async fn read(app: &App, caller: &Caller, filter: &Filter, after: &str, limit: i
 /// Rows that the export reads at once: a row can have some 100 KB.
 const BATCH: i64 = 100;
 
+/// How an export is written: its media type, the name of its file, its first line, and a row of it.
+struct Format {
+    media: &'static str,
+    file: &'static str,
+    head: fn() -> String,
+    row: fn(&Entry) -> Result<String, serde_json::Error>,
+}
+
+/// A JSON object a line.
+static LINES: Format = Format {
+    media: "application/x-ndjson",
+    file: "attachment; filename=\"audit.ndjson\"",
+    head: String::new,
+    row: |row| lines::to_line(row),
+};
+/// CSV (RFC 4180), for spreadsheets.
+static CSV: Format = Format {
+    media: "text/csv; charset=utf-8",
+    file: "attachment; filename=\"audit.csv\"",
+    head: || COLUMNS.join(",").replace('.', "_") + "\r\n",
+    row: |row| {
+        let row = serde_json::to_value(row)?;
+        let value = |path: &str| path.split('.').try_fold(&row, |at, member| at.get(member));
+        Ok(COLUMNS.map(|path| value(path).map_or_else(String::new, cell)).join(",") + "\r\n")
+    },
+};
+
+/// The columns of CSV: members of a row.
+const COLUMNS: [&str; 17] = [
+    "id",
+    "at",
+    "action",
+    "outcome",
+    "count",
+    "actor.user_id",
+    "actor.email",
+    "actor.agent_id",
+    "actor.agent_name",
+    "credential_id",
+    "credential_kind",
+    "address",
+    "request_id",
+    "object",
+    "object_name",
+    "before",
+    "after",
+];
+
+/// A value in quotes; null is empty. A text that a spreadsheet would calculate, such as `=1+1`, stands behind an apostrophe, which makes it a
+/// text there.
+fn cell(value: &Json) -> String {
+    let text = match value {
+        Null => String::new(),
+        Json::String(text) => text.clone(),
+        other => lines::to_text(other),
+    };
+    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    format!("\"{guard}{}\"", lines::seen(&text).replace('"', "\"\""))
+}
+
 /// An export that is being sent.
 struct Export {
     app: App,
     caller: Caller,
     route: &'static Route,
     filter: Filter,
+    format: &'static Format,
 }
 
 /// The next step of an export.
@@ -159,7 +221,7 @@ enum Next {
     End,
 }
 
-/// `GET /api/audit/export`: the same rows, one JSON object a line, read while they are sent. The trail keeps who exported what of it; the export
+/// `GET /api/audit/export`: the same rows, one JSON object a line or as CSV, read while they are sent. The trail keeps who exported what of it; the export
 /// itself does not have that row.
 pub(crate) async fn export(
     change: Change<()>,
@@ -167,12 +229,17 @@ pub(crate) async fn export(
     Query(query): Query<List>,
 ) -> Result<Response, ApiError> {
     let (app, caller, filter) = (change.app.clone(), change.caller.clone(), query.filter()?);
+    let format = match query.format.as_deref() {
+        None | Some("ndjson") => &LINES,
+        Some("csv") => &CSV,
+        Some(_) => return Err(Code::InvalidFilter.with("field", "format").with("valid", "ndjson, csv")),
+    };
     // Before the response begins, so that an outage is 503 and not a body that breaks off.
     let first = read(&app, &caller, &filter, "", BATCH).await?;
     let asked = query.asked();
     let tenant = caller.tenant_id().clone();
     change.run(async |_, ()| Ok(Answer::no_content().audited(&tenant, Null, asked))).await?;
-    let export = Export { app, caller, route, filter };
+    let export = Export { app, caller, route, filter, format };
     let pieces = stream::unfold((Next::Write(first), export), |(next, export)| async {
         let (piece, next) = match export.step(next).await? {
             Ok((lines, next)) => (Ok(Bytes::from(lines)), next),
@@ -185,11 +252,8 @@ pub(crate) async fn export(
         };
         Some((piece, (next, export)))
     });
-    let mut response = response::bytes(StatusCode::OK, "application/x-ndjson", Body::pieces(pieces));
-    for (name, value) in [
-        (header::CONTENT_DISPOSITION, "attachment; filename=\"audit.ndjson\""),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ] {
+    let mut response = response::bytes(StatusCode::OK, format.media, Body::pieces(pieces));
+    for (name, value) in [(header::CONTENT_DISPOSITION, format.file), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     Ok(response)
@@ -199,8 +263,8 @@ impl Export {
     /// The next lines, and what comes behind them. `None`: the export is complete.
     async fn step(&self, next: Next) -> Option<Result<(String, Next), ApiError>> {
         match next {
-            Next::Write(rows) => Some(write(&rows)),
-            Next::Read(after) => Some(self.read_on(&after).await.and_then(|rows| write(&rows))),
+            Next::Write(rows) => Some(self.write(&rows).map(|(lines, next)| ((self.format.head)() + &lines, next))),
+            Next::Read(after) => Some(self.read_on(&after).await.and_then(|rows| self.write(&rows))),
             Next::End => None,
         }
     }
@@ -213,16 +277,16 @@ impl Export {
         guard::admit(app, &caller, self.route)?;
         Ok(read(app, &caller, &self.filter, after, BATCH).await?)
     }
-}
 
-fn write(rows: &[Entry]) -> Result<(String, Next), ApiError> {
-    let lines = rows.iter().map(lines::to_line).collect::<Result<String, _>>();
-    let lines = lines.map_err(|error| ApiError::from(Code::Internal).cause(error))?;
-    let next = match rows.last() {
-        Some(last) if i64::try_from(rows.len()).is_ok_and(|read| read == BATCH) => Next::Read(last.id.to_string()),
-        _ => Next::End,
-    };
-    Ok((lines, next))
+    fn write(&self, rows: &[Entry]) -> Result<(String, Next), ApiError> {
+        let lines = rows.iter().map(self.format.row).collect::<Result<String, _>>();
+        let lines = lines.map_err(|error| ApiError::from(Code::Internal).cause(error))?;
+        let next = match rows.last() {
+            Some(last) if i64::try_from(rows.len()).is_ok_and(|read| read == BATCH) => Next::Read(last.id.to_string()),
+            _ => Next::End,
+        };
+        Ok((lines, next))
+    }
 }
 
 form! {

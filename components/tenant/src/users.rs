@@ -28,11 +28,11 @@ use service::{
     response::{self, Response},
 };
 use store::{
-    addressee, audit, code,
+    addressee, audit, code, credential,
     db::Rows,
     factor, identity,
     outbox::Kind,
-    user::{self, Sort, UpdateOutcome, User},
+    user::{self, Account, Sort, UpdateOutcome, User},
 };
 
 use self::joining::Invitation;
@@ -42,6 +42,7 @@ form! {
         q: Option<String>,
         role: Option<String>,
         active: Option<String>,
+        state: Option<String>,
         sort: Option<String>,
         ..page: PageQuery,
     }
@@ -58,9 +59,13 @@ pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) ->
         Some("false") => Some(false),
         Some(_) => return Err(Code::InvalidFilter.with("field", "active").with("valid", "true, false")),
     };
-    let invalid = || Code::InvalidFilter.with("field", "sort").with("valid", Sort::WORDS);
+    let invalid = |field, valid| move || Code::InvalidFilter.with("field", field).with("valid", valid);
+    let state =
+        query.state.as_deref().map(|word| Account::from_word(word).ok_or_else(invalid("state", Account::WORDS)));
+    let state = state.transpose()?;
+    let invalid = invalid("sort", Sort::WORDS);
     let sort = query.sort.as_deref().map_or(Ok(Sort::default()), |word| Sort::from_word(word).ok_or_else(invalid))?;
-    let filter = user::Filter { q: q.as_deref(), role, active, sort };
+    let filter = user::Filter { q: q.as_deref(), role, active, state, sort };
     let rows = user::list(app.db(), caller.tenant_id(), &filter, &page).await?;
     response::json(StatusCode::OK, &page.page(rows, |row| sort.place(row)))
 }
@@ -291,6 +296,23 @@ pub(crate) async fn unlink(change: Change<()>, Path(id): Path) -> Result<Respons
             );
             write.notify(&user.id, "Your sign-in was unlinked", &body).await?;
             Ok(Answer::no_content().audited(&user.id, json!({ "identities": providers }), json!({ "identities": [] })))
+        })
+        .await
+}
+
+/// `DELETE /api/users/{id}/sessions`: ends all sessions of a user; of the caller's own all but the one that asks.
+pub(crate) async fn end_sessions(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
+    change
+        .on(&id, find, async |write, user, ()| {
+            let this = write.caller.credential_id();
+            let ended = credential::revoke_sessions(&write.tx, &user.id, Some(this), write.now()).await?;
+            if ended == 0 {
+                return Ok(Answer::no_content().unchanged());
+            }
+            let body =
+                format!("{} signed you out everywhere. Your tokens and your agents go on to work.", write.author());
+            write.tell(&user.id, "Your sessions were ended", &body).await?;
+            Ok(Answer::no_content().audited(&user.id, Null, json!({ "ended": ended })))
         })
         .await
 }

@@ -4,7 +4,7 @@ use askama::Template;
 use common::{error::ApiError, route};
 use futures_util::future::join3;
 use serde_json::Value as Json;
-use service::{app::App, extract::Path, response::Response};
+use service::{app::App, extract::Path, response::Response, session::device};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
@@ -53,10 +53,10 @@ impl AllTokensPage {
         KINDS.iter().find(|(kind, _)| *kind == token.text("kind")).map_or("", |(_, word)| word)
     }
 
-    /// What it is called: its own name, or its agent's.
-    fn name<'a>(&self, token: &'a Json) -> &'a str {
+    /// What it is called: its own name, or its agent's; of a session what it is used with.
+    fn name(&self, token: &Json) -> String {
         let names = [token.text("name"), token.text("agent_name")];
-        names.into_iter().find(|name| !name.is_empty()).unwrap_or("session")
+        names.into_iter().find(|name| !name.is_empty()).map_or_else(|| device(token.text("user_agent")), str::to_owned)
     }
 
     fn is_live(&self, token: &Json) -> bool {
@@ -93,10 +93,11 @@ async fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> 
     let usage = usage?;
     list.found(&tokens);
     let (owners, asked) = (usage.list("users").to_vec(), list.asked.text("user"));
-    let owner = owners.iter().find(|one| one.text("user_id") == asked).map(|one| one.text("email").to_owned());
+    let owner = owners.iter().find(|one| one.text("user_id") == asked).map(|one| one.text("email"));
+    let owner = owner.or_else(|| tokens.list("items").first().map(|token| token.text("user_email"))).unwrap_or(asked);
     let page = AllTokensPage {
         shell,
-        owner: owner.unwrap_or_else(|| asked.to_owned()),
+        owner: owner.to_owned(),
         tokens: tokens.list("items").to_vec(),
         owners,
         tenant: usage.at("tenant").clone(),

@@ -78,9 +78,15 @@ fn filters(asked: &Form) -> Vec<(&'static str, String)> {
 /// `GET /admin/audit/export`: the rows of these filters as a file, passed on while they are read.
 pub(crate) async fn export(app: App) -> Result<Response, ApiError> {
     answer(&app, async {
-        let (api, pairs) = (Api::of(&app)?, filters(&Form::query(&app)));
+        let (api, asked) = (Api::of(&app)?, Form::query(&app));
+        let pairs = filters(&asked);
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        api.download(route::AUDIT_EXPORT, &[], &pairs, ("application/x-ndjson", "audit.ndjson")).await
+        let file = match asked.is("format", "csv") {
+            true => ("text/csv; charset=utf-8", "audit.csv"),
+            false => ("application/x-ndjson", "audit.ndjson"),
+        };
+        let pairs: Vec<(&str, &str)> = pairs.into_iter().chain(asked.pairs(&["format"])).collect();
+        api.download(route::AUDIT_EXPORT, &[], &pairs, file).await
     })
     .await
 }

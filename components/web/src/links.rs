@@ -18,7 +18,7 @@ use crate::{
     identities,
     kept::named,
     login::{FormToken, check_same_site, finish, show_login},
-    page::{Frame, Note, answer, see, write_with},
+    page::{Frame, Note, answer, see, see_typed, write_with},
     providers::has_session,
 };
 
@@ -45,7 +45,10 @@ pub(crate) async fn ask_link(app: App, typed: Form) -> Result<Response, ApiError
             Ok(_) if !named(next).is_empty() && has_session(&app).await => {
                 Ok(see(&app, &format!("{next}&done=link-asked")))
             }
-            Ok(_) => Ok(see(&app, &at("/login", &typed, &[("done", "link-asked"), ("next", next)]))),
+            Ok(_) => {
+                let path = at("/login", &typed, &[("done", "link-asked"), ("next", next)]);
+                Ok(see_typed(&app, &path, "link-asked", typed.text("email")))
+            }
             Err(Trouble::Refused(refusal)) => show_login(&app, &typed, Some(refusal)).await,
             Err(trouble) => Err(trouble),
         }
@@ -87,7 +90,10 @@ async fn show_forgot(app: &App, typed: &Form, refusal: Option<Refusal>) -> Resul
 pub(crate) async fn ask_reset(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
         match send(&app, &typed, route::FORGOT, typed.body(&["email"], &["tenant"])).await {
-            Ok(_) => Ok(see(&app, &at("/login", &typed, &[("done", "reset-asked")]))),
+            Ok(_) => {
+                let path = at("/login", &typed, &[("done", "reset-asked")]);
+                Ok(see_typed(&app, &path, "reset-asked", typed.text("email")))
+            }
             Err(Trouble::Refused(refusal)) => show_forgot(&app, &typed, Some(refusal)).await,
             Err(trouble) => Err(trouble),
         }

@@ -163,10 +163,11 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
 
 #[cfg(test)]
 mod tests {
+    use common::time::Timestamp;
     use serde_json::json;
 
     use super::KINDS;
-    use crate::testing::Visitor;
+    use crate::{testing::Visitor, words};
 
     /// An admin of a tenant with mails in each state, and with a webhook that fails and one that does not.
     fn visitor() -> Visitor {
@@ -214,6 +215,16 @@ mod tests {
         let sent = visitor.send("/admin/outbox/out_1/retry", &[("csrf", "c")]).await;
         assert_eq!(sent.header("location"), "/admin/outbox?done=mailed-again");
         assert_eq!(visitor.send("/admin/outbox/out_1/read", &[("csrf", "c")]).await.status.as_u16(), 404);
+    }
+
+    /// R338: what has been due for a while is due now.
+    #[test]
+    fn what_is_overdue_is_due_now() {
+        let now = Timestamp::parse("2026-01-02T03:10:00.000Z").unwrap();
+        for (at, words) in [("2026-01-02T03:00:00.000Z", ">now<"), ("2026-01-02T03:20:00.000Z", ">in 10 min<")] {
+            let html = words::due(now, at).0;
+            assert!(html.contains(words) && html.contains(" data-due ") && html.contains(at), "{html}");
+        }
     }
 
     /// R278: each kind of mail that the manual lists is told in words.

@@ -4,9 +4,11 @@
 use std::{future::Future, pin::Pin};
 
 use askama::Template;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::{
     error::{ApiError, Code},
     route,
+    text::isolated,
     time::Timestamp,
 };
 use futures_util::future::join;
@@ -24,12 +26,16 @@ use crate::{
     form::{Form, is_unseen, local, passwords_of, query},
     home_tenant::at,
     kept::{Kept, SENT},
+    list::List,
     words::{self, Html},
 };
 
 /// No inline script or style, and nothing of another site.
 pub(crate) const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; \
      frame-ancestors 'none'; base-uri 'none'";
+
+/// Characters of the longest address of a person.
+const LONGEST_EMAIL: usize = 254;
 
 /// Seconds in which a page says what was done before it.
 const SAID_WITHIN: i64 = 60;
@@ -56,6 +62,7 @@ const DONE: &[(&str, &str)] = &[
     ("device-approved", "Approved. Go back to the terminal: it goes on by itself."),
     ("device-denied", "Denied. The device gets nothing."),
     ("ended", "Signed out there."),
+    ("ended-all", "Signed out everywhere. Tokens and agents go on to work."),
     (
         "form-too-long",
         "Your session had ended. Nothing was done. Sign in again: what you typed is too long to be kept, and has to be typed again.",
@@ -139,12 +146,18 @@ impl Note {
     /// What the address says was done, where the form before this page has done it: by the address alone, a link from elsewhere could
     /// say so too.
     pub(crate) fn done(app: &App) -> Option<Self> {
-        let asked = Form::query(app);
-        if DONE_COOKIE.read(app).is_none_or(|done| !asked.is("done", &done)) {
+        let (asked, kept) = (Form::query(app), DONE_COOKIE.read(app)?);
+        let (done, typed) = kept.split_once('.').unwrap_or((&kept, ""));
+        if !asked.is("done", done) {
             return None;
         }
-        let (_, text) = DONE.iter().find(|(word, _)| asked.is("done", word))?;
-        Some(Self { kind: "good", title: (*text).to_owned(), text: String::new(), fields: Vec::new() })
+        let (_, title) = DONE.iter().find(|(word, _)| asked.is("done", word))?;
+        let typed = URL_SAFE_NO_PAD.decode(typed).ok().and_then(|typed| String::from_utf8(typed).ok());
+        let text = match typed.filter(|typed| !typed.is_empty()) {
+            Some(typed) => format!("You typed {}. If that is not right, ask once more.", isolated(&typed)),
+            None => String::new(),
+        };
+        Some(Self { kind: "good", title: (*title).to_owned(), text, fields: Vec::new() })
     }
 }
 
@@ -255,6 +268,11 @@ impl Shell {
         words::written(if is_wrong { " aria-invalid=\"true\"".to_owned() } else { String::new() })
     }
 
+    /// A filter of a list by a day.
+    pub(crate) fn day(&self, name: &str, label: &str, list: &List) -> Html {
+        words::day_filter(name, label, list.asked.text(name), &self.marked(name))
+    }
+
     /// With a note about a form that was sent.
     pub(crate) fn with(mut self, refusal: Option<Refusal>) -> Self {
         if let Some(refusal) = refusal {
@@ -290,6 +308,11 @@ impl Shell {
         Some(self.tenant.text("name")).filter(|name| !name.is_empty()).unwrap_or_else(|| self.who.text("tenant"))
     }
 
+    /// Whether the tenant lets anybody in by a password.
+    pub(crate) fn has_passwords(&self) -> bool {
+        self.tenant.is_null() || self.tenant.words("ways").contains(&"password")
+    }
+
     pub(crate) fn is_at(&self, nav: &str) -> bool {
         self.nav == nav
     }
@@ -310,6 +333,10 @@ impl Shell {
 
     pub(crate) fn when(&self, at: &str) -> Html {
         words::when(self.now, at, "never")
+    }
+
+    pub(crate) fn due(&self, at: &str) -> Html {
+        words::due(self.now, at)
     }
 
     /// A person in few letters.
@@ -557,6 +584,14 @@ pub(crate) fn see(app: &App, path: &str) -> Response {
         }
         _ => response,
     }
+}
+
+/// The same with the address that was typed, which the page repeats: a person that is told nothing of accounts sees a slip of the fingers. It
+/// stays out of the address of the page, and so out of logs.
+pub(crate) fn see_typed(app: &App, path: &str, done: &str, typed: &str) -> Response {
+    let typed: String = typed.chars().take(LONGEST_EMAIL).collect();
+    let value = format!("{done}.{}", URL_SAFE_NO_PAD.encode(typed));
+    with_cookie(lead(app, path), &DONE_COOKIE.line(app, &value, Some(SAID_WITHIN)))
 }
 
 /// 303 to a page of another site, which the API names.

@@ -54,11 +54,32 @@
       const seconds = (Date.parse(time.dateTime) - Date.now()) / 1000;
       const [, unit, size] = units.find(([most]) => Math.abs(seconds) < most);
       const words = size ? `${Math[seconds < 0 ? "floor" : "round"](Math.abs(seconds) / size)} ${unit}` : unit;
-      const text = !size ? words : seconds < 0 ? `${words} ago` : `in ${words}`;
+      const text = seconds < 0 && "due" in time.dataset ? "now" : !size ? words : seconds < 0 ? `${words} ago` : `in ${words}`;
       if (time.textContent !== text) time.textContent = text;
     }
   };
   setInterval(update, 15000);
+
+  // Days of filters are those of the visitor's time zone; without this script they are those of UTC. What was asked for in another zone stays so.
+  for (const input of document.querySelectorAll("[data-zone]")) {
+    const zone = () => {
+      const [year, month, day] = input.value.split("-");
+      // A zone can change its distance: that of the end of the last day counts.
+      const minutes = -new Date(year, month - 1, +day + (input.name === "until")).getTimezoneOffset();
+      const two = (number) => String(Math.floor(Math.abs(number))).padStart(2, "0");
+      return `${minutes < 0 ? "-" : "+"}${two(minutes / 60)}:${two(minutes % 60)}`;
+    };
+    let isOwn = false;
+    const own = () => {
+      isOwn = true;
+      input.previousElementSibling.textContent = "(your time)";
+    };
+    if (!input.value || input.dataset.zone === zone()) own();
+    input.addEventListener("input", own);
+    input.form.addEventListener("formdata", (event) => {
+      if (input.value) event.formData.set(input.name, input.value + (isOwn ? zone() : input.dataset.zone));
+    });
+  }
 
   // Where a row of links scrolls, the open one is in sight.
   for (const open of document.querySelectorAll(".bar nav [aria-current], .tabs [aria-current]")) {

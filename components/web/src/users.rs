@@ -7,9 +7,9 @@ use common::{
     route,
     text::isolated,
 };
-use futures_util::future::{join, join3};
+use futures_util::future::{join, join4};
 use serde_json::{Value as Json, json};
-use service::{app::App, extract::Path, response::Response};
+use service::{app::App, extract::Path, response::Response, session::device};
 
 use crate::{
     agents::Secret,
@@ -64,7 +64,7 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
 
 async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     let api = Api::of(app)?;
-    let mut list = List::of(app, "/admin/users", &["q", "role", "active"]).sorted("created_at");
+    let mut list = List::of(app, "/admin/users", &["q", "role", "state"]).sorted("created_at");
     let pairs = list.pairs("25");
     let (shell, page) = join(Shell::load(app, &api, "People", "users"), api.get(route::USERS_LIST, &[], &pairs)).await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
@@ -161,11 +161,17 @@ struct UserPage {
     account: Html,
     roles: [(&'static str, &'static str); 4],
     agents: Vec<Json>,
+    sessions: Vec<Json>,
+    /// There are older sessions than these.
+    has_more: bool,
     /// It is the visitor's own account.
     is_own: bool,
     has_mail: bool,
     shown: Html,
 }
+
+/// Sessions of a person that are shown.
+const SESSIONS: &str = "10";
 
 /// Fields that give rights.
 const GUARDED: &[(&str, &str)] = &[("role", "role"), ("email", "email")];
@@ -179,6 +185,21 @@ impl UserPage {
     fn state(&self, agent: &Json) -> Html {
         words::state(agent.text("state"))
     }
+
+    fn device(&self, session: &Json) -> String {
+        device(session.text("user_agent"))
+    }
+
+    /// Whether it is the session that asks for the page.
+    fn is_this(&self, session: &Json) -> bool {
+        session.text("id") == self.shell.who.at("credential").text("id")
+    }
+
+    /// Where all credentials of the person are, with a further filter.
+    fn credentials(&self, more: &str) -> String {
+        let id = self.user.text("id");
+        format!("{}/admin/tokens?user={id}{more}", self.shell.link())
+    }
 }
 
 /// `GET /admin/users/{id}`.
@@ -188,22 +209,39 @@ pub(crate) async fn one(app: App, Path(id): Path) -> Result<Response, ApiError> 
 
 async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     let api = Api::of(app)?;
-    let (shell, user, agents) = join3(
+    let live = [("user", id), ("kind", "session"), ("status", "active"), ("limit", SESSIONS)];
+    let (shell, user, agents, sessions) = join4(
         Shell::load(app, &api, "A person", "users"),
         api.get(route::USERS_GET, &[id], &[]),
         api.get(route::AGENTS_LIST, &[], &[("owner", id), ("limit", "100")]),
+        api.get(route::TOKENS_LIST, &[], &live),
     )
     .await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (shell, user) = (shell?.admins_only()?.with(refusal), user?);
     let shell = shell.called(user.text("name"));
     let agents = agents?.list("items").to_vec();
+    let sessions = sessions?;
+    let has_more = !sessions.text("next_cursor").is_empty();
+    let sessions = sessions.list("items").to_vec();
     let is_own = shell.who.text("user_id") == user.text("id");
     let account = account(&user);
     let has_mail = app.settings().has_mail();
     let shown = shown::field(typed, &fields(&user));
     write_with(
-        &UserPage { shell, typed: typed.clone(), user, account, roles: ROLES, agents, is_own, has_mail, shown },
+        &UserPage {
+            shell,
+            typed: typed.clone(),
+            user,
+            account,
+            roles: ROLES,
+            agents,
+            sessions,
+            has_more,
+            is_own,
+            has_mail,
+            shown,
+        },
         status,
     )
 }
@@ -224,6 +262,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         "activate" => (route::USERS_ACTIVATE, Json::Null, "activated"),
         "factor" => (route::USERS_FACTOR, Json::Null, "factor-taken"),
         "deactivate" => (route::USERS_DEACTIVATE, Json::Null, "deactivated"),
+        "end-sessions" => (route::USERS_END_SESSIONS, Json::Null, "ended-all"),
         _ => return Err(Code::NotFound.into()),
     };
     answer_form(&app, &typed, async {

@@ -78,6 +78,13 @@ pub(crate) fn when(now: Timestamp, at: &str, otherwise: &str) -> Html {
     Safe(format!("<time datetime=\"{exact}\" title=\"{title}\">{}</time>", distance(now, at)))
 }
 
+/// When something is due: what has been due for a while is due now, and not so long ago. The script of the pages goes on so.
+pub(crate) fn due(now: Timestamp, at: &str) -> Html {
+    let seen = Timestamp::parse(at).map_or(now, |at| at.min(now));
+    let Safe(html) = when(seen, at, "never");
+    Safe(html.replacen("<time ", "<time data-due ", 1))
+}
+
 fn distance(now: Timestamp, at: Timestamp) -> String {
     let seconds = (at.millis() - now.millis()) / 1000;
     let s = seconds.unsigned_abs();
@@ -254,6 +261,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("user.create", "added"),
     ("user.deactivate", "deactivated"),
     ("user.delete", "deleted"),
+    ("user.end_sessions", "ended all sessions of"),
     ("user.forgot_password", "asked for a link to set the password of"),
     ("user.invite", "made an invitation for"),
     ("user.remove_factor", "removed the second factor of"),
@@ -427,16 +435,37 @@ pub(crate) fn unanswered(error: &str) -> String {
     format!("no answer: {}", told.unwrap_or(cause))
 }
 
+/// The day of a filter, and how far its zone is from UTC: empty, or such as `+01:00`. `None`: it is no day.
+fn day(text: &str) -> Option<(&str, &str)> {
+    let (day, zone) = text.split_at_checked(10)?;
+    let zone_is_one = matches!(zone.as_bytes(), [] | [b'+' | b'-' | b' ', _, _, b':', _, _]);
+    (zone_is_one && Timestamp::parse(&first(day, zone)).is_some()).then_some((day, zone))
+}
+
+fn first(day: &str, zone: &str) -> String {
+    format!("{day}T00:00:00{}", if zone.is_empty() { "Z" } else { zone })
+}
+
 /// A day as its first moment; anything else as it was typed, for the API to judge.
 pub(crate) fn first_moment(text: &str) -> String {
-    let is_day = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-    if is_day { format!("{text}T00:00:00Z") } else { text.to_owned() }
+    day(text).map_or_else(|| text.to_owned(), |(day, zone)| first(day, zone))
 }
 
 /// The first moment after a day; anything else as it was typed.
 pub(crate) fn next_moment(text: &str) -> String {
-    let day = Timestamp::parse(&first_moment(text)).filter(|_| text.len() == 10);
-    day.map_or_else(|| text.to_owned(), |day| day.plus_seconds(86_400).to_string())
+    let first = day(text).and_then(|(day, zone)| Timestamp::parse(&first(day, zone)));
+    first.map_or_else(|| text.to_owned(), |first| first.plus_seconds(86_400).to_string())
+}
+
+/// A filter by a day: one of UTC, or of the zone that the address of the page names. The script makes it one of the visitor's own zone.
+/// `marks` are further attributes.
+pub(crate) fn day_filter(name: &str, label: &str, asked: &str, marks: &Html) -> Html {
+    let (day, zone) = day(asked).unwrap_or((asked, ""));
+    let Safe(marks) = marks;
+    Safe(format!(
+        "<label class=\"inline\">{label} <span>(UTC{zone})</span><input type=\"date\" name=\"{name}\" value=\"{}\" data-zone=\"{zone}\"{marks}></label>",
+        escape(day)
+    ))
 }
 
 /// `1 agent`, `2 agents`.
@@ -456,6 +485,31 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    /// R339: a day begins and ends where its zone says; without one it is a day of UTC, and its label says so.
+    #[test]
+    fn a_day_is_one_of_its_zone() {
+        for (day, first, next) in [
+            ("2026-01-31", "2026-01-31T00:00:00.000Z", "2026-02-01T00:00:00.000Z"),
+            ("2026-01-31+01:00", "2026-01-30T23:00:00.000Z", "2026-01-31T23:00:00.000Z"),
+            ("2026-01-31-03:30", "2026-01-31T03:30:00.000Z", "2026-02-01T03:30:00.000Z"),
+        ] {
+            assert_eq!(Timestamp::parse(&first_moment(day)).unwrap().to_string(), first, "{day}");
+            assert_eq!(next_moment(day), next, "{day}");
+        }
+        for none in
+            ["", "yesterday", "2026-01-32", "2026-01-31+1", "2026-01-31+25:00", "2026-01-31T00:00:00Z", "ééééé+01:00"]
+        {
+            assert_eq!((first_moment(none), next_moment(none)), (none.to_owned(), none.to_owned()));
+        }
+        let html = |asked| day_filter("since", "From", asked, &written(String::new())).0;
+        assert!(html("").contains("From <span>(UTC)</span>"));
+        assert!(
+            html("2026-01-31-03:30")
+                .contains("(UTC-03:30)</span><input type=\"date\" name=\"since\" value=\"2026-01-31\"")
+        );
+        assert!(html("\"><b>").contains("value=\"&quot;&gt;&lt;b&gt;\" data-zone=\"\""));
+    }
 
     #[test]
     fn times_are_told_as_distances() {

@@ -27,17 +27,20 @@ pub fn to_text(json: &Json) -> String {
 /// Writes a line of JSON whose texts cannot control a terminal: unseen characters in them stand as `\\uXXXX`. JSON itself escapes only
 /// the control characters of ASCII.
 pub fn to_line(value: &impl Serialize) -> Result<String, serde_json::Error> {
-    let text = serde_json::to_string(value)?;
-    let mut line = String::with_capacity(text.len() + 1);
+    Ok(seen(&serde_json::to_string(value)?) + "\n")
+}
+
+/// A text whose unseen characters stand as `\uXXXX`.
+pub fn seen(text: &str) -> String {
+    let mut seen = String::with_capacity(text.len() + 1);
     for c in text.chars() {
         if is_unseen(c) {
-            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| line.push_str(&format!("\\u{unit:04x}")));
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| seen.push_str(&format!("\\u{unit:04x}")));
         } else {
-            line.push(c);
+            seen.push(c);
         }
     }
-    line.push('\n');
-    Ok(line)
+    seen
 }
 
 struct Strict(Json);

@@ -122,8 +122,45 @@ pub struct Filter<'a> {
     pub role: Option<Role>,
     /// Active or not.
     pub active: Option<bool>,
+    /// How the account stands.
+    pub state: Option<Account>,
     /// The order.
     pub sort: Sort,
+}
+
+/// How an account stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// Its person has signed in, and may.
+    Active,
+    /// Its person may sign in, and never has.
+    Invited,
+    /// Its person may not sign in.
+    Deactivated,
+}
+
+impl Account {
+    /// The words, as they are asked for.
+    pub const WORDS: &str = "active, invited, deactivated";
+
+    /// The state that a word names.
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "active" => Some(Self::Active),
+            "invited" => Some(Self::Invited),
+            "deactivated" => Some(Self::Deactivated),
+            _ => None,
+        }
+    }
+
+    const fn sql(state: Option<Self>) -> &'static str {
+        match state {
+            None => "",
+            Some(Self::Active) => " AND deactivated_at IS NULL AND last_login_at IS NOT NULL",
+            Some(Self::Invited) => " AND deactivated_at IS NULL AND last_login_at IS NULL",
+            Some(Self::Deactivated) => " AND deactivated_at IS NOT NULL",
+        }
+    }
 }
 
 /// The order of a list of users.
@@ -134,29 +171,34 @@ pub enum Sort {
     Created,
     /// By address.
     Email,
+    /// By name, whatever its case.
+    Name,
     /// The last sign-in, the latest first; a user who never signed in comes last.
     LastLogin,
 }
 
 impl Sort {
     /// The words, as they are asked for.
-    pub const WORDS: &str = "created_at, email, last_login_at";
+    pub const WORDS: &str = "created_at, name, email, last_login_at";
 
     /// The order that a word names.
     pub fn from_word(word: &str) -> Option<Self> {
         match word {
             "created_at" => Some(Self::Created),
             "email" => Some(Self::Email),
+            "name" => Some(Self::Name),
             "last_login_at" => Some(Self::LastLogin),
             _ => None,
         }
     }
 
-    /// Where a user stands in this order, as a page's place: a time, and an id or address.
+    /// Where a user stands in this order, as a page's place: a time, and an id, an address, or an id and a name.
     pub fn place(self, user: &User) -> (Timestamp, String) {
         match self {
             Self::Created => (user.created_at, user.id.to_string()),
             Self::Email => (Timestamp::from_millis(0), email::key(&user.email)),
+            // As SQLite's `lower` writes it: an id has no blank, a name can have some.
+            Self::Name => (Timestamp::from_millis(0), format!("{} {}", user.id, user.name.to_ascii_lowercase())),
             Self::LastLogin => (user.last_login_at.unwrap_or(Timestamp::from_millis(0)), user.id.to_string()),
         }
     }
@@ -170,6 +212,13 @@ pub async fn list(
     page: &PageRequest,
 ) -> Result<Vec<User>, DbError> {
     let (at, id) = page.after();
+    let (at, id): (Value, Value) = match filter.sort {
+        Sort::Name => {
+            let (id, name) = id.split_once(' ').unwrap_or_default();
+            (name.into(), id.into())
+        }
+        _ => (at.into(), id.into()),
+    };
     let (behind, sorted) = match filter.sort {
         Sort::Created => ("(created_at, id) < (?2, ?3)", "created_at DESC, id DESC"),
         Sort::Email => ("?2 IS NOT NULL AND email_key > ?3", "email_key"),
@@ -178,14 +227,16 @@ pub async fn list(
             "ifnull(last_login_at, 0) <= ?2 AND (ifnull(last_login_at, 0) < ?2 OR id < ?3)",
             "ifnull(last_login_at, 0) DESC, id DESC",
         ),
+        Sort::Name => ("lower(name) >= ?2 AND (lower(name) > ?2 OR id > ?3)", "lower(name), id"),
     };
     let named = any_like("?4", &["name"]);
     let sql = format!(
         "SELECT {COLUMNS} FROM users
          WHERE tenant_id = ?1 AND {behind} AND deleted_at IS NULL
            AND (?4 IS NULL OR email_key LIKE ?8 ESCAPE '\\' OR {named})
-           AND (?5 IS NULL OR role = ?5) AND (?6 IS NULL OR (deactivated_at IS NULL) = ?6)
-         ORDER BY {sorted} LIMIT ?7"
+           AND (?5 IS NULL OR role = ?5) AND (?6 IS NULL OR (deactivated_at IS NULL) = ?6){}
+         ORDER BY {sorted} LIMIT ?7",
+        Account::sql(filter.state)
     );
     // Compared in the form in which addresses are: a pattern of the address as written would be compared by the letters of ASCII alone.
     let key = filter.q.map(|q| like(&email::key(q)));

@@ -127,3 +127,21 @@ async fn the_own_name_is_no_password() {
         t.as_(&eve, "POST", PATH, body).await.refused(400, "weak_password");
     }
 }
+
+/// R336: where the tenant has no passwords nobody gets a first one; one that is there can still be changed, since it proves who its person
+/// is.
+#[tokio::test]
+async fn no_first_password_is_set_where_the_tenant_allows_none() {
+    let t = TestApp::new(router());
+    let eve = eve(&t).await;
+    t.execute("UPDATE tenants SET ways = 'link oidc'").await.unwrap();
+    t.as_(&eve, "POST", PATH, json!({ "current": "correct horse", "new": "battery staple" })).await.is(204);
+    assert_eq!(t.as_(&eve, "GET", "/auth/factor", Null).await.is(200)["has_password"], true);
+    t.execute("UPDATE users SET password_hash = NULL").await.unwrap();
+    assert_eq!(t.as_(&eve, "GET", "/auth/factor", Null).await.is(200)["has_password"], false);
+    let refused = t.as_(&eve, "POST", PATH, json!({ "new": "battery staple" })).await.refused(403, "way_disabled");
+    assert_eq!(refused["detail"], "Your tenant has no passwords: one would let nobody in.");
+    assert_eq!(t.number("SELECT count(*) FROM users WHERE password_hash IS NOT NULL").await, 0);
+    t.execute("UPDATE tenants SET ways = 'password'").await.unwrap();
+    t.as_(&eve, "POST", PATH, json!({ "new": "battery staple" })).await.is(204);
+}

@@ -75,8 +75,7 @@ async fn sessions(t: &TestApp) -> i64 {
 #[tokio::test]
 async fn a_factor_is_begun_and_counts_once_it_is_confirmed() {
     let (t, ada) = with_ada().await;
-    let none =
-        json!({ "enabled": false, "confirmed_at": null, "begun": false, "recovery_codes_left": 0, "demanded": false });
+    let none = json!({ "enabled": false, "confirmed_at": null, "begun": false, "recovery_codes_left": 0, "demanded": false, "has_password": true });
     assert_eq!(t.as_(&ada, "GET", "/auth/factor", Json::Null).await.is(200), none);
     let begun = t.as_(&ada, "POST", "/auth/factor", Json::Null).await.is(201);
     let secret = begun["secret"].as_str().unwrap();

@@ -26,6 +26,7 @@ use store::{
     db::{Purpose, schema::Schema},
 };
 
+use super::cell;
 use crate::router;
 
 struct Site {
@@ -538,4 +539,41 @@ async fn verifying_names_the_first_bad_row_of_the_callers_tenant() {
     assert_eq!(to_ada, json!({ "seq": 2, "id": null, "what": "changed" }));
     let to_eve = named(s.t.as_(&eve, "GET", &path, Null).await.is(200));
     assert_eq!(to_eve, json!({ "seq": 2, "id": "aud_2", "what": "changed" }));
+}
+
+/// R340: CSV has the same rows in columns, and a spreadsheet calculates none of its cells.
+#[tokio::test]
+async fn the_trail_is_exported_as_csv() {
+    let s = site().await;
+    s.row("1", &s.ada, &id(&s.scout)).await;
+    let csv = s.t.as_(&s.ada, "GET", "/api/audit/export?format=csv&object=scout", Null).await;
+    assert_eq!((csv.status.as_u16(), csv.header("content-type")), (200, "text/csv; charset=utf-8"));
+    assert_eq!(csv.header("content-disposition"), "attachment; filename=\"audit.csv\"");
+    let lines: Vec<&str> = csv.text.split_terminator("\r\n").collect();
+    assert!(lines[0].starts_with("id,at,action,outcome,count,actor_user_id,actor_email,"), "{}", lines[0]);
+    assert!(
+        lines.len() == 2 && lines[1].starts_with("\"aud_1\",\"") && lines[1].contains("\"ada@example.com\""),
+        "{lines:?}"
+    );
+    let none = s.t.as_(&s.ada, "GET", "/api/audit/export?format=csv&outcome=refused", Null).await;
+    assert_eq!(none.text.lines().count(), 1, "the names of the columns");
+    let refused = s.t.as_(&s.ada, "GET", "/api/audit/export?format=xlsx", Null).await.refused(400, "invalid_filter");
+    assert_eq!(refused["fix"], "Send format as one of: ndjson, csv.");
+    s.t.as_(&s.ada, "GET", "/api/audit?format=csv", Null).await.refused(422, "validation_error");
+
+    for (value, written) in [
+        (json!(null), r#""""#),
+        (json!(3), r#""3""#),
+        (json!("plain, \"quoted\""), r#""plain, ""quoted""""#),
+        (json!({ "a": "b\nc" }), r#""{""a"":""b\nc""}""#),
+        (json!("=1+1"), r#""'=1+1""#),
+        (json!("+49 30"), r#""'+49 30""#),
+        (json!("-2"), r#""'-2""#),
+        (json!("@SUM(A1)"), r#""'@SUM(A1)""#),
+        (json!("\t=1"), r#""'\u0009=1""#),
+        (json!("\r=1"), r#""'\u000d=1""#),
+        (json!("a\nb"), r#""a\u000ab""#),
+    ] {
+        assert_eq!(cell(&value), written);
+    }
 }

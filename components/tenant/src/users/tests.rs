@@ -322,7 +322,7 @@ async fn only_a_session_of_an_admin_changes_users() {
     assert_eq!(t.texts("SELECT role FROM users WHERE email = 'ada@example.com'").await, ["admin"]);
 }
 
-/// R188: people are sorted by address or by their last sign-in, page by page.
+/// R188, R280: people are sorted by name, by address or by their last sign-in, page by page.
 #[tokio::test]
 async fn a_list_of_users_is_sorted() {
     let t = TestApp::new(with_neighbours());
@@ -335,10 +335,15 @@ async fn a_list_of_users_is_sorted() {
         .await
         .unwrap();
     t.execute("UPDATE users SET last_login_at = 99 WHERE email LIKE 'eve%'").await.unwrap();
+    // Whatever the case; two of one name come by their ids.
+    t.execute("UPDATE users SET name = iif(email LIKE 'bob%', 'Anna B', iif(email LIKE 'Zoe%', 'anna c', 'Carl'))")
+        .await
+        .unwrap();
     for (sort, emails) in [
         ("email", ["ada", "bob", "eve", "Zoe"]),
         ("created_at", ["eve", "bob", "Zoe", "ada"]),
         ("last_login_at", ["eve", "", "", "Zoe"]),
+        ("name", ["bob", "Zoe", "", ""]),
     ] {
         let (mut seen, mut cursor) = (Vec::new(), String::new());
         loop {
@@ -352,5 +357,70 @@ async fn a_list_of_users_is_sorted() {
         let known = |(seen, wanted): (&String, &&str)| wanted.is_empty() || seen == wanted;
         assert!(seen.iter().zip(&emails).all(known), "{sort}: {seen:?}");
     }
-    t.as_(&ada, "GET", "/api/users?sort=name", Null).await.refused(400, "invalid_filter");
+    let refused = t.as_(&ada, "GET", "/api/users?sort=role", Null).await.refused(400, "invalid_filter");
+    assert_eq!(refused["fix"], "Send sort as one of: created_at, name, email, last_login_at.");
+}
+
+/// R337: those that never came in, those that did, and those that may not.
+#[tokio::test]
+async fn a_list_of_users_is_filtered_by_how_accounts_stand() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    for email in ["bob@example.com", "eve@example.com", "zoe@example.com"] {
+        t.user(&ada.tenant, email, Role::Member).await;
+    }
+    t.execute("UPDATE users SET last_login_at = 1 WHERE email NOT LIKE 'bob%'").await.unwrap();
+    t.execute("UPDATE users SET deactivated_at = 1 WHERE email LIKE 'zoe%'").await.unwrap();
+    for (state, emails) in [
+        ("invited", &["bob@example.com"][..]),
+        ("active", &["ada@example.com", "eve@example.com"]),
+        ("deactivated", &["zoe@example.com"]),
+    ] {
+        let page = t.as_(&ada, "GET", &format!("/api/users?state={state}&sort=email"), Null).await.is(200);
+        let seen: Vec<&str> =
+            page["items"].as_array().unwrap().iter().map(|one| one["email"].as_str().unwrap()).collect();
+        assert_eq!(seen, emails, "{state}");
+    }
+    let refused = t.as_(&ada, "GET", "/api/users?state=idle", Null).await.refused(400, "invalid_filter");
+    assert_eq!(refused["fix"], "Send state as one of: active, invited, deactivated.");
+}
+
+/// R334: all sessions of a person end, and nothing beside them; the person is told once, and of the admin's own the one that asks stays.
+#[tokio::test]
+async fn an_admin_ends_all_sessions_of_a_person() {
+    let t = TestApp::new(with_neighbours());
+    let (tenant, other) = (t.tenant("main").await, t.tenant("other").await);
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    let max = t.user(&tenant, "max@example.com", Role::Member).await;
+    let zoe = t.user(&other, "zoe@example.com", Role::Admin).await;
+    let second = t.credential(Kind::Session, &tenant, &max.user, None, "*", None).await;
+    let pat = t.credential(Kind::Pat, &tenant, &max.user, None, "*", None).await;
+    let scout = t.agent(&max, "scout", "agents.read").await;
+    let path = format!("/api/users/{}/sessions", max.user);
+    t.as_(&max, "DELETE", &path, Null).await.refused(403, "scope_denied");
+    t.as_(&scout, "DELETE", &path, Null).await.refused(403, "person_required");
+    // R33: another tenant's is an absent one.
+    t.as_(&zoe, "DELETE", &path, Null).await.refused(404, "user_not_found");
+    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE revoked_at IS NOT NULL").await, 0);
+
+    t.as_(&ada, "DELETE", &path, Null).await.is(204);
+    for ended in [&max, &second] {
+        t.as_(ended, "GET", "/api/auth/whoami", Null).await.refused(401, "token_revoked");
+    }
+    for lives in [&pat, &scout, &zoe, &ada] {
+        t.as_(lives, "GET", "/api/auth/whoami", Null).await.is(200);
+    }
+    let told = "SELECT user_id || ' ' || title FROM notifications";
+    assert_eq!(t.texts(told).await, [format!("{} Your sessions were ended", max.user)]);
+    let row = "SELECT action || ' ' || object_id || ' ' || json_extract(after, '$.ended') FROM audit";
+    assert_eq!(t.texts(row).await, [format!("user.end_sessions {} 2", max.user)]);
+    // Nothing is left to end: nothing is told or written.
+    t.as_(&ada, "DELETE", &path, Null).await.is(204);
+    assert_eq!((t.texts(told).await.len(), t.texts(row).await.len()), (1, 1));
+
+    let own = t.credential(Kind::Session, &tenant, &ada.user, None, "*", None).await;
+    t.as_(&ada, "DELETE", &format!("/api/users/{}/sessions", ada.user), Null).await.is(204);
+    t.as_(&own, "GET", "/api/auth/whoami", Null).await.refused(401, "token_revoked");
+    t.as_(&ada, "GET", "/api/auth/whoami", Null).await.is(200);
+    assert_eq!(t.texts(told).await.len(), 1, "nobody is told of their own deed");
 }

@@ -38,6 +38,13 @@ async fn an_admin_sees_and_revokes_every_credential_of_their_tenant_only() {
         (&"max@example.com".into(), &"scout".into(), &scout.agent.as_ref().unwrap().as_str().into())
     );
 
+    // R334: a session says what it is used with, and no other credential does.
+    t.execute("UPDATE credentials SET user_agent = 'Firefox/1' WHERE kind = 'session'").await.unwrap();
+    for (kind, agent) in [("session", json!("Firefox/1")), ("pat", Null)] {
+        let page = t.as_(&ada, "GET", &format!("{ALL}?user={}&kind={kind}", max.user), Null).await.is(200);
+        assert_eq!(page["items"][0]["user_agent"], agent, "{kind}");
+    }
+
     let key = t.credential(Kind::ApiKey, &main, &max.user, scout.agent.as_ref(), "agents.read", None).await;
     let item = t.as_(&ada, "GET", &format!("{ALL}?kind=api_key"), Null).await.is(200)["items"][0].clone();
     assert_eq!((&item["id"], &item["agent_name"]), (&key.credential.as_str().into(), &"scout".into()));

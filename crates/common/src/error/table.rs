@@ -53,7 +53,8 @@ errors! {
     InvalidEmail 400 "invalid_email": "This is not an e-mail address.",
         "Send one address of at most 254 bytes, such as ada@example.com.";
     WeakPassword 400 "weak_password": "This password is too short, too long or too easy to guess.",
-        "Choose a password of at least 8 characters and at most 256 bytes that is not a common one, not a row such as aaaaaaaa or 12345678, and not your address or name.";
+        "Choose at least 8 characters and at most 256 bytes: best are some words that do not belong together. One common word, a name or an address is guessed, also with digits and signs around it.",
+        page: "/docs/agents/concepts/people#passwords";
     UnknownRole 400 "unknown_role": "This role does not exist.",
         "Send role as one of: viewer, member, curator, admin.", page: "/docs/agents/concepts/permissions#roles";
     UnknownPreset 400 "unknown_preset": "This preset does not exist.",

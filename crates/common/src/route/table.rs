@@ -157,7 +157,7 @@ routes! {
     }
 
     Tenant {
-        USERS_LIST = get("/api/users", "List the tenant's users").scope(UsersRead).for_people().query(&["q", "role", "active", "sort", "cursor", "limit"]).page("concepts/people");
+        USERS_LIST = get("/api/users", "List the tenant's users").scope(UsersRead).for_people().query(&["q", "role", "active", "state", "sort", "cursor", "limit"]).page("concepts/people");
         USERS_CREATE = post("/api/users", "Create a user").scope(UsersWrite).for_sessions().idempotent().audited("user.create").page("concepts/people");
         USERS_GET = get("/api/users/{id}", "Get a user").scope(UsersRead).for_people().page("concepts/people");
         USERS_PATCH = patch("/api/users/{id}", "Change a user's name, role or address").scope(UsersWrite).for_sessions().may_narrow().may_close().audited("user.update").page("concepts/people");
@@ -168,12 +168,13 @@ routes! {
         USERS_DEACTIVATE = post("/api/users/{id}/deactivate", "Deactivate an account, with all its credentials").scope(UsersWrite).for_sessions().idempotent().closes().audited("user.deactivate").page("concepts/people");
         USERS_FACTOR = delete("/api/users/{id}/factor", "Remove a user's second factor").scope(UsersWrite).fresh().audited("user.remove_factor").page("concepts/second-factor");
         USERS_IDENTITIES = delete("/api/users/{id}/identities", "Unlink all sign-ins of a user at providers").scope(UsersWrite).fresh().audited("user.unlink").page("concepts/providers#linking");
+        USERS_END_SESSIONS = delete("/api/users/{id}/sessions", "End all sessions of a user").scope(TokensAdmin).for_people().closes().audited("user.end_sessions").page("concepts/pats#for-admins");
         TENANT = get("/api/tenant", "The tenant's name and settings").for_people().before_factor().page("concepts/tenant");
         TENANT_PATCH = patch("/api/tenant", "Change the tenant's name and settings").scope(UsersWrite).fresh().audited("tenant.update").page("concepts/tenant");
         WAYS = get("/auth/ways", "The ways to sign in that the usual tenant allows").public().page("concepts/tenant");
         USAGE = get("/api/usage", "What the tenant and its users store, and their quotas").scope(UsersRead).for_people().page("concepts/quotas");
         AUDIT_LIST = get("/api/audit", "List audit rows of the agents that the caller may read, or of the whole tenant").scope(AuditRead).query(&["actor", "action", "object", "credential", "request", "outcome", "since", "until", "cursor", "limit"]).page("concepts/audit");
-        AUDIT_EXPORT = get("/api/audit/export", "Export audit rows, one JSON object per line").scope(AuditRead).audited("audit.export").query(&["actor", "action", "object", "credential", "request", "outcome", "since", "until"]).page("concepts/audit");
+        AUDIT_EXPORT = get("/api/audit/export", "Export audit rows, one JSON object per line or as CSV").scope(AuditRead).audited("audit.export").query(&["actor", "action", "object", "credential", "request", "outcome", "since", "until", "format"]).page("concepts/audit");
         AUDIT_VERIFY = get("/api/audit/verify", "Verify that the audit trail is as it was sealed").scope(AuditReadAll).for_people().query(&["head", "from"]).page("concepts/audit");
         SCOPES = get("/api/scopes", "List every scope with its routes").public().page("concepts/permissions");
         SCOPES_CUSTOM = get("/api/scopes/custom", "List the tenant's custom scopes").page("concepts/permissions");

@@ -62,7 +62,7 @@ pub struct Token {
     pub place: i64,
 }
 
-/// The owner of a credential.
+/// The owner of a credential, and what a session of theirs is used with.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "TokenOwner")]
 pub struct Owner {
@@ -74,6 +74,8 @@ pub struct Owner {
     pub agent_id: Option<String>,
     /// Its name.
     pub agent_name: Option<String>,
+    /// What the client of a session called itself when its person signed in; null: it said nothing, or this is no session.
+    pub user_agent: Option<String>,
 }
 
 impl FromRow for Token {
@@ -101,6 +103,7 @@ impl FromRow for Token {
                 user_email: row.take()?,
                 agent_id: row.take()?,
                 agent_name: row.take()?,
+                user_agent: row.take()?,
             },
             place: row.take()?,
         })
@@ -166,7 +169,7 @@ pub struct Filter<'a> {
 fn select(now: &str, place: &str) -> String {
     format!(
         "SELECT c.id, c.kind, c.name, c.prefix, c.scope, {} AS status, c.created_at, c.expires_at, c.revoked_at, c.replaced_by,
-                c.minted_by, c.minted_with, c.grantee, c.last_used_at, c.last_used_address, o.client_name, a.name AS agent, u.id, u.email, a.id, a.name, {place} AS place
+                c.minted_by, c.minted_with, c.grantee, c.last_used_at, c.last_used_address, o.client_name, a.name AS agent, u.id, u.email, a.id, a.name, c.user_agent, {place} AS place
          FROM credentials c
          LEFT JOIN agents a ON a.id = c.agent_id
          LEFT JOIN oauth_grants o ON o.credential_id = c.id
