@@ -81,8 +81,11 @@ export async function enter(page, email = "ada@example.com", { next = "/", tenan
 }
 
 /** Fills in the form for signing in that a page has led to, which does not know the tenant yet, and sends it. */
-export async function signInHere(page, password = PASSWORD) {
-  await page.getByLabel("E-mail").fill("ada@example.com");
+export const signInHere = (page, password) => signInAs(page, "ada@example.com", password);
+
+/** The same as somebody else. */
+export async function signInAs(page, email, password = PASSWORD) {
+  await page.getByLabel("E-mail").fill(email);
   await page.getByLabel("Password").fill(password);
   await page.getByText("Another tenant").click();
   await page.getByLabel("Tenant").fill("northwind");

@@ -12,7 +12,7 @@ import { start } from "./server.mjs";
 import { mailBy } from "./sink.mjs";
 import { slowly } from "./slow.mjs";
 import { validator } from "./valid.mjs";
-import { VARIABLES, fill, hostile, plain, turned, wire } from "./world.mjs";
+import { VARIABLES, fill, hostile, plain, turned, unbroken, wire } from "./world.mjs";
 
 const SCREENSHOTS = process.env.ACCREDIT_SCREENSHOTS;
 const TEMPLATES = new URL("../../components/web/templates/", import.meta.url).pathname;
@@ -44,7 +44,7 @@ before(async () => {
   worlds.empty = { server: await start(), world: {} };
   const wired = await start(WIRED);
   worlds.wired = { server: wired, world: await wire(wired) };
-  for (const [name, say] of [["plain", plain], ["hostile", hostile], ["turned", turned]]) {
+  for (const [name, say] of [["plain", plain], ["hostile", hostile], ["turned", turned], ["unbroken", unbroken]]) {
     const server = await start(VARIABLES);
     worlds[name] = { server, world: await fill(server, say) };
   }
@@ -60,10 +60,10 @@ after(async () => {
 });
 
 /** Visits every page in a mode, signed in as it says, and gives each to `look`. `by` is the way to a world: its server, or the slow one. */
-async function visit(which, mode, look, by = "server") {
+async function visit(which, mode, look, by = "server", pages = PAGES) {
   const guests = new Map();
   const wrong = [];
-  for (const page of PAGES) {
+  for (const page of pages) {
     const { [by]: server, world } = worlds[page.on ?? which];
     const as = page.as === undefined ? "ada@example.com" : page.as;
     const url = page.elsewhere ? elsewhere(server.url) : server.url;
@@ -113,6 +113,20 @@ async function narrow({ tab, say }) {
   for (const text of hidden) say(`does not show that ${text} is open`);
 }
 
+/** R354: what has the focus is never below the header, which stays in sight (WCAG 2.2, 2.4.11). */
+async function uncovered({ tab, say }) {
+  const covered = await tab.evaluate(() => {
+    const bar = document.querySelector(".bar");
+    if (!bar) return [];
+    const all = [...document.querySelectorAll("main :is(a[href], button, input:not([type=hidden]), select, textarea, summary)")].filter((one) => one.checkVisibility());
+    return all.reverse().filter((one) => {
+      one.focus();
+      return one.getBoundingClientRect().top < bar.getBoundingClientRect().bottom;
+    }).map((one) => one.outerHTML.slice(0, 120));
+  });
+  for (const html of covered) say(`the header covers the focus on ${html}`);
+}
+
 /** The most that may move, as Cumulative Layout Shift counts it: half of what is called good. The columns of a table adjust to its rows. */
 const MOST_MOVED = 0.05;
 
@@ -148,6 +162,7 @@ for (const mode of Object.keys(MODES)) {
       await photographed(page);
       await accessible(page);
       await timed(page);
+      await uncovered(page);
     }));
 }
 
@@ -195,6 +210,29 @@ test("hostile texts are text on every page", async () => {
   await visit("hostile", "phone", look);
   assert.ok(shown > 20, `hostile texts are on ${shown} pages only`);
 });
+
+/** The narrowest into which pages fit without a line that scrolls (WCAG 2.2, 1.4.10), CSS pixels. */
+const NARROWEST = { width: 320, height: 740 };
+
+for (const mode of ["phone", "light"]) {
+  // R350
+  test(`no text without a blank is wider than its page (${mode})`, async () => {
+    const { long } = worlds.unbroken.world;
+    // What is true of an agent is true of the one with the longest name too.
+    const also = PAGES.filter(({ path, send }) => !send && `${path}`.startsWith("/agents/support-desk"));
+    const theirs = also.map((page) => ({ ...page, name: `${page.name}-long`, path: page.path.replace("support-desk", long) }));
+    const look = async (page) => {
+      await narrow(page);
+      await photographed({ ...page, name: `unbroken-${page.name}` });
+      if (mode !== "phone") return;
+      await page.tab.setViewportSize(NARROWEST);
+      const wide = await page.tab.evaluate(() => document.documentElement.scrollWidth);
+      if (wide > NARROWEST.width) page.say(`is ${wide} px wide, which is more than ${NARROWEST.width}`);
+      await page.tab.setViewportSize(MODES.phone.viewport);
+    };
+    await visit("unbroken", mode, look, "server", [...PAGES, ...theirs]);
+  });
+}
 
 test("no text from right to left turns the words around it", async () => {
   let shown = 0;

@@ -533,6 +533,44 @@ test("an open page shows what changes", () =>
     await streaming.waitFor({ state: "detached" });
   }));
 
+// R352: what stands in other tabs is covered when their session has ended; what was typed there is still there for the same person.
+test("a sign-out in one tab covers the others", () =>
+  as("ada@example.com", async (page, { context }) => {
+    await page.goto("/register");
+    await page.getByLabel("What it does").fill("Half a sentence");
+    await page.locator("body[data-streaming]").waitFor({ state: "attached" });
+    const other = await context.newPage();
+    await other.goto("/agents");
+    await other.locator("details.menu summary").click();
+    await other.getByRole("button", { name: "Sign out" }).click();
+    await other.waitForURL("**/login?done=signed-out");
+    await page.getByRole("heading", { name: "You are signed out" }).waitFor();
+    await page.keyboard.press("Escape");
+    assert.equal(await page.getByRole("heading", { name: "You are signed out" }).isVisible(), true);
+    assert.equal(await page.evaluate(() => document.elementFromPoint(10, 10).tagName), "DIALOG");
+    await enter(other);
+    await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+    await page.getByRole("heading", { name: "You are signed out" }).waitFor({ state: "detached" });
+    assert.equal(await page.getByLabel("What it does").inputValue(), "Half a sentence");
+  }));
+
+// R353: what a page asks by itself while it is open keeps no session from ending without use.
+test("an open page does not use its session", () =>
+  as("ada@example.com", async (page, { context }) => {
+    await agent("asleep");
+    await page.goto("/agents?q=asleep");
+    await page.locator("body[data-streaming]").waitFor({ state: "attached" });
+    const session = (await context.cookies()).find((cookie) => cookie.name === "accredit").value;
+    server.ageUses("ada@example.com");
+    await admin.post("/api/agents/asleep/pause");
+    await page.locator('[data-live="state asleep"]', { hasText: "Paused" }).waitFor();
+    const used = async () => (await admin.get("/auth/sessions")).items.filter((one) => Date.now() - Date.parse(one.last_used_at) < 3_000_000).length;
+    assert.equal(await used(), 1, "the session of the page counts as unused");
+    // What a person asks for does: it is recorded once the answer is on its way.
+    assert.equal((await server.api(session).send("GET", "/api/auth/whoami")).status, 200);
+    for (let tries = 0; (await used()) < 2; tries += 1) assert.ok(tries < 100, "a use is recorded");
+  }));
+
 test("a person signs out", () =>
   as("ada@example.com", async (page, { context }) => {
     const session = (await context.cookies()).find((cookie) => cookie.name === "accredit").value;

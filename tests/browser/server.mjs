@@ -39,7 +39,7 @@ export async function start(variables = {}, more = [], manifest = process.env.AC
     await ended;
     rmSync(state, { recursive: true, force: true });
   };
-  return { url, secret, stop, ageProofs: (email) => change(database, AGE, email), forgetPassword: (email) => change(database, FORGET, email), api: (bearer) => new Api(url, bearer) };
+  return { url, secret, stop, ageProofs: (email) => change(database, AGE, email), ageUses: (email) => change(database, UNUSED, email), forgetPassword: (email) => change(database, FORGET, email), api: (bearer) => new Api(url, bearer) };
 }
 
 /** Changes rows of a database, as nobody but its operator could. */
@@ -50,6 +50,10 @@ function change(database, sql, ...values) {
 
 /** Makes the proofs of who a person is, and the sign-ins before them, a quarter of an hour older. */
 const AGE = `UPDATE credentials SET created_at = created_at - 900000, proved_at = proved_at - 900000
+  WHERE kind = 'session' AND user_id IN (SELECT id FROM users WHERE email = ?)`;
+
+/** Makes the last use of a person's sessions an hour older. */
+const UNUSED = `UPDATE credentials SET last_used_at = last_used_at - 3600000
   WHERE kind = 'session' AND user_id IN (SELECT id FROM users WHERE email = ?)`;
 
 /** Takes the password of a person away, as of one who has always come by a link. */

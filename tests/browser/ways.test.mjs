@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, beforeEach, test } from "node:test";
 
-import { enter, launch, signInHere, visitor } from "./browser.mjs";
+import { enter, launch, signInAs, signInHere, visitor } from "./browser.mjs";
 import { PASSWORD, bootstrap, signIn, start } from "./server.mjs";
 import { sink } from "./sink.mjs";
 import { totp } from "./totp.mjs";
@@ -230,6 +230,37 @@ test("a second factor is set up, asked for, replaced by a recovery code once, an
     await type(page, lea.email, PASSWORD);
     await isIn(page);
   });
+});
+
+// R351
+test("a second factor that is demanded leads on to what was asked for before it", async () => {
+  const own = await start({ secrets_key: "a-key-of-the-operator-that-is-long-enough" });
+  const ada = await bootstrap(own);
+  const { secret } = await ada.post("/auth/factor");
+  await ada.post("/auth/factor/confirm", { code: totp(secret) });
+  const user = await ada.post("/api/users", { email: "max@example.com", name: "Max", role: "member" });
+  await ada.must("POST", `/api/users/${user.id}/set-password`, { password: PASSWORD });
+  await ada.must("PATCH", "/api/tenant", { second_factor: "all" });
+  const guest = await visitor(browser, own);
+  open.push(guest);
+  const { page } = guest;
+  await page.goto("/agents?q=a+b&state=paused");
+  await signInAs(page, "max@example.com");
+  await page.waitForURL((url) => url.pathname === "/security");
+  await page.getByRole("button", { name: "Set it up" }).click();
+  await page.getByRole("link", { name: "Not now" }).click();
+  await page.getByRole("button", { name: "Begin again" }).click();
+  // A wrong code loses it neither.
+  await page.getByLabel("The code").fill("000000");
+  await page.getByRole("button", { name: "Turn it on" }).click();
+  await page.getByRole("alert").waitFor();
+  const theirs = (await page.locator("#secret").textContent()).replaceAll(" ", "");
+  await page.getByLabel("The code").fill(totp(theirs));
+  await page.getByRole("button", { name: "Turn it on" }).click();
+  await page.getByRole("link", { name: "Go on" }).click();
+  await page.waitForURL("**/agents?q=a+b&state=paused");
+  assert.deepEqual(guest.faults, []);
+  await own.stop();
 });
 
 test("a device is signed in by its code, with the scopes that the person leaves", async () => {

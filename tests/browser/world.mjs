@@ -18,6 +18,9 @@ const hostileShort = (text) => `${text.slice(0, 8)}"'><img src=x onerror=alert(1
 /** The same from right to left, with what turns the words around it unless it is isolated: it begins with א and ends with ת. */
 export const turned = (text) => `אבג (${text.slice(0, 8)} דהת`;
 
+/** The longest that a field takes, without a place at which a line could end. */
+export const unbroken = (text, most = 64) => `${text.replace(/\W+/g, "")}${"w".repeat(most)}`.slice(0, most);
+
 /**
  * In a new server of which nothing else is known: an admin who wants another address; a person with a second factor, and a session of theirs;
  * and a session of somebody without a password, who has signed in a while ago.
@@ -62,7 +65,7 @@ export async function fill(server, say = plain) {
     const { url } = await (await signIn(server, "ada@example.com")).post(`/api/users/${people[email]}/${what}`);
     return url.slice(server.url.length);
   };
-  await admin.post("/api/scopes/custom", { name: "x.payments.refund", description: say("Pay a customer back, up to 50 € each.") });
+  await admin.post("/api/scopes/custom", { name: "x.payments.refund", description: say("Pay a customer back, up to 50 € each.", 200) });
   const max = await signIn(server, "max@example.com");
 
   const agents = {};
@@ -72,7 +75,7 @@ export async function fill(server, say = plain) {
   };
   await register(admin, {
     name: "support-desk",
-    description: say("Answers tickets, and hands refunds on."),
+    description: say("Answers tickets, and hands refunds on.", 500),
     runtime: short("langgraph 1.4"),
     model: short("claude-opus-4-7"),
     url: "https://agents.example.com/support",
@@ -80,15 +83,15 @@ export async function fill(server, say = plain) {
     budget_cents: 20000,
     scope: ["agents.list", "agents.read", "agents.logs", "agents.message", "agents.create", "ui.notify"],
   });
-  await register(admin, { name: "refunds", parent: "support-desk", description: say("Pays customers back."), scope: ["agents.read", "ui.notify"] });
+  await register(admin, { name: "refunds", parent: "support-desk", description: say("Pays customers back.", 500), scope: ["agents.read", "ui.notify"] });
   await register(admin, { name: "translator", parent: "support-desk", display_name: short("Translator"), scope: ["ui.notify"] });
-  await register(max, { name: "build-bot", description: say("CI of the shop."), preset: "engineer" });
+  await register(max, { name: "build-bot", description: say("CI of the shop.", 500), preset: "engineer" });
   await register(max, { name: "build-bot-7", parent: "build-bot", scope: ["agents.read", "ui.notify"] });
   await register(max, { name: "night-report", preset: "reader", expires_in_days: 3 });
   await register(admin, { name: "scout", preset: "reader" });
-  await register(admin, { name: "old-scraper", description: say("Was replaced by scout."), preset: "reader" });
+  await register(admin, { name: "old-scraper", description: say("Was replaced by scout.", 500), preset: "reader" });
 
-  const guide = (name, title, text) => ({ name, title: say(title), text: say(text) });
+  const guide = (name, title, text) => ({ name, title: say(title, 120), text: say(text, 4000) });
   await admin.must("PUT", "/api/guides/app:crm", {
     pages: [
       guide("refunds", "Refunds", "Refunds above 50 € need the form R-7.\nAsk the customer for the invoice first."),
@@ -103,9 +106,9 @@ export async function fill(server, say = plain) {
   const { closure } = await admin.post("/api/agents/scout/stop");
   await admin.must("DELETE", "/api/agents/old-scraper");
   for (const [level, text] of [["info", "Started with 4 queues."], ["warn", "The queue of billing is slow."], ["error", "Ticket 8812: no customer."]]) {
-    await agents["support-desk"].api.post("/api/agents/support-desk/logs", { lines: [{ level, text: say(text) }] });
+    await agents["support-desk"].api.post("/api/agents/support-desk/logs", { lines: [{ level, text: say(text, 1000) }] });
   }
-  const ask = (name, scope, reason) => agents[name].api.post("/api/access-requests", { scope, reason: say(reason), hours: 24 });
+  const ask = (name, scope, reason) => agents[name].api.post("/api/access-requests", { scope, reason: say(reason, 500), hours: 24 });
   await admin.post("/api/agents/refunds/resume");
   const request = await ask("refunds", ["x.payments.refund", "agents.logs"], "Ticket 8812: the customer was charged twice.");
   await ask("night-report", ["agents.logs"], "The report lists what went wrong.");
@@ -115,16 +118,16 @@ export async function fill(server, say = plain) {
   const given = await ask("build-bot-7", ["agents.logs"], "To see why the release failed.");
   await admin.must("POST", `/api/access-requests/${given.id}/approve`, { hours: 8 });
   const denied = await ask("build-bot-7", ["agents.update"], "A second runner.");
-  await admin.must("POST", `/api/access-requests/${denied.id}/deny`, { reason: say("Ask Max first.") });
+  await admin.must("POST", `/api/access-requests/${denied.id}/deny`, { reason: say("Ask Max first.", 500) });
   await admin.post("/api/agents/refunds/pause");
 
   await agents["support-desk"].api.post("/api/ui/notify", {
-    title: say("12 tickets answered"),
-    body: say("Two of them wait for a person."),
+    title: say("12 tickets answered", 120),
+    body: say("Two of them wait for a person.", 2000),
     action_url: "https://desk.example.com/tickets",
     priority: "high",
   });
-  await agents["support-desk"].api.post("/api/ui/notify", { title: say("Quiet night"), body: say("Nothing to report."), action_url: "/agents/support-desk" });
+  await agents["support-desk"].api.post("/api/ui/notify", { title: say("Quiet night", 120), body: say("Nothing to report."), action_url: "/agents/support-desk" });
   // Refusals, as they stand in the trail.
   for (let i = 0; i < 3; i++) await agents.translator.api.send("GET", "/api/agents");
 
@@ -191,6 +194,7 @@ export async function fill(server, say = plain) {
     return (await server.api().form("/auth/device/code", asked)).json.user_code;
   };
   const archived = (await admin.get("/api/agents/archived")).items[0].id;
+  const ends = say === unbroken ? await stretch(server, admin, register, agents) : {};
   const ids = {
     client: confidential.id,
     service: service.id,
@@ -204,5 +208,30 @@ export async function fill(server, say = plain) {
     authorize,
     closure: closure.id,
   };
-  return { admin, max, people, agents, device, link, ...ids };
+  return { admin, max, people, agents, device, link, ...ids, ...ends };
+}
+
+/** The longest names that people, agents, scopes and tenants can have, each with all that its pages show; answers the name of the agent. */
+async function stretch(server, admin, register, agents) {
+  const long = "w".repeat(63);
+  await admin.must("PATCH", "/api/tenant", { name: "w".repeat(64) });
+  const scope = `x.${"w".repeat(62)}`;
+  await admin.post("/api/scopes/custom", { name: scope, description: "w".repeat(200) });
+  const email = `${"w".repeat(64)}@${"w".repeat(63)}.${"w".repeat(63)}.example`;
+  const user = await admin.post("/api/users", { email, name: "w".repeat(64), role: "member" });
+  await admin.must("POST", `/api/users/${user.id}/set-password`, { password: PASSWORD });
+  const own = await signIn(server, email);
+  await own.post("/auth/tokens", { name: "w".repeat(64) });
+  const settings = { display_name: "w".repeat(64), description: "w".repeat(500), labels: { ["w".repeat(64)]: "w".repeat(128) } };
+  await register(own, { name: long, scope: ["agents.read", "agents.logs", "ui.notify", scope], ...settings });
+  await register(own, { name: `${long.slice(1)}0`, parent: long, scope: ["ui.notify"] });
+  const { api } = agents[long];
+  await api.post("/api/ui/notify", { title: "w".repeat(120), body: "w".repeat(2000), priority: "high" });
+  await api.post(`/api/agents/${long}/logs`, { lines: [{ level: "error", text: "w".repeat(1000) }] });
+  await agents[`${long.slice(1)}0`].api.post("/api/access-requests", { scope: [scope], reason: "w".repeat(500), hours: 24 });
+  await admin.post(`/api/agents/${long}/grants`, { subject: "max@example.com", relation: "editor" });
+  await own.must("PUT", `/api/agents/${long}/secrets/${"W".repeat(64)}`, { value: "one" });
+  await own.post(`/api/agents/${long}/keys`, { name: "w".repeat(64), type: "external" });
+  await own.post(`/api/agents/${long}/stop`);
+  return { long };
 }

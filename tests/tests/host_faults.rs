@@ -20,10 +20,12 @@ use std::{
 
 use serde_json::json;
 use tests::{
-    Answer, Client, Host, PASSWORD, Server, Start, at_once,
+    Answer, Client, Host, Server, Start, at_once,
     host::{trap_manifest, until_logged},
     process::{self, Signal},
-    raw, until,
+    raw,
+    server::PASSWORD,
+    until,
 };
 
 fn timed(limit: &str) -> Host {

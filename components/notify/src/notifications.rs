@@ -66,9 +66,16 @@ pub(crate) struct Marked {
     read: usize,
 }
 
-/// `POST /api/notifications/read-all`: marks all of the caller's own as read.
-pub(crate) async fn read_all(app: App, caller: Caller, _: Body<Empty>) -> Result<Response, ApiError> {
-    let read = notification::mark_all_read(app.db(), caller.user_id(), app.now()).await?;
+form! {
+    pub(crate) struct ReadAll {
+        until: Option<String>,
+    }
+}
+
+/// `POST /api/notifications/read-all`: marks all of the caller's own as read, or those from before `until`: what somebody has seen.
+pub(crate) async fn read_all(app: App, caller: Caller, Body(body): Body<ReadAll>) -> Result<Response, ApiError> {
+    let until = body.until.as_deref().map(|until| moment("until", until)).transpose()?;
+    let read = notification::mark_all_read(app.db(), caller.user_id(), until, app.now()).await?;
     json(StatusCode::OK, &Marked { read })
 }
 
@@ -120,6 +127,11 @@ mod tests {
             assert_eq!(answers[0], answers[1]);
         }
         assert_eq!(t.as_(&max, "POST", &format!("{ALL}/read-all"), Null).await.is(200), json!({ "read": 0 }));
+        // R356: what has come since somebody looked stays unread.
+        let seen = json!({ "until": "2026-01-02T03:04:05Z" });
+        assert_eq!(t.as_(&ada, "POST", &format!("{ALL}/read-all"), seen).await.is(200), json!({ "read": 0 }));
+        let body = json!({ "until": "lately" });
+        t.as_(&ada, "POST", &format!("{ALL}/read-all"), body).await.refused(400, "invalid_time");
         assert_eq!(t.as_(&ada, "GET", &format!("{ALL}/count"), Null).await.is(200), json!({ "unread": 3, "total": 3 }));
 
         let read = t.as_(&ada, "POST", &format!("{ALL}/{}/read", ids[0]), Null).await.is(200);

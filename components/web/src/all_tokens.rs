@@ -1,5 +1,7 @@
 //! `/admin/tokens`: every credential of the tenant, by owner, to revoke.
 
+use std::cmp::Reverse;
+
 use askama::Template;
 use common::{error::ApiError, route};
 use futures_util::future::join3;
@@ -19,6 +21,8 @@ const FILTERS: [&str; 5] = ["user", "q", "kind", "status", "unused_since"];
 /// Kinds of credentials, with the words for them.
 const KINDS: [(&str, &str); 4] =
     [("session", "Session"), ("pat", "Personal"), ("agent_token", "Agent's token"), ("api_key", "Agent's key")];
+/// People in the list by owner: those that have the most.
+const MOST_OWNERS: usize = 12;
 /// Rows of a page. More would be more bytes than a page may have.
 const MOST: &str = "20";
 const STATUS: [&str; 5] = ["active", "expiring", "expired", "revoked", "deactivated"];
@@ -31,6 +35,8 @@ struct AllTokensPage {
     tokens: Vec<Json>,
     /// Those that store the most, with their numbers.
     owners: Vec<Json>,
+    /// How many people beside them have any.
+    more: usize,
     /// Credentials and agents of the whole tenant.
     tenant: Json,
     /// The person whose credentials are shown.
@@ -93,13 +99,20 @@ async fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> 
     let usage = usage?;
     list.found(&tokens);
     let (owners, asked) = (usage.list("users").to_vec(), list.asked.text("user"));
-    let owner = owners.iter().find(|one| one.text("user_id") == asked).map(|one| one.text("email"));
-    let owner = owner.or_else(|| tokens.list("items").first().map(|token| token.text("user_email"))).unwrap_or(asked);
+    let owner = owners.iter().find(|one| one.text("user_id") == asked).map(|one| one.text("email").to_owned());
+    let of_list = || tokens.list("items").first().map(|token| token.text("user_email").to_owned());
+    let owner = owner.or_else(of_list).unwrap_or_else(|| asked.to_owned());
+    let has_any = |one: &Json| one.number("agents") > 0 || one.number("credentials") > 0;
+    let mut holders: Vec<Json> = owners.into_iter().filter(has_any).collect();
+    // The one that was asked for is among them.
+    holders
+        .sort_by_key(|one| (one.text("user_id") != asked, Reverse((one.number("credentials"), one.number("agents")))));
     let page = AllTokensPage {
         shell,
-        owner: owner.to_owned(),
+        owner,
         tokens: tokens.list("items").to_vec(),
-        owners,
+        more: holders.len().saturating_sub(MOST_OWNERS),
+        owners: holders.into_iter().take(MOST_OWNERS).collect(),
         tenant: usage.at("tenant").clone(),
         kinds: KINDS,
         statuses: STATUS,
@@ -139,6 +152,32 @@ mod tests {
     fn owner(number: usize) -> Json {
         let email = format!("colleague-{number}@example.com");
         json!({ "user_id": format!("usr_01K7{number:022}"), "email": email, "agents": 3, "credentials": 9 })
+    }
+
+    /// R355: those that have the most, and none that has nothing.
+    #[tokio::test]
+    async fn the_list_by_owner_is_short() {
+        let visitor = Visitor::new(|_, path| {
+            let body = match path {
+                "/api/overview" => json!({ "caller": { "role": "admin", "scope": ["*"] } }),
+                "/api/usage" => {
+                    let of = |number: usize| {
+                        let mut one = owner(number);
+                        one["agents"] = 0.into();
+                        one["credentials"] = number.into();
+                        one
+                    };
+                    json!({ "users": (0..37).map(of).collect::<Vec<_>>() })
+                }
+                _ => json!({}),
+            };
+            (200, body)
+        });
+        let html = visitor.open("/admin/tokens").await.text;
+        assert_eq!(html.matches("/admin/tokens?user=").count(), super::MOST_OWNERS, "{html}");
+        assert!(html.contains("colleague-36") && !html.contains("colleague-0@") && html.contains("24 more"), "{html}");
+        let html = visitor.open("/admin/tokens?user=usr_01K70000000000000000000003").await.text;
+        assert!(html.contains("colleague-3@") && html.contains("aria-current=\"true\""), "{html}");
     }
 
     /// R110: a page that is full is small with its files, and each of its buttons revokes one credential.

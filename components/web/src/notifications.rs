@@ -110,7 +110,9 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
     };
     answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
-        api.change(route, &[&id], Change { form: &typed, body: Json::Null }).await?;
+        // What has come since the page was shown stays unread.
+        let body = if id == "all" { typed.filled(&["until"]).into() } else { Json::Null };
+        api.change(route, &[&id], Change { form: &typed, body }).await?;
         Ok(see(&app, &format!("/notifications?done={done}")))
     })
     .await

@@ -445,7 +445,7 @@ fn explain(app: &App, trouble: Trouble) -> Result<Response, ApiError> {
         Trouble::Refused(refusal) if refusal.is_of_another_list() => return Ok(see_the_start(app)),
         // The one page on which somebody who lacks the second factor that is demanded can go on.
         Trouble::Refused(refusal) if refusal.slug == "second_factor_setup_required" => {
-            return Ok(see(app, "/security"));
+            return Ok(see(app, &format!("/security?{}", query(&[("next", wanted(app))]))));
         }
         Trouble::Prove(asked) => {
             return ask_for_proof(app, *asked).map_err(|_| ApiError::from(Code::Internal));
@@ -547,10 +547,15 @@ fn ask_for_proof(app: &App, asked: Asked) -> Result<Response, Trouble> {
     write_with(&page, status)
 }
 
-/// 303 to the form for signing in, which leads back here. After a form was sent it leads home.
-fn see_login(app: &App) -> Response {
+/// The page that the visitor wants, for which something has to be done first. After a form was sent it is the home page.
+fn wanted(app: &App) -> &str {
     let here = app.head().uri.path_and_query().map_or("/", |here| here.as_str());
-    let next = if app.head().method == http::Method::POST { "/" } else { local(here) };
+    if app.head().method == http::Method::POST { "/" } else { local(here) }
+}
+
+/// 303 to the form for signing in, which leads back here.
+fn see_login(app: &App) -> Response {
+    let next = wanted(app);
     // A mail's link names the tenant of its reader, who may have to sign in there first.
     let (path, asked) = next.split_once('?').unwrap_or((next, ""));
     let asked = Form::parse(asked);

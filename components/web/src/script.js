@@ -106,16 +106,39 @@
   if (!address || !("EventSource" in window)) return;
   const every = (root, name) => new Map([...root.querySelectorAll(`[data-${name}]`)].map((one) => [one.dataset[name], one]));
   const isBusy = (one) => (one.closest("[data-still], nav") ?? one).matches(":hover, :focus-within");
-  let stream, timer, mark, late, soon;
+  const own = document.querySelector(".menu .unseen").textContent;
+  // What a page asks by itself is no use of a session.
+  const ask = (url) => fetch(url, { headers: { "x-accredit-unattended": "true" } }).catch(() => ({}));
+  let stream, timer, mark, late, soon, cover;
+
+  // Nobody reads on whose session has ended, here or in another tab. What was typed is still there when the same person is back.
+  const check = async () => {
+    const answer = await ask(address.replace(/notifications.*/, "auth/whoami"));
+    const isIn = answer.ok && own.includes((await answer.json()).email);
+    if (isIn && cover) {
+      cover.remove();
+      cover = undefined;
+      openSoon();
+    }
+    if (isIn || cover || (!answer.ok && answer.status !== 401)) return;
+    shut();
+    cover = document.createElement("dialog");
+    cover.className = "card out";
+    const [head, link] = [document.createElement("h1"), document.createElement("a")];
+    head.textContent = "You are signed out";
+    link.className = "button main";
+    link.href = location.href;
+    link.textContent = "Sign in";
+    cover.append(head, link);
+    cover.addEventListener("cancel", (event) => event.preventDefault());
+    document.body.append(cover);
+    cover.showModal();
+  };
 
   const look = async () => {
-    let answer;
-    try {
-      answer = await fetch(location.href, { headers: { accept: "text/html" } });
-    } catch {
-      return;
-    }
-    if (!answer.ok || answer.redirected || document.hidden) return;
+    const answer = await ask(location.href);
+    if (answer.redirected) return check();
+    if (!answer.ok || document.hidden) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const [parts, items] = [every(page, "live"), every(page, "item")];
     let isLate = false;
@@ -141,7 +164,7 @@
   };
 
   const open = () => {
-    if (stream || document.hidden) return;
+    if (stream || cover || document.hidden) return;
     stream = new EventSource(address);
     stream.addEventListener("changed", (event) => {
       // The first one says how it is; a page that was hidden compares it with what it knew.
@@ -152,11 +175,15 @@
       mark = event.data;
       document.body.dataset.streaming = "";
     });
-    stream.addEventListener("refused", shut);
+    stream.addEventListener("refused", () => {
+      shut();
+      check();
+    });
     // A browser comes again by itself when a stream has ended, but not when it is refused, as while a server restarts.
     stream.addEventListener("error", () => {
       if (stream?.readyState !== EventSource.CLOSED) return;
       shut();
+      check();
       setTimeout(open, 45_000);
     });
   };
@@ -171,7 +198,7 @@
     stream = undefined;
     delete document.body.dataset.streaming;
   };
-  document.addEventListener("visibilitychange", () => (document.hidden ? shut() : openSoon()));
+  document.addEventListener("visibilitychange", () => (document.hidden ? shut() : cover ? check() : openSoon()));
   addEventListener("pagehide", shut);
   addEventListener("pageshow", openSoon);
 })();

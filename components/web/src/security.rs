@@ -9,14 +9,14 @@ use service::{app::App, extract::Path, response::Response, session::device};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
-    form::Form,
+    form::{Form, local, query},
     home_tenant::at,
     identities::Identities,
     links::unnamed,
     page::{Shell, answer, answer_form, next_page, see, write, write_with},
     qr,
     shown::{self, Settings},
-    words::Html,
+    words::{self, Html},
 };
 
 /// The sessions' form that ends all others names this instead of an id.
@@ -48,6 +48,8 @@ struct SecurityPage {
     typed: String,
     /// Whether this server mails the link that confirms one.
     has_mail: bool,
+    /// The page that waits for the second factor; empty: none does.
+    next: String,
 }
 
 impl SecurityPage {
@@ -68,6 +70,12 @@ impl SecurityPage {
     }
 }
 
+/// The page that waits for the visitor's second factor, as the address names it, or a form of the setup; empty: none does.
+fn waiting(app: &App, typed: &Form) -> String {
+    let asked = Form::query(app);
+    Some(typed.or("back", asked.text("next"))).filter(|next| !next.is_empty()).map_or("", local).to_owned()
+}
+
 /// `GET /profile`.
 pub(crate) async fn profile(app: App) -> Result<Response, ApiError> {
     Ok(see(&app, "/security"))
@@ -75,10 +83,10 @@ pub(crate) async fn profile(app: App) -> Result<Response, ApiError> {
 
 /// `GET /security`.
 pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
-    answer(&app, show(&app, None, "")).await
+    answer(&app, show(&app, None, &Form::default())).await
 }
 
-async fn show(app: &App, refusal: Option<Refusal>, typed: &str) -> Result<Response, Trouble> {
+async fn show(app: &App, refusal: Option<Refusal>, typed: &Form) -> Result<Response, Trouble> {
     let (api, asked) = (Api::of(app)?, Form::query(app));
     let own = join(api.get(route::NOTIFICATIONS_PREFERENCES, &[], &[]), api.get(route::EMAIL, &[], &[]));
     let (shell, factor, sessions, identities, (mails, address)) = join5(
@@ -104,8 +112,9 @@ async fn show(app: &App, refusal: Option<Refusal>, typed: &str) -> Result<Respon
         identities,
         mails: mails.unwrap_or_default(),
         address: address.unwrap_or_default(),
-        typed: typed.to_owned(),
+        typed: typed.text("email").to_owned(),
         has_mail: app.settings().has_mail(),
+        next: waiting(app, typed),
     };
     write_with(&page, code)
 }
@@ -113,7 +122,7 @@ async fn show(app: &App, refusal: Option<Refusal>, typed: &str) -> Result<Respon
 /// The page once more, with a note.
 async fn again(app: &App, trouble: Trouble, typed: &Form) -> Result<Response, Trouble> {
     match trouble {
-        Trouble::Refused(refusal) if refusal.is_for_the_form() => show(app, Some(refusal), typed.text("email")).await,
+        Trouble::Refused(refusal) if refusal.is_for_the_form() => show(app, Some(refusal), typed).await,
         trouble => Err(trouble),
     }
 }
@@ -143,7 +152,7 @@ pub(crate) async fn act(app: App, Path(act): Path, typed: Form) -> Result<Respon
             // A visitor who has scanned it badly scans it once more: the form has kept it.
             Err(Trouble::Refused(refusal)) if act == "confirm" && refusal.slug == "wrong_code" => {
                 let begun = json!({ "secret": typed.text("seed").replace(' ', ""), "uri": typed.text("uri") });
-                return show_secret(&app, &api, begun, Some(refusal)).await;
+                return show_secret(&app, &api, begun, (&typed, Some(refusal))).await;
             }
             Err(Trouble::Refused(refusal)) if act == "confirm-address" => {
                 return show_address(&app, &typed, Some(refusal)).await;
@@ -151,8 +160,8 @@ pub(crate) async fn act(app: App, Path(act): Path, typed: Form) -> Result<Respon
             Err(trouble) => return again(&app, trouble, &typed).await,
         };
         let done = match act {
-            "begin" => return show_secret(&app, &api, changed, None).await,
-            "confirm" | "codes" => return show_codes(&app, &api, &changed, act == "confirm").await,
+            "begin" => return show_secret(&app, &api, changed, (&typed, None)).await,
+            "confirm" | "codes" => return show_codes(&app, &api, &changed, (&typed, act == "confirm")).await,
             "remove" => "factor-removed",
             "name" => "own-name",
             "ask-address" => "address-asked",
@@ -219,9 +228,27 @@ struct FactorPage {
     secret: String,
     uri: String,
     code: Option<Html>,
+    /// The page that waits for it; empty: none does.
+    next: String,
 }
 
-async fn show_secret(app: &App, api: &Api<'_>, begun: Json, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+impl FactorPage {
+    /// The page that leaves the setup, which goes on to know what waits for it.
+    fn leave(&self) -> String {
+        if self.next.is_empty() {
+            "/security".to_owned()
+        } else {
+            format!("/security?{}", query(&[("next", &self.next)]))
+        }
+    }
+}
+
+async fn show_secret(
+    app: &App,
+    api: &Api<'_>,
+    begun: Json,
+    (typed, refusal): (&Form, Option<Refusal>),
+) -> Result<Response, Trouble> {
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let shell = Shell::load(app, api, "Second factor", "security").await?.with(refusal);
     let letters: Vec<char> = begun.text("secret").chars().collect();
@@ -229,7 +256,7 @@ async fn show_secret(app: &App, api: &Api<'_>, begun: Json, refusal: Option<Refu
     // A form brings it back: no other kind of link comes of it.
     let uri = Some(begun.text("uri")).filter(|uri| uri.starts_with("otpauth://totp/")).unwrap_or_default().to_owned();
     let code = Some(&uri).filter(|uri| !uri.is_empty()).and_then(|uri| qr::svg(uri, "The secret as a QR code"));
-    write_with(&FactorPage { shell, secret, uri, code }, status)
+    write_with(&FactorPage { shell, secret, uri, code, next: waiting(app, typed) }, status)
 }
 
 #[derive(Template)]
@@ -239,6 +266,8 @@ struct RecoveryPage {
     codes: Vec<String>,
     /// The second factor was confirmed by the same form.
     is_first: bool,
+    /// The page that waited for it; empty: none did.
+    next: String,
 }
 
 impl RecoveryPage {
@@ -258,10 +287,15 @@ impl RecoveryPage {
     }
 }
 
-async fn show_codes(app: &App, api: &Api<'_>, shown: &Json, is_first: bool) -> Result<Response, Trouble> {
+async fn show_codes(
+    app: &App,
+    api: &Api<'_>,
+    shown: &Json,
+    (typed, is_first): (&Form, bool),
+) -> Result<Response, Trouble> {
     let shell = Shell::load(app, api, "Recovery codes", "security").await?;
     let codes = shown.words("recovery_codes").into_iter().map(str::to_owned).collect();
-    write(&RecoveryPage { shell, codes, is_first })
+    write(&RecoveryPage { shell, codes, is_first, next: waiting(app, typed) })
 }
 
 /// `POST /sessions/{id}/end`: one of them, or all others.

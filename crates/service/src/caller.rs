@@ -16,7 +16,7 @@ use common::{
     exact::Exact,
     id::{AgentId, CredentialId, TenantId, UserId},
     role::Role,
-    route::Route,
+    route::{self, Route},
     scope::{CustomScopes, Scope, ScopeSet, Scopes},
     secret::{Digest, Key, Kind, Secret},
     time::Timestamp,
@@ -36,6 +36,7 @@ use crate::{
     credential::{Presented, presented},
     fixes,
     form::PageQuery,
+    inside::UNATTENDED,
     proof,
 };
 
@@ -375,8 +376,17 @@ impl Caller {
         PageRequest::new(page.limit, page.cursor.as_deref(), self.key("cursor", &bound_to))
     }
 
+    /// Whether nobody asks at this moment: an open page does by itself, and that keeps no session alive.
+    fn is_unattended(&self, app: &App) -> bool {
+        let is_stream = app.path() == route::NOTIFICATIONS_STREAM.path;
+        self.by_cookie() && (is_stream || app.headers().first(UNATTENDED).is_some())
+    }
+
     /// Records the use of the credential: at most once a minute, and at once when the address has changed.
     pub async fn record_use(&self, app: &App) {
+        if self.is_unattended(app) {
+            return;
+        }
         let (row, now) = (&self.0.row, app.now());
         let last = row.last_used_address.as_deref();
         let is_recent = row.last_used_at.is_some_and(|used| used.plus_seconds(USE_RECORDED_EVERY) > now);

@@ -13,6 +13,9 @@ use crate::{app::App, body::Body};
 /// What a segment of a path cannot hold as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
+/// The header of a request that an open page sends by itself.
+pub const UNATTENDED: &str = "x-accredit-unattended";
+
 /// The answer of a component; its body is still to come.
 pub struct Reply {
     /// The status.
@@ -45,7 +48,7 @@ pub fn request(app: &App, route: &Route, names: &[&str], asked: &[(&str, &str)])
 /// Adds what the other component cannot see.
 pub fn from(app: &App, mut request: Builder) -> Builder {
     request = request.header("x-forwarded-for", app.address());
-    for (from, to) in [("host", "x-forwarded-host"), ("user-agent", "user-agent")] {
+    for (from, to) in [("host", "x-forwarded-host"), ("user-agent", "user-agent"), (UNATTENDED, UNATTENDED)] {
         if let Some(value) = app.headers().first(from) {
             request = request.header(to, value);
         }

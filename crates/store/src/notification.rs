@@ -393,10 +393,10 @@ pub async fn mark_read(db: &Db, user: &UserId, id: &str, now: Timestamp) -> Resu
 }
 
 /// Marks all of a person's notifications as read that were sent until now; gives how many there were.
-pub async fn mark_all_read(db: &Db, user: &UserId, now: Timestamp) -> Result<usize, DbError> {
-    let sql =
-        "UPDATE notifications SET read_at = ?2 WHERE user_id = ?1 AND read_at IS NULL AND created_at <= ?2 RETURNING 1";
-    Ok(db.hot::<Affected>(sql, args![user, now]).await?.len())
+pub async fn mark_all_read(db: &Db, user: &UserId, until: Option<Timestamp>, now: Timestamp) -> Result<usize, DbError> {
+    let sql = "UPDATE notifications SET read_at = ?2
+               WHERE user_id = ?1 AND read_at IS NULL AND created_at <= ?2 AND (?3 IS NULL OR created_at < ?3) RETURNING 1";
+    Ok(db.hot::<Affected>(sql, args![user, now, until]).await?.len())
 }
 
 /// Deletes one of a person's notifications; `false`: there is none of that id.
