@@ -74,9 +74,9 @@ pub async fn find_login(reads: &dyn Rows, issuer: &str, subject: &str) -> Result
     reads.optional(sql, args![issuer, subject]).await
 }
 
-/// The addresses that an issuer said last of the person's identities there.
-pub async fn emails(reads: &dyn Rows, user: &UserId, issuer: &str) -> Result<Vec<Option<String>>, DbError> {
-    reads.list("SELECT email FROM identities WHERE user_id = ?1 AND issuer = ?2", args![user, issuer]).await
+/// The addresses that an issuer said last of the person's identities there; empty where it said none.
+pub async fn emails(reads: &dyn Rows, user: &UserId, issuer: &str) -> Result<Vec<String>, DbError> {
+    reads.list("SELECT ifnull(email, '') FROM identities WHERE user_id = ?1 AND issuer = ?2", args![user, issuer]).await
 }
 
 /// An identity to be stored.
