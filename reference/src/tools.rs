@@ -122,7 +122,7 @@ mod tests {
         }
         let of = |tool: &str, argument: &str| all[tool]["inputSchema"]["properties"][argument].clone();
         assert_eq!(of("notify", "priority")["enum"], json!(["low", "normal", "high"]));
-        assert_eq!(of("users_list", "sort")["enum"], json!(["created_at", "email", "last_login_at"]));
+        assert_eq!(of("users_list", "sort")["enum"], json!(["created_at", "name", "email", "last_login_at"]));
         assert!(count > 200 && all["inbox"]["inputSchema"]["properties"]["wait"]["description"].as_str().is_some());
     }
 }

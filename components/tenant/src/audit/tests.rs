@@ -562,18 +562,17 @@ async fn the_trail_is_exported_as_csv() {
     s.t.as_(&s.ada, "GET", "/api/audit?format=csv", Null).await.refused(422, "validation_error");
 
     for (value, written) in [
-        (json!(null), r#""""#),
-        (json!(3), r#""3""#),
-        (json!("plain, \"quoted\""), r#""plain, ""quoted""""#),
-        (json!({ "a": "b\nc" }), r#""{""a"":""b\nc""}""#),
-        (json!("=1+1"), r#""'=1+1""#),
-        (json!("+49 30"), r#""'+49 30""#),
-        (json!("-2"), r#""'-2""#),
-        (json!("@SUM(A1)"), r#""'@SUM(A1)""#),
-        (json!("\t=1"), r#""'\u0009=1""#),
-        (json!("\r=1"), r#""'\u000d=1""#),
-        (json!("a\nb"), r#""a\u000ab""#),
+        ("", r#""""#),
+        ("3", r#""3""#),
+        ("plain, \"quoted\"", r#""plain, ""quoted""""#),
+        ("=1+1", r#""'=1+1""#),
+        ("+49 30", r#""'+49 30""#),
+        ("-2", r#""'-2""#),
+        ("@SUM(A1)", r#""'@SUM(A1)""#),
+        ("\t=1", r#""'\u0009=1""#),
+        ("\r=1", r#""'\u000d=1""#),
+        ("a\nb", r#""a\u000ab""#),
     ] {
-        assert_eq!(cell(&value), written);
+        assert_eq!(cell(value), written);
     }
 }
