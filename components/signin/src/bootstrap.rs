@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value::Null, json};
 use service::{
-    app::App,
+    app::{App, log},
     extract::Body,
     form,
     form::Nullable,
@@ -103,6 +103,9 @@ pub(crate) async fn create_tenant(
     create(&app, checked, route, false).await
 }
 
+/// Characters that an operator secret should have.
+const GOOD: usize = 16;
+
 /// Compares the operator secret; wrong ones are counted by network.
 pub(crate) async fn check_secret(app: &App, secret: &str) -> Result<(), ApiError> {
     let Some(expected) = &app.settings().operator_secret else { return Err(Code::NotFound.into()) };
@@ -112,6 +115,9 @@ pub(crate) async fn check_secret(app: &App, secret: &str) -> Result<(), ApiError
     }
     let guesses = Guesses::new(&["operator secret", &app.network()], TRIES, WINDOW);
     let is_right = Digest::of(secret.trim().as_bytes()).matches(expected);
+    if is_right && secret.trim().len() < GOOD {
+        log(app.request_id(), "operator_secret", "it has fewer than 16 characters and can be guessed: make another one");
+    }
     let outcome = async { if is_right { Ok(()) } else { Err(Code::WrongOperatorSecret.into()) } };
     tries::check(app, &guesses, Code::WrongOperatorSecret, outcome).await.map_err(|refusal: ApiError| {
         match refusal.code() {
