@@ -14,14 +14,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::private::{BESIDE, folder_of, with_end};
+use crate::private::{BESIDE, HEAD, folder_of, with_end};
 use crate::runtime_config::RuntimeConfig;
 use crate::{cache, lock, private};
 
 /// The label of the database that is meant.
 const LABEL: &str = "default";
-/// What a file of SQLite begins with.
-const HEAD: &[u8; 16] = b"SQLite format 3\0";
 
 /// Where the database is, said as a host is told it.
 #[derive(Debug, Args)]

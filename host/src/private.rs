@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// The bits of a mode that open something to other users.
 const OTHERS: u32 = 0o077;
+/// What a file of SQLite begins with.
+pub(crate) const HEAD: &[u8; 16] = b"SQLite format 3\0";
 /// What SQLite appends to a database's name for the files beside it. It makes them with the database's mode.
 pub(crate) const BESIDE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 

@@ -17,6 +17,7 @@ const ELSEWHERE: &[(&Route, &str)] = &[
     (route::OAUTH_METADATA, "for clients of OAuth"),
     (route::OAUTH_METADATA_ALIAS, "for clients of OAuth"),
     (route::OAUTH_JWKS, "for services that verify signed tokens"),
+    (route::OAUTH_REGISTER, "for clients of OAuth; admin clients create registers one for all"),
     (route::OAUTH_REVOKE, "for clients of OAuth; auth apps end does it for a person"),
     (route::AUTHORIZATION, "for the page that decides, where an app sends its person"),
     (route::AUTHORIZE, "for the page that decides, where an app sends its person"),

@@ -116,7 +116,11 @@ pub(crate) async fn check_secret(app: &App, secret: &str) -> Result<(), ApiError
     let guesses = Guesses::new(&["operator secret", &app.network()], TRIES, WINDOW);
     let is_right = Digest::of(secret.trim().as_bytes()).matches(expected);
     if is_right && secret.trim().len() < GOOD {
-        log(app.request_id(), "operator_secret", "it has fewer than 16 characters and can be guessed: make another one");
+        log(
+            app.request_id(),
+            "operator_secret",
+            "it has fewer than 16 characters and can be guessed: make another one",
+        );
     }
     let outcome = async { if is_right { Ok(()) } else { Err(Code::WrongOperatorSecret.into()) } };
     tries::check(app, &guesses, Code::WrongOperatorSecret, outcome).await.map_err(|refusal: ApiError| {

@@ -12,6 +12,7 @@
 //! issued              what the grants of a person have in common
 //! authorize           what an app asks of a person, and what the person decides
 //! clients             clients of admins, and how a client proves itself
+//! registration        clients that register themselves (RFC 7591)
 //! apps, revoke        the end of what an app was given, by its person and by itself
 //! jwt                 signed tokens for the services of a tenant (RFC 9068)
 //! jwks, keys          the public keys, and how keys are derived
@@ -38,6 +39,7 @@ pub(crate) mod keys;
 pub(crate) mod metadata;
 pub(crate) mod proofs;
 pub(crate) mod refresh_token;
+pub(crate) mod registration;
 pub(crate) mod revoke;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -10,7 +10,7 @@ use store::{
 
 use crate::{
     admin_tokens, leaks,
-    oauth::{apps, authorize, clients, device, federated, jwks, metadata, proofs, revoke, token},
+    oauth::{apps, authorize, clients, device, federated, jwks, metadata, proofs, registration, revoke, token},
     receipt, sessions, tokens,
 };
 
@@ -54,6 +54,8 @@ fn routes() -> Routes {
         .gives_text("application/jwt")
         .on(route::OAUTH_REVOKE, revoke::revoke)
         .gives_no_body(&[200])
+        .on(route::OAUTH_REGISTER, registration::register)
+        .gives::<registration::Shown<'static>>(&[201])
         .on(route::APPS_LIST, apps::list)
         .gives::<Page<Grant>>(&[200])
         .on(route::APPS_END, apps::end)

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::{
     error::{ApiError, Code},
+    secret::Secret,
     time::Timestamp,
 };
 
@@ -27,11 +28,20 @@ pub fn prose(field: &'static str, value: &str, most: usize) -> Result<String, Ap
     checked(field, value, most, |c| matches!(c, '\n' | '\t'))
 }
 
+/// The refusal of a text that holds one of our credentials, by the field that it stands in.
+pub fn credential_in(field: &str) -> ApiError {
+    ApiError::field(field, "holds a credential of this server").instead(Code::CredentialInText)
+}
+
 fn checked(field: &'static str, value: &str, most: usize, allowed: fn(char) -> bool) -> Result<String, ApiError> {
     let value = value.trim();
     let length = value.chars().count();
     if length == 0 || length > most || has_unseen(value, allowed) {
         return Err(Code::InvalidText.with("field", field).with("most", most.to_string()).extra("field", field));
+    }
+    // What a form sends was looked at as a whole; this is for texts that come from elsewhere, such as a provider or a document.
+    if Secret::is_in(value.as_bytes()) {
+        return Err(credential_in(field));
     }
     Ok(value.to_owned())
 }
@@ -145,6 +155,15 @@ mod tests {
         }
         let sentence = format!("The token {} is made", isolated("\u{5d0}"));
         assert_eq!(isolated(&sentence), sentence);
+    }
+
+    /// R82: also of a text that no form has brought, such as a name that a provider says.
+    #[test]
+    fn a_text_holds_no_credential() {
+        let chance = crate::secret::Chance::seeded(1);
+        let secret = Secret::generate(crate::secret::Kind::Pat, &chance);
+        let refusal = text("name", &format!("Ada {}", secret.reveal()), 200).unwrap_err();
+        assert_eq!(refusal.code(), Code::CredentialInText);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use common::{
     error::{ApiError, Code},
     json,
     secret::Secret,
-    text::part,
+    text::{credential_in, part},
 };
 use serde_json::{Map, Value as Json};
 use store::page::Order;
@@ -469,11 +469,6 @@ impl Input {
         }
         Some(ApiError::from(Code::ValidationError).extra("fields", self.problems))
     }
-}
-
-/// The refusal of a text that holds one of our credentials, by the field that it stands in.
-pub fn credential_in(field: &str) -> ApiError {
-    ApiError::field(field, "holds a credential of this server").instead(Code::CredentialInText)
 }
 
 /// Whether a value holds one of our credentials, in a text or in the name of a member, at any depth.

@@ -14,6 +14,7 @@ use common::{
     id::UserId,
     route::{Rights, Route},
     secret::{Digest, Key, Secret},
+    text::credential_in,
     time::Timestamp,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -29,7 +30,6 @@ use crate::{
     app::{App, log},
     call::{Call, FromCall},
     caller::Caller,
-    form,
     response::{Response, bytes, empty, written_json},
 };
 
@@ -77,7 +77,7 @@ impl IdempotencyKey {
         let key = value.and_then(bare).ok_or(Code::InvalidIdempotencyKey)?;
         // It is not kept in clear here, but a proxy may log it.
         if Secret::is_in(key.as_bytes()) {
-            return Err(form::credential_in("Idempotency-Key"));
+            return Err(credential_in("Idempotency-Key"));
         }
         let (tenant, user) = (caller.tenant_id().as_str(), caller.user_id().as_str());
         let agent = caller.agent_id().map_or("", |id| id.as_str());

@@ -31,11 +31,12 @@ const WORDS: [(&str, &Route); 16] = [
 ];
 
 /// What the routes of an authorization server are called elsewhere: the last word of a path with `oauth` in it, or of one that has no other.
-const OAUTH: [(&str, &Route); 10] = [
+const OAUTH: [(&str, &Route); 11] = [
     ("token", route::OAUTH_TOKEN),
     ("tokens", route::OAUTH_TOKEN),
     ("access_token", route::OAUTH_TOKEN),
     ("refresh", route::OAUTH_TOKEN),
+    ("register", route::OAUTH_REGISTER),
     ("revoke", route::OAUTH_REVOKE),
     ("revocation", route::OAUTH_REVOKE),
     ("introspection", route::INTROSPECT),

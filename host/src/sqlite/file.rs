@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::io::{Error, Result};
+use std::io::{Error, Read as _, Result};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::ffi;
 
-use crate::private;
+use crate::private::{self, HEAD};
 
 /// Device and inode of each file, as it was when this process first opened it.
 static KNOWN: Mutex<BTreeMap<PathBuf, (u64, u64)>> = Mutex::new(BTreeMap::new());
@@ -27,8 +27,14 @@ fn is_the_same(path: &Path) -> Result<()> {
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(first) = known.get(path) else {
         private::file(path)?;
-        let file = OpenOptions::new().read(true).write(true).open(path)?.metadata()?;
-        known.insert(path.to_owned(), (file.dev(), file.ino()));
+        let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+        let mut head = Vec::new();
+        (&mut file).take(HEAD.len() as u64).read_to_end(&mut head)?;
+        // Where something else lies, nothing has been answered from it: SQLite says so, and somebody may take it away.
+        if head.is_empty() || head == *HEAD {
+            let found = file.metadata()?;
+            known.insert(path.to_owned(), (found.dev(), found.ino()));
+        }
         return Ok(());
     };
     match path.metadata() {

@@ -38,6 +38,7 @@ use super::{
     assertion::{self, Expected},
     form::Parameters,
     key_sets,
+    registration::{self, Registered},
 };
 
 /// The type of what a client signs (RFC 7523, section 8.2).
@@ -254,17 +255,20 @@ pub(super) async fn of_request(app: &App, reads: &dyn Rows, caller: &Caller, id:
             is_registered: false,
         });
     }
+    if let Some(Registered { name, redirect_uris }) = registration::open(app, id) {
+        return Ok(Known { id: id.to_owned(), name, redirect_uris, is_registered: false });
+    }
     let found = registered(reads, caller, id).await?.ok_or(Code::UnknownClient)?;
     let Client { id, name, redirect_uris, .. } = found;
     Ok(Known { id: id.to_string(), name, redirect_uris, is_registered: true })
 }
 
-/// Finds the client that sends a form, and has it prove itself; returns its id. One that is known by a URL, or has no secret, is public: what
+/// Finds the client that sends a form, and has it prove itself; returns its id. One that is known by a URL, has registered itself, or has no secret, is public: what
 /// it says it is.
 pub(super) async fn authenticate(app: &App, form: &Parameters) -> Result<String, ApiError> {
     match Proof::read(app, form)? {
         Proof::Assertion { client, text } => by_assertion(app, client, text).await,
-        Proof::Secret { client, secret } => by_secret(app.db(), client, secret).await,
+        Proof::Secret { client, secret } => by_secret(app, app.db(), client, secret).await,
     }
 }
 
@@ -305,7 +309,7 @@ pub(super) fn is_public(app: &App, form: &Parameters) -> Result<bool, ApiError> 
 /// Refuses a client that has proved itself as this one and was deleted since, or got another secret: for the transaction that gives it something.
 pub(super) async fn check_again(app: &App, reads: &dyn Rows, form: &Parameters, id: &str) -> Result<(), ApiError> {
     match Proof::read(app, form)? {
-        Proof::Secret { client, secret } => by_secret(reads, client, secret).await.map(drop),
+        Proof::Secret { client, secret } => by_secret(app, reads, client, secret).await.map(drop),
         // Its signature has been verified, and the assertion is spent.
         Proof::Assertion { .. } => {
             let found = oauth_client::find(reads, id).await?;
@@ -359,8 +363,8 @@ impl<'f> Proof<'f> {
     }
 }
 
-async fn by_secret(reads: &dyn Rows, id: String, secret: Option<String>) -> Result<String, ApiError> {
-    if document_url(&id).is_some() {
+async fn by_secret(app: &App, reads: &dyn Rows, id: String, secret: Option<String>) -> Result<String, ApiError> {
+    if document_url(&id).is_some() || registration::open(app, &id).is_some() {
         return if secret.is_none() { Ok(id) } else { Err(Code::InvalidClient.into()) };
     }
     let client = oauth_client::find(reads, &id).await?.ok_or(Code::InvalidClient)?;

@@ -3,8 +3,9 @@
 use common::{
     error::{ApiError, Code},
     secret::Secret,
+    text::{credential_in, text},
 };
-use service::{app::App, caller::Caller, form, reader};
+use service::{app::App, caller::Caller, reader};
 
 /// The longest name of a machine and of a program, characters.
 const MOST_NAME: usize = 64;
@@ -67,9 +68,9 @@ impl Parameters {
     pub(crate) fn name(&self, name: &'static str, otherwise: &str) -> Result<String, ApiError> {
         let Some(sent) = self.find(name)? else { return Ok(otherwise.to_owned()) };
         if Secret::is_in(sent.as_bytes()) {
-            return Err(form::credential_in(name));
+            return Err(credential_in(name));
         }
-        common::text::text(name, sent, MOST_NAME).map_err(|_| {
+        text(name, sent, MOST_NAME).map_err(|_| {
             let detail = format!("{name} has more than {MOST_NAME} characters, or some that cannot be seen.");
             Code::InvalidRequest.detail(detail).with("field", name)
         })

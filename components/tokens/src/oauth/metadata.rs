@@ -32,6 +32,9 @@ pub(crate) struct Metadata {
     client_id_metadata_document_supported: bool,
     code_challenge_methods_supported: &'static [&'static str],
     response_modes_supported: &'static [&'static str],
+    /// RFC 7591; left out where the server has no key to know such clients by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration_endpoint: Option<String>,
     revocation_endpoint: String,
     revocation_endpoint_auth_methods_supported: &'static [&'static str],
     revocation_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
@@ -63,6 +66,7 @@ pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
         client_id_metadata_document_supported: true,
         code_challenge_methods_supported: &["S256"],
         response_modes_supported: &["query"],
+        registration_endpoint: (!app.settings().signing_keys.is_empty()).then(|| format!("{issuer}/oauth/register")),
         revocation_endpoint: format!("{issuer}/oauth/revoke"),
         revocation_endpoint_auth_methods_supported: CLIENTS,
         revocation_endpoint_auth_signing_alg_values_supported: jose::ALGORITHMS,

@@ -188,6 +188,9 @@ errors! {
         "Send priority as one of: low, normal, high.", page: "/docs/agents/concepts/notifications";
     InvalidLevel 400 "invalid_level": "This level does not exist.",
         "Send level as one of: debug, info, warn, error.", page: "/docs/agents/concepts/lifecycle#logs";
+    InvalidClientMetadata 400 "invalid_client_metadata": "This client cannot be registered.",
+        "Send a JSON object with redirect_uris, such as {{\"client_name\": \"Planner\", \"redirect_uris\": [\"http://127.0.0.1/callback\"]}}.",
+        page: "/docs/agents/concepts/oauth-clients#dynamic-registration";
     InvalidUrl 400 "invalid_url": "This URL is not allowed.",
         "Send {field} as a whole https URL without a user name, or as a path of this site that begins with /agents, /access, /guides, /docs or /notifications, of at most 2000 characters.",
         page: "/docs/agents/concepts/notifications";

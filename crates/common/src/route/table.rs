@@ -128,6 +128,7 @@ routes! {
         OAUTH_METADATA_ALIAS = get("/.well-known/openid-configuration", "The same document, where some clients look first").public().any_query().for_browsers().page("concepts/oauth");
         OAUTH_JWKS = get("/oauth/jwks", "The public keys of signed tokens (RFC 7517)").public().any_query().for_browsers().page("concepts/oauth#keys");
         CLOSURE_RECEIPT = get("/api/closures/{id}/receipt", "Get the receipt of a closure: signed, for those who do not ask this server").for_people().page("concepts/receipts");
+        OAUTH_REGISTER = post("/oauth/register", "Register a program on a person's device as a client (RFC 7591)").public().any_query().for_browsers().changes_nothing().page("concepts/oauth-clients#dynamic-registration");
         OAUTH_REVOKE = post("/oauth/revoke", "Revoke a token of an app (RFC 7009)").public().form().any_query().for_browsers().revokes().audited("oauth.revoke").page("concepts/oauth-clients#revoking");
         CLIENTS_LIST = get("/api/oauth/clients", "List the tenant's OAuth clients").scope(ScopesWrite).for_people().query(&["q", "sort", "cursor", "limit"]).page("concepts/oauth-clients#registering");
         CLIENTS_CREATE = post("/api/oauth/clients", "Register an OAuth client").scope(ScopesWrite).for_people().idempotent().audited("oauth.client.create").page("concepts/oauth-clients#registering");
