@@ -325,6 +325,30 @@ fn the_fix_for_a_missing_scope_works() {
     lacking.client.at(second.host().base_url()).patch("/api/agents/lacking", &change).refused(403, "scope_denied");
 }
 
+/// R378: what an agent may never change about itself is no matter of a scope, and no ask for one is advised.
+#[test]
+fn no_ask_is_advised_for_what_only_people_may_change() {
+    let (server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["agents.read"]);
+    for field in [
+        json!({ "budget_cents": 9 }),
+        json!({ "scope": ["agents.read"] }),
+        json!({ "tier": "high" }),
+        json!({ "max_concurrent_tasks": 9 }),
+        json!({ "owner": "eve@example.com" }),
+        json!({ "description": "d", "parent": null }),
+    ] {
+        let refused = scout.client.patch("/api/agents/me", &field).refused(403, "scope_denied");
+        assert!(refused.get("ask").is_none() && text(&refused["fix"]).contains("does not help"), "{field}: {refused}");
+    }
+    let refused = scout.client.patch("/api/agents/me", &json!({ "description": "d" })).refused(403, "scope_denied");
+    assert!(refused.get("ask").is_some(), "{refused}");
+    let below = json!({ "name": "below", "parent": "scout" });
+    admin.post("/api/agents", &below).is(201);
+    let refused = scout.client.patch("/api/agents/below", &json!({ "budget_cents": 9 })).refused(403, "scope_denied");
+    assert!(refused.get("ask").is_some(), "{refused}");
+}
+
 /// R59, R121: where the owner's role lacks it, asking does not help, and the fix says so.
 #[test]
 fn the_fix_for_a_scope_beyond_the_role_names_the_role() {

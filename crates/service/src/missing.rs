@@ -3,6 +3,7 @@
 use common::{
     error::{ApiError, Code},
     exact::Exact,
+    permission::Action,
     route::{Object, Route},
     scope::{Patterns, Scopes},
     time::Timestamp,
@@ -151,7 +152,18 @@ pub fn said(by: &str, word: Option<&str>) -> String {
 /// Why the caller could not do it even with the scope, as a sentence.
 async fn relation(call: &Call, caller: &Caller) -> Result<Option<&'static str>, ApiError> {
     // Routes about several agents name them in their bodies.
-    lacking_relation(call.app.db(), caller, (call.route, call.segments.as_slice()), call.app.now()).await
+    let names = call.segments.as_slice();
+    let lacking = lacking_relation(call.app.db(), caller, (call.route, names), call.app.now()).await?;
+    if lacking.is_some() || call.route.fields.is_empty() {
+        return Ok(lacking);
+    }
+    let (Some(name), Ok(Json::Object(sent))) = (names.first(), serde_json::from_slice(&call.body_bytes())) else {
+        return Ok(None);
+    };
+    let has_field = |field: &str| sent.contains_key(field);
+    let agent = agent::get(call.app.db(), caller.subject(), name, Action::Read, call.app.now()).await?;
+    let allowed = object::may_send_all(call.app.db(), caller, call.route, has_field, &agent.id).await?;
+    Ok((!allowed).then_some(object::OF_PEOPLE))
 }
 
 /// Why the caller could not do what a route does with what its path names, whatever its scope, as a sentence.

@@ -107,17 +107,29 @@ pub async fn check_senders(
     has_field: impl Fn(&str) -> bool,
     agent: &AgentId,
 ) -> Result<(), ApiError> {
+    match may_send_all(reads, caller, route, has_field, agent).await? {
+        true => Ok(()),
+        false => Err(Code::PersonRequired.detail(OF_PEOPLE)),
+    }
+}
+
+/// What an agent is told that may not send a field.
+pub const OF_PEOPLE: &str = "An agent can change the scope, tier, tasks and budget only of the agents below it, and never parent, owner or spent_cents.";
+
+/// Whether the caller may send all fields of the row that are sent for this agent.
+pub async fn may_send_all(
+    reads: &dyn Rows,
+    caller: &Caller,
+    route: &Route,
+    has_field: impl Fn(&str) -> bool,
+    agent: &AgentId,
+) -> Result<bool, DbError> {
     let mut sent = route.sent_fields(has_field).peekable();
     if sent.peek().is_none() {
-        return Ok(());
+        return Ok(true);
     }
     let is_above = is_above(reads, caller, agent).await?;
-    match sent.all(|field| may_send(field, caller, is_above)) {
-        true => Ok(()),
-        false => Err(Code::PersonRequired.detail(
-            "An agent can change the scope, tier, tasks and budget only of the agents below it, and never parent, owner or spent_cents.",
-        )),
-    }
+    Ok(sent.all(|field| may_send(field, caller, is_above)))
 }
 
 /// Whether the caller may send a field. `is_above`: the caller is an agent above the one that the path names.
