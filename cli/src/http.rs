@@ -284,7 +284,7 @@ impl Client {
             _ => Exit::Refused,
         };
         let mut failure = Failure::new(exit, text("detail").unwrap_or_default());
-        failure.fix = text("fix").map(|fix| fix::in_commands(&fix));
+        failure.fix = text("fix").map(|fix| fix::in_commands(&fix::seen(&fix)));
         // The path is one that every server has, so the address is wrong. What the server takes for meant is what was asked.
         if text("error").as_deref() == Some("not_found") {
             failure.fix = self.url.too_long().or(failure.fix.take());
@@ -304,6 +304,7 @@ impl Client {
             |field: &Json, name: &str| field.get(name).and_then(Json::as_str).map(show::line).unwrap_or_default();
         failure.lines =
             fields.map(|field| format!("{} {}", member(field, "field"), member(field, "problem"))).collect();
+        failure.lines.extend(fix::unknown_words(&answer));
         failure.answer = Some(answer);
         failure
     }

@@ -227,7 +227,8 @@ fn field(input: &Input, typed: &ArgMatches) -> Result<Option<Json>, Failure> {
             .transpose()?,
         Kind::When => text().map(|text| moment(&input.name.to_uppercase(), text)).transpose()?.map(Json::from),
         Kind::No => typed.get_flag(id).then_some(Json::Bool(false)),
-        Kind::Words => all().map(|words| words.map(Json::from).collect()),
+        Kind::Words => all().map(|words| words.flat_map(str::split_whitespace).map(Json::from).collect()),
+        Kind::Texts => all().map(|texts| texts.map(Json::from).collect()),
         Kind::Pairs => all().map(|pairs| read_pairs(&flag, pairs)).transpose()?,
         Kind::Data => text()
             .map(|text| {
@@ -284,7 +285,15 @@ fn bulk(
     mut body: Map<String, Json>,
 ) -> Result<u8, Failure> {
     body.insert("names".to_owned(), json!(names));
-    let answer = client.call(route, Call { body: Some(Json::Object(body)), ..Call::default() })?;
+    let answer = client.call(route, Call { body: Some(Json::Object(body)), ..Call::default() });
+    // Where none was changed, each says why.
+    let of_each = |failure: Failure| match failure.answer.clone() {
+        Some(json) if failure.slug() == "none_changed" && !context.is_json => {
+            Ok(Answer { text: String::new(), json, tag: None, is_known: false })
+        }
+        _ => Err(failure),
+    };
+    let answer = answer.or_else(of_each)?;
     let members = |name: &str| answer.json.get(name).and_then(Json::as_object).into_iter().flatten();
     // Steps are one list; enrolment has one for each outcome.
     let results = members("results").map(|(name, result)| (name, result, result.get("ok") == Some(&Json::Bool(true))));
@@ -442,6 +451,9 @@ mod tests {
             ("--preset none", json!({ "preset": "none" })),
             ("--owner ''", json!({ "owner": "" })),
             ("--scope ''", json!({ "scope": [] })),
+            // R367: commas, blanks, or both.
+            ("--scope a,b --scope c", json!({ "scope": ["a", "b", "c"] })),
+            ("--scope a\tb,\nc", json!({ "scope": ["a", "b", "c"] })),
         ] {
             assert_eq!(sent(&format!("accredit agents update scout {line}")).unwrap(), expected, "{line}");
         }

@@ -69,8 +69,10 @@ pub(crate) enum Kind {
     When,
     /// A flag without a value: false.
     No,
-    /// A list: typed several times, or with commas between.
+    /// A list of words: typed several times, or with commas or blanks between.
     Words,
+    /// A list of texts, which may have blanks: typed several times, or with commas between.
+    Texts,
     /// An object of texts: `name=value`, several times.
     Pairs,
     /// JSON.
@@ -542,7 +544,7 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("presets put", route::PRESET_PUT)
             .needs("scope", Kind::Words, "Its scopes, separated by commas")
             .field("secrets", Kind::Words, "Names of secrets that such an agent needs, separated by commas")
-            .field("probes", Kind::Words, "Names of probes that such an agent needs, separated by commas")
+            .field("probes", Kind::Texts, "Names of probes that such an agent needs, separated by commas")
             .field(
                 "defaults",
                 Kind::Data,

@@ -770,6 +770,40 @@ fn a_refused_field_is_told_by_its_option() {
     assert!(ran.err.contains("\n  --tier ") && !ran.err.contains("expires_in_days"), "{ran:?}");
 }
 
+/// R367: a word that the server does not know is told with what may be meant by it, and with where the right ones are; blanks stand between
+/// words as commas do.
+#[test]
+fn a_word_that_is_not_known_leads_to_the_right_one() {
+    let server = Server::settings().variable("outbound_hosts", "hooks.example.com").start();
+    let admin = server.bootstrap();
+    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
+    server.agent(&admin, "scout", &["agents.read"]);
+    admin.post("/api/scopes/custom", &json!({ "name": "x.crm.read", "description": "d" })).is(201);
+    for words in [
+        &["token", "create", "t", "--scope", "agents.reed,x.crm.reed"][..],
+        &["agents", "create", "more", "--scope", "agents.reed x.crm.reed"],
+        &["agents", "update", "scout", "--scope", "agents.reed", "--scope", "x.crm.reed"],
+    ] {
+        let ran = cli.run(words).is(1);
+        assert!(ran.err.contains("\n  agents.reed: do you mean agents.read"), "{ran:?}");
+        assert!(ran.err.contains("\n  x.crm.reed: do you mean x.crm.read?"), "{ran:?}");
+        let fix = said(&ran.err, "fix: ");
+        assert!(fix.contains("accredit scopes list and accredit scopes custom"), "{fix}");
+        assert!(!ran.err.contains("valid_scopes"), "{ran:?}");
+    }
+    let made = cli.run(&["token", "create", "t", "--scope", "agents.read agents.list", "--json"]).is(0).json();
+    assert_eq!(made["scope"], json!(["agents.list", "agents.read"]));
+    let ran = cli.run(&["doctor", "--expect", "agents.reed"]).is(1);
+    assert!(ran.err.contains("\n  agents.reed: do you mean agents.read"), "{ran:?}");
+    let url = "https://hooks.example.com/";
+    let ran = cli.run(&["admin", "webhooks", "create", "--webhook-url", url, "--kinds", "agent.statechanged"]).is(1);
+    assert!(ran.err.contains("agent.statechanged: do you mean agent.state_changed"), "{ran:?}");
+    assert!(said(&ran.err, "fix: ").contains("list on the page below") && ran.err.contains("page: "), "{ran:?}");
+    // Where no agent was changed, each says why.
+    let ran = cli.run(&["agents", "start", "nobody", "nothing"]).is(1);
+    assert!(ran.err.contains("nobody  ") && ran.err.contains("nothing  ") && !ran.err.contains("results"), "{ran:?}");
+}
+
 /// R107: an address that is wrong leads to the right one.
 #[test]
 fn an_address_that_is_wrong_says_what_is_wrong() {
