@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use common::{error::Code, route::Route, secret::Secret};
+use common::{error::Code, json::escaped, route::Route, secret::Secret};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 use ureq::{
@@ -234,6 +234,8 @@ impl Client {
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media = header("content-type").split(';').next().unwrap_or_default().trim();
         let is_json = matches!(media, "application/json" | "application/jwk-set+json");
+        // Nothing that others have written controls a terminal.
+        let text = if is_json || media == "application/x-ndjson" { escaped(&text) } else { text };
         let json = if is_json { serde_json::from_str(&text).unwrap_or_default() } else { Json::Null };
         let tag = Some(header("etag")).filter(|tag| !tag.is_empty()).map(str::to_owned);
         match status {

@@ -750,6 +750,52 @@ fn a_stranger_in_the_servers_place_is_found_out() {
     assert!(ran.err.contains("not answered in time"), "{ran:?}");
 }
 
+/// R368: with `--json` too nothing that others have written controls a terminal: it is the same JSON, with escapes.
+#[test]
+fn json_controls_no_terminal() {
+    let typed = "a\u{1b}[2J\u{9b}2J\u{7f}\u{202e}\u{200b}\u{e0001}\u{e9}";
+    let one = json!({ "id": typed, "name": typed, "text": typed, "state": typed, "parent": null });
+    let answer = json!({ "email": typed, "name": typed, "error": typed, "request_id": typed, "items": [one], "lines": [one],
+        "checks": [one], "state": typed, "overall": typed, "agents": [one], "next_cursor": null });
+    let is_safe = |out: &str| !out.chars().any(|c| c != '\n' && c != '\u{e9}' && !(' '..='~').contains(&c));
+    let lines = format!("{answer}\n{answer}\n");
+    for (status, media, body) in [
+        ("200 OK", "application/json", answer.to_string()),
+        ("404 Not Found", "application/json", answer.to_string()),
+        ("200 OK", "application/x-ndjson", lines),
+    ] {
+        let head = format!("HTTP/1.1 {status}\r\ncontent-type: {media}\r\ncontent-length: {}", body.len());
+        let url = saying(format!("{head}\r\nconnection: close\r\n\r\n{body}").leak());
+        let cli = Cli::of(&url).variable("ACCREDIT_TOKEN", &tests::secret::credential("acr_pat_"));
+        let verbs: &[&[&str]] = match media {
+            "application/json" => &[
+                &["whoami"],
+                &["auth", "status"],
+                &["agents", "list"],
+                &["agents", "list", "--all"],
+                &["agents", "tree"],
+                &["agents", "logs", "a"],
+                &["agents", "export", "a"],
+                &["agents", "stop", "a", "b"],
+                &["access", "wait", "acc_01m8dwhk0g6ww26xz0ep8paevh"],
+                &["admin", "webhooks", "deliveries", "whk_1"],
+                &["admin", "webhooks", "delivery", "whk_1", "whd_1"],
+                &["doctor"],
+            ],
+            _ => &[&["admin", "audit", "export"]],
+        };
+        for words in verbs {
+            let ran = cli.run(&[words, &["--json"][..]].concat());
+            assert!(
+                is_safe(&ran.out) && ran.out.contains("\\u009b") && ran.out.contains('\u{e9}'),
+                "{words:?} {ran:?}"
+            );
+            let read: Json = serde_json::Deserializer::from_str(&ran.out).into_iter().next().unwrap().unwrap();
+            assert!(read.to_string().contains("\u{9b}2J\u{7f}\u{202e}\u{200b}\u{e0001}"), "{words:?}");
+        }
+    }
+}
+
 /// R149: a refused field is told by its option; `--json` is the API's own answer.
 #[test]
 fn a_refused_field_is_told_by_its_option() {

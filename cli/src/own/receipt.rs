@@ -60,7 +60,7 @@ pub(super) fn verify(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
             .fix("Ask the person who gave it to you for the file as the server sent it.")
     })?;
     if context.is_json {
-        show::out(&proved.claims.to_string());
+        show::json(&proved.claims);
         return Ok(0);
     }
     show::out("The signature is right, and so is what it is about.");

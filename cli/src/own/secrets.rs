@@ -114,7 +114,7 @@ pub(super) fn write(context: &Context, typed: &ArgMatches) -> Result<u8, Failure
     place.put(&secrets)?;
     let names: Vec<&String> = secrets.keys().collect();
     if context.is_json {
-        show::out(&json!({ "folder": folder.to_string_lossy(), "written": names }).to_string());
+        show::json(&json!({ "folder": folder.to_string_lossy(), "written": names }));
     } else {
         for name in names {
             show::out(&folder.join(name).display().to_string());

@@ -24,20 +24,26 @@ pub fn to_text(json: &Json) -> String {
     serde_json::to_string(json).unwrap_or_default()
 }
 
-/// Writes a line of JSON whose texts cannot control a terminal: unseen characters in them stand as `\\uXXXX`. JSON itself escapes only
-/// the control characters of ASCII.
+/// Writes a line of JSON whose texts cannot control a terminal.
 pub fn to_line(value: &impl Serialize) -> Result<String, serde_json::Error> {
-    let text = serde_json::to_string(value)?;
-    let mut line = String::with_capacity(text.len() + 1);
-    for c in text.chars() {
-        if is_unseen(c) {
-            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| line.push_str(&format!("\\u{unit:04x}")));
-        } else {
-            line.push(c);
-        }
-    }
+    let mut line = escaped(&serde_json::to_string(value)?);
     line.push('\n');
     Ok(line)
+}
+
+/// The same JSON, in which unseen characters of texts stand as `\\uXXXX`, so that they cannot control a terminal. JSON itself escapes only
+/// the control characters of ASCII.
+pub fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len() + 1);
+    for c in json.chars() {
+        // These can only stand between the parts of a document.
+        if is_unseen(c) && !matches!(c, '\n' | '\r' | '\t') {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 struct Strict(Json);
