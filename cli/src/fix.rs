@@ -262,7 +262,10 @@ fn command(request: &Request<'_>) -> Option<String> {
     let matching = fitting.filter_map(|verb| Some((verb, named(verb.route.path, request.path)?)));
     let (verb, names) = matching.min_by_key(|(_, names)| names.len())?;
     let mut words = vec!["accredit".to_owned(), verb.words.to_owned()];
-    words.extend(names.into_iter().map(quoted));
+    // What a fix leaves open.
+    let open =
+        |name: &str| name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).map(|name| format!("<{name}>"));
+    words.extend(names.into_iter().map(|name| quoted(&open(name).unwrap_or_else(|| name.to_owned()))));
     // It waits until somebody has decided, and not once.
     if verb.route == route::ACCESS_GET && request.query.starts_with("wait=") {
         return Some(words.join(" ").replacen(verb.words, "access wait", 1));
@@ -515,6 +518,10 @@ mod tests {
             (
                 "Wait for the decision of ada@example.com or an admin: GET /api/access-requests/acc_1?wait=25.",
                 "Wait for the decision of ada@example.com or an admin: accredit access wait acc_1.",
+            ),
+            (
+                "Ask an admin to set one with POST /api/users/{id}/set-password.",
+                "Ask an admin to set one with accredit admin users set-password '<id>'.",
             ),
             ("Wait.", "Wait."),
             ("GET /", "GET /"),

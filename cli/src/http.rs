@@ -262,7 +262,7 @@ impl Client {
                 self.url.as_str()
             ))
             .fix("Try again in a while. If it goes on, tell the operator of the server.")),
-            _ => Err(self.stranger(&format!(" ({status} {})", show::line(media)))),
+            _ => Err(self.stranger(&format!(" ({})", format!("{status} {}", show::line(media)).trim_end()))),
         }
     }
 

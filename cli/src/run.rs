@@ -229,6 +229,7 @@ fn field(input: &Input, typed: &ArgMatches) -> Result<Option<Json>, Failure> {
         Kind::No => typed.get_flag(id).then_some(Json::Bool(false)),
         Kind::Words => all().map(|words| words.flat_map(str::split_whitespace).map(Json::from).collect()),
         Kind::Texts => all().map(|texts| texts.map(Json::from).collect()),
+        Kind::Pairs if input.null.is_some() && all().is_some_and(|pairs| pairs.eq(input.null)) => Some(json!({})),
         Kind::Pairs => all().map(|pairs| read_pairs(&flag, pairs)).transpose()?,
         Kind::Data => text()
             .map(|text| {
@@ -257,8 +258,8 @@ fn read_file(path: &str) -> Result<Json, Failure> {
         path => std::fs::read_to_string(path).map(|read| text = read),
     }
     .map_err(|error| Failure::usage(format!("{path}: {error}")))?;
-    let json: Json =
-        serde_json::from_str(&text).map_err(|error| Failure::usage(format!("{path} is no JSON: {error}")))?;
+    let json: Json = serde_json::from_str(show::unmarked(&text))
+        .map_err(|error| Failure::usage(format!("{path} is no JSON: {error}")))?;
     if json.is_object() { Ok(json) } else { Err(Failure::usage(format!("{path} is no JSON object."))) }
 }
 
@@ -448,6 +449,8 @@ mod tests {
             ("--description null", json!({ "description": "null" })),
             ("--agent-url none --model m", json!({ "url": null, "model": "m" })),
             ("--parent none", json!({ "parent": null })),
+            ("--labels none", json!({ "labels": {} })),
+            ("--labels a=none,none=b", json!({ "labels": { "a": "none", "none": "b" } })),
             ("--preset none", json!({ "preset": "none" })),
             ("--owner ''", json!({ "owner": "" })),
             ("--scope ''", json!({ "scope": [] })),

@@ -292,9 +292,13 @@ pub(crate) fn secret(what: &str) -> Result<String, Failure> {
     asked(what, |stdin| {
         let mut line = String::new();
         stdin.read_line(&mut line)?;
-        line.truncate(line.trim_end_matches(['\n', '\r']).len());
-        Ok(line)
+        Ok(unmarked(line.trim_end_matches(['\n', '\r'])).to_owned())
     })
+}
+
+/// A text without the mark that some programs put before it (a byte order mark), and that belongs to no text.
+pub(crate) fn unmarked(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// A secret that may have several lines: asked for as one, or all of standard input.

@@ -211,7 +211,8 @@ impl Verb {
             .field("compute", Kind::Data, "What it runs on, as JSON")
             .field("access", Kind::Text, "How people reach it, for people")
             .or("none")
-            .field("labels", Kind::Pairs, "Labels, each as name=value")
+            .field("labels", Kind::Pairs, "Labels, each as name=value, in place of all that it has")
+            .or("none")
             .field("scope", Kind::Words, "Its ceiling: scopes, separated by commas")
             .field("preset", Kind::Text, "Its ceiling by a preset, such as worker")
             .field("tier", Kind::Number, "Its tier, 1 to 5")
@@ -755,6 +756,9 @@ pub(crate) fn all() -> Vec<Verb> {
             ("AT", "created_at"),
             ("KIND", "kind"),
             ("STATE", "state"),
+            ("TRIES", "tries"),
+            ("STATUS", "status"),
+            ("ERROR", "error"),
             ("ID", "id"),
         ]),
         Verb::new("admin webhooks delivery", route::DELIVERY_GET),

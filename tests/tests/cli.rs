@@ -211,6 +211,63 @@ fn a_bound_is_lifted_by_none() {
     assert_eq!(read(), (json!(500), json!("Looks")));
     cli.run(&["agents", "update", "scout", "--budget-cents", "none", "--description", ""]).is(0);
     assert_eq!(read(), (json!(null), json!(null)));
+    // R369: labels are replaced, all of them, and taken away by none.
+    let labels = |typed: &str| {
+        cli.run(&["agents", "update", "scout", "--labels", typed]).is(0);
+        admin.get("/api/agents/scout").is(200)["labels"].clone()
+    };
+    assert_eq!(labels("x=1,y=2"), json!({ "x": "1", "y": "2" }));
+    assert_eq!(labels("a=b"), json!({ "a": "b" }));
+    assert_eq!(labels("none"), json!({}));
+    let help = cli.run(&["agents", "update", "--help"]).is(0).out;
+    assert!(help.contains("in place of all that it has, or none"), "{help}");
+}
+
+/// R369: what other programs write before a text, or make of a file, is no reason to refuse it or to lose it.
+#[test]
+fn files_of_other_programs_are_taken() {
+    let (server, admin) = Server::with_admin();
+    let pat = server.plant_pat(&admin, "agents.read agents.list");
+    let cli = Cli::of(&server.host().base_url().replace("http://", "HTTP://"));
+    let marked = format!("\u{feff}{}\r\n", pat.bearer());
+    cli.fed(&marked, &["token", "check"]).is(0);
+    // The file that a link leads to has the new token, and the link stays.
+    let (link, target) = (cli.folder().join("credentials.json"), cli.home().join("saved.json"));
+    fs::create_dir_all(cli.folder()).unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    cli.fed(&marked, &["auth", "login", "--token", "-"]).is(0);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    let saved = fs::read_to_string(&target).unwrap();
+    assert!(saved.contains(pat.bearer()) && mode(&target) == 0o600, "{saved}");
+    fs::write(&target, format!("\u{feff}{saved}")).unwrap();
+    cli.run(&["whoami"]).is(0);
+    fs::write(cli.home().join("agents.json"), "\u{feff}{\"agents\": []}").unwrap();
+    let ran = cli.run(&["agents", "import", "agents.json"]);
+    assert!(ran.code == 1 && !ran.err.contains("is no JSON"), "{ran:?}");
+    // What cannot be written leaves no directory.
+    let none = Cli::of(server.host().base_url());
+    none.run(&["secrets", "write", "one/two/three"]).is(2);
+    assert_eq!(fs::read_dir(none.home()).unwrap().count(), 0);
+}
+
+/// R369: a refusal leaves no word open, and no list of deliveries what became of them.
+#[test]
+fn nothing_is_left_open() {
+    let empty = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let token = tests::secret::credential("acr_pat_");
+    let ran = Cli::of(&saying(empty)).variable("ACCREDIT_TOKEN", &token).run(&["whoami"]).is(3);
+    assert!(ran.err.contains("is no Accredit server (404)."), "{ran:?}");
+    let (server, _) = Server::with_admin();
+    let login = ["auth", "login", "--password", "--email", "ada@example.com"];
+    let ran = Cli::of(server.host().base_url()).fed("wrong password\n", &login).is(2);
+    assert!(ran.err.contains("accredit admin users set-password '<id>'"), "{ran:?}");
+    let body = json!({ "items": [{ "created_at": "2026-11-27T10:00:00.000Z", "kind": "agent.created", "state": "dead", "tries": 8,
+        "status": 500, "error": "the receiver answered 500", "id": "dlv_1" }], "next_cursor": null });
+    let body = body.to_string();
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
+    let url = saying(format!("{answer}\r\nconnection: close\r\n\r\n{body}").leak());
+    let ran = Cli::of(&url).variable("ACCREDIT_TOKEN", &token).run(&["admin", "webhooks", "deliveries", "whk_1"]).is(0);
+    assert!(["TRIES", "STATUS", "ERROR", "500", "answered 500"].iter().all(|text| ran.out.contains(text)), "{ran:?}");
 }
 
 /// R66, R107: tables fit a narrow terminal; a pipe gets neither colours nor a spinner; `--json` is the API's answer, and no table.

@@ -86,7 +86,7 @@ fn read(file: &str, what: &str) -> Result<String, Failure> {
         file => fs::File::open(file).and_then(|open| open.take(MOST).read_to_string(&mut text)),
     };
     read.map_err(of_file(format!("{what}, {file}")))?;
-    Ok(text)
+    Ok(show::unmarked(&text).to_owned())
 }
 
 /// What a receipt says, once it is believed.
