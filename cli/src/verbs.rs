@@ -918,6 +918,21 @@ mod tests {
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
+    /// R370: the page of the command lists every verb: `agents keys list\|get` stands for two.
+    #[test]
+    fn the_page_lists_every_verb() {
+        let page = include_str!("../../docs/agents/cli.md").replace("\\|", "|");
+        let mut listed = BTreeSet::new();
+        for words in page.split('`').skip(1).step_by(2) {
+            let words = words.trim_start_matches("accredit ").split([' ']).filter(|word| *word == word.to_lowercase());
+            let words = words.take_while(|word| !word.starts_with(['[', '-'])).collect::<Vec<_>>().join(" ");
+            let (before, last) = words.rsplit_once(' ').map_or((String::new(), &*words), |(b, l)| (format!("{b} "), l));
+            listed.extend(last.split('|').map(|last| format!("{before}{last}")));
+        }
+        let missing: Vec<&str> = all().iter().map(|verb| verb.words).filter(|words| !listed.contains(*words)).collect();
+        assert_eq!(missing, Vec::<&str>::new());
+    }
+
     /// R149: where null says something, it can be typed; the reference says which fields take it.
     #[test]
     fn what_can_be_null_can_be_typed() {
