@@ -24,6 +24,8 @@ use crate::{
 const FOLDER: &str = "accredit";
 const CONFIG: &str = "config.toml";
 const CREDENTIALS: &str = "credentials.json";
+/// Links behind each other that are followed.
+const MOST_LINKS: usize = 8;
 /// The profile without a name.
 pub(crate) const DEFAULT: &str = "default";
 
@@ -79,10 +81,13 @@ impl Url {
             Some(literal) => literal.split(']').next().unwrap_or_default(),
             None => authority.split(':').next().unwrap_or_default(),
         };
+        // Neither depends on the case.
+        let (scheme, place) = (scheme.to_ascii_lowercase(), authority.to_ascii_lowercase());
+        let path = rest.get(authority.len()..).unwrap_or_default();
         let is_loopback = host.eq_ignore_ascii_case("localhost")
             || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
-        let url = Self { text: text.to_owned(), is_loopback };
-        match scheme {
+        let url = Self { text: format!("{scheme}://{place}{path}"), is_loopback };
+        match scheme.as_str() {
             _ if host.is_empty() => Err(wrong("it names no host")),
             "https" => Ok(url),
             "http" if is_loopback || std::env::var_os("ACCREDIT_INSECURE").is_some() => Ok(url),
@@ -332,7 +337,7 @@ fn read_saved(file: &Path) -> Result<Map<String, Json>, Failure> {
         Failure::credential(format!("{} is damaged{at}, so it holds no token.", file.display()))
             .fix("Mend it, or sign in again, which writes it anew without what is in it: accredit auth login")
     };
-    let mut json: Json = serde_json::from_str(&text)
+    let mut json: Json = serde_json::from_str(show::unmarked(&text))
         .map_err(|error| damaged(format!(" at line {}, column {}", error.line(), error.column())))?;
     match json.get_mut("profiles").map(Json::take) {
         Some(Json::Object(profiles)) => Ok(profiles),
@@ -378,8 +383,20 @@ fn narrow(file: &Path) {
 #[cfg(not(unix))]
 fn narrow(_: &Path) {}
 
-/// Writes a file that only its owner can read, beside the old one, and puts it in its place.
+/// The file that a link leads to, which need not be there; a file that is no link is itself.
+fn linked(file: &Path) -> PathBuf {
+    let mut file = file.to_owned();
+    // What leads in a circle leads to no file.
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = fs::read_link(&file) else { break };
+        file = file.parent().unwrap_or(Path::new(".")).join(target);
+    }
+    file
+}
+
+/// Writes a file that only its owner can read, beside the old one, and puts it in its place. A link stays, and leads to the new one.
 fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let file = linked(file);
     let part = file.with_extension(format!("part-{}", std::process::id()));
     // A program with the same number that was killed may have left one, as in a container.
     drop(fs::remove_file(&part));
@@ -391,7 +408,7 @@ fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
         new.write_all(bytes)?;
         new.sync_all()
     });
-    let moved = written.and_then(|()| fs::rename(&part, file));
+    let moved = written.and_then(|()| fs::rename(&part, &file));
     if moved.is_err() {
         drop(fs::remove_file(&part));
     }
@@ -410,6 +427,8 @@ mod tests {
             ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
             ("http://[::1]:3000/", "http://[::1]:3000"),
             ("http://localhost", "http://localhost"),
+            ("HTTP://LOCALHOST:3980", "http://localhost:3980"),
+            ("Https://A.Example/Acc", "https://a.example/Acc"),
         ] {
             assert_eq!(Url::parse(text).unwrap().as_str(), url);
         }
@@ -520,5 +539,22 @@ mod tests {
             }
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        // R369: a link leads to the new one, also to one that was not there.
+        #[cfg(unix)]
+        {
+            let (elsewhere, link) = (folder.path().join("elsewhere"), folder.path().join("link"));
+            fs::create_dir(&elsewhere).unwrap();
+            std::os::unix::fs::symlink("first", &link).unwrap();
+            std::os::unix::fs::symlink("elsewhere/saved.json", folder.path().join("first")).unwrap();
+            for text in ["one", "two"] {
+                replace(&link, text.as_bytes()).unwrap();
+                assert_eq!(fs::read_to_string(elsewhere.join("saved.json")).unwrap(), text);
+                assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+            }
+            let circle = folder.path().join("circle");
+            std::os::unix::fs::symlink("circle", &circle).unwrap();
+            replace(&circle, b"three").unwrap();
+            assert_eq!(fs::read_to_string(&circle).unwrap(), "three");
+        }
     }
 }

@@ -1,6 +1,10 @@
 //! The steps of refusals as commands of this CLI: `POST /api/agents/scout/resume` is `accredit agents resume scout`.
 
-use common::route::{self, Query, Route};
+use common::{
+    event::EventKind,
+    route::{self, Query, Route},
+    scope::Scope,
+};
 use serde_json::Value as Json;
 
 use crate::{
@@ -20,6 +24,19 @@ const OTHERS: &[(&Route, &str)] = &[
     (route::API_INDEX, "accredit --help"),
     (route::ENROL, "accredit auth enroll"),
 ];
+
+/// What fixes say of members of the answer, in the words of what a person sees of it.
+const SEEN: &[(&str, &str)] = &[
+    ("the names in valid_scopes", "the names that accredit scopes list and accredit scopes custom list"),
+    ("list in doc_url", "list on the page below"),
+    ("page in doc_url", "page below"),
+    ("every field that fields lists", "every field above"),
+    ("the fields that fields lists", "the fields above"),
+];
+/// How like a word it is what may be meant by it, from 0 to 1.
+const LIKE: f64 = 0.6;
+/// How many of these are named.
+const MOST_MEANT: usize = 3;
 
 /// Stands for one of several steps.
 const STEP: &str = "'<step>'";
@@ -71,6 +88,44 @@ pub(crate) fn of_ask(ask: &Json) -> Option<String> {
     let (method, path) = (ask.get("method")?.as_str()?, ask.get("path")?.as_str()?);
     let command = command(&Request { method, path, query: "", body: ask.get("body").cloned() })?;
     Some(show::line(&command))
+}
+
+/// A fix, without names of members that a person does not see.
+pub(crate) fn seen(fix: &str) -> String {
+    SEEN.iter().fold(fix.to_owned(), |fix, (member, seen)| fix.replace(member, seen))
+}
+
+/// The words of a refusal that the server does not know, each with what may be meant by it.
+pub(crate) fn unknown_words(answer: &Json) -> Vec<String> {
+    let listed = |name: &str| answer.get(name).and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
+    let kind = answer.get("kind").and_then(Json::as_str).filter(|_| answer["error"] == "unknown_event_kind");
+    let mut known: Vec<&str> = listed("valid_scopes").collect();
+    if kind.is_some() {
+        known = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    } else if known.is_empty() {
+        known = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
+    }
+    let words = listed("unknown_scopes").chain(listed("unknown")).chain(kind);
+    let asked = |word: &str| match meant(word, &known) {
+        meant if meant.is_empty() => show::line(word),
+        meant => format!("{}: do you mean {}?", show::line(word), show::line(&meant.join(" or "))),
+    };
+    words.map(asked).collect()
+}
+
+/// The known words that are most like one, and the patterns of them.
+fn meant(word: &str, known: &[&str]) -> Vec<String> {
+    let word = word.to_ascii_lowercase();
+    let mut patterns: Vec<String> =
+        known.iter().filter_map(|known| known.split_once('.')).map(|(noun, _)| format!("{noun}.*")).collect();
+    patterns.dedup();
+    let all = known.iter().map(|known| (*known).to_owned()).chain(patterns);
+    let mut like: Vec<(f64, String)> =
+        all.map(|known| (strsim::normalized_damerau_levenshtein(&word, &known), known)).collect();
+    like.retain(|(like, _)| *like >= LIKE);
+    like.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    like.dedup();
+    like.into_iter().map(|(_, known)| known).take(MOST_MEANT).collect()
 }
 
 /// The failure of a verb, in the words of its command line: fields are its options, and null is what is typed for it.
@@ -207,7 +262,10 @@ fn command(request: &Request<'_>) -> Option<String> {
     let matching = fitting.filter_map(|verb| Some((verb, named(verb.route.path, request.path)?)));
     let (verb, names) = matching.min_by_key(|(_, names)| names.len())?;
     let mut words = vec!["accredit".to_owned(), verb.words.to_owned()];
-    words.extend(names.into_iter().map(quoted));
+    // What a fix leaves open.
+    let open =
+        |name: &str| name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).map(|name| format!("<{name}>"));
+    words.extend(names.into_iter().map(|name| quoted(&open(name).unwrap_or_else(|| name.to_owned()))));
     // It waits until somebody has decided, and not once.
     if verb.route == route::ACCESS_GET && request.query.starts_with("wait=") {
         return Some(words.join(" ").replacen(verb.words, "access wait", 1));
@@ -295,6 +353,54 @@ mod tests {
             }
         }
         assert!(left.is_empty(), "{left:#?}");
+    }
+
+    /// R367: no fix names a member of the answer, which a person does not see.
+    #[test]
+    fn no_fix_of_the_table_names_what_is_not_shown() {
+        let members = [
+            "doc_url",
+            "valid_scopes",
+            "unknown_scopes",
+            "missing_scopes",
+            "excess_scopes",
+            "did_you_mean",
+            "in results",
+        ];
+        for row in common::error::Code::ALL.iter().map(|code| code.row()) {
+            // What each agent is told is shown in place of its fix.
+            let is_of_each = row.slug == "none_changed";
+            for fix in [Some(row.fix), row.agent_fix].into_iter().flatten().map(seen).filter(|_| !is_of_each) {
+                let named = members.iter().chain(&["fields lists"]).find(|member| fix.contains(**member));
+                assert_eq!(named, None, "{}: {fix}", row.slug);
+            }
+        }
+    }
+
+    /// R367
+    #[test]
+    fn a_word_that_is_not_known_is_told_with_what_may_be_meant() {
+        let refusal = |unknown: &str, word: &str, slug: &str| {
+            let word = if unknown == "kind" { word.into() } else { serde_json::json!([word]) };
+            unknown_words(&serde_json::json!({ "error": slug, unknown: word })).concat()
+        };
+        for (word, told) in [
+            ("agents.reed", "agents.reed: do you mean agents.read"),
+            ("Agents:List", "Agents:List: do you mean agents.list"),
+            ("agents", "agents: do you mean agents.*"),
+            ("zzz\u{1b}[2J", "zzz[2J"),
+        ] {
+            for (unknown, slug) in [("unknown_scopes", "invalid_scope"), ("unknown", "unknown_expectation")] {
+                let line = refusal(unknown, word, slug);
+                assert!(line.starts_with(told), "{line}");
+            }
+        }
+        let told = refusal("kind", "agent.statechanged", "unknown_event_kind");
+        assert!(told.starts_with("agent.statechanged: do you mean agent.state_changed"), "{told}");
+        let own =
+            serde_json::json!({ "unknown_scopes": ["x.crm.reed"], "valid_scopes": ["agents.read", "x.crm.read"] });
+        assert_eq!(unknown_words(&own), ["x.crm.reed: do you mean x.crm.read?"]);
+        assert!(refusal("kind", "agents.read", "other").is_empty());
     }
 
     /// R208: in the shell's quotes, in one line.
@@ -412,6 +518,10 @@ mod tests {
             (
                 "Wait for the decision of ada@example.com or an admin: GET /api/access-requests/acc_1?wait=25.",
                 "Wait for the decision of ada@example.com or an admin: accredit access wait acc_1.",
+            ),
+            (
+                "Ask an admin to set one with POST /api/users/{id}/set-password.",
+                "Ask an admin to set one with accredit admin users set-password '<id>'.",
             ),
             ("Wait.", "Wait."),
             ("GET /", "GET /"),

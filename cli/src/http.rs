@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use common::{error::Code, route::Route, secret::Secret};
+use common::{error::Code, json::escaped, route::Route, secret::Secret};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 use ureq::{
@@ -234,6 +234,8 @@ impl Client {
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media = header("content-type").split(';').next().unwrap_or_default().trim();
         let is_json = matches!(media, "application/json" | "application/jwk-set+json");
+        // Nothing that others have written controls a terminal.
+        let text = if is_json || media == "application/x-ndjson" { escaped(&text) } else { text };
         let json = if is_json { serde_json::from_str(&text).unwrap_or_default() } else { Json::Null };
         let tag = Some(header("etag")).filter(|tag| !tag.is_empty()).map(str::to_owned);
         match status {
@@ -260,7 +262,7 @@ impl Client {
                 self.url.as_str()
             ))
             .fix("Try again in a while. If it goes on, tell the operator of the server.")),
-            _ => Err(self.stranger(&format!(" ({status} {})", show::line(media)))),
+            _ => Err(self.stranger(&format!(" ({})", format!("{status} {}", show::line(media)).trim_end()))),
         }
     }
 
@@ -284,7 +286,7 @@ impl Client {
             _ => Exit::Refused,
         };
         let mut failure = Failure::new(exit, text("detail").unwrap_or_default());
-        failure.fix = text("fix").map(|fix| fix::in_commands(&fix));
+        failure.fix = text("fix").map(|fix| fix::in_commands(&fix::seen(&fix)));
         // The path is one that every server has, so the address is wrong. What the server takes for meant is what was asked.
         if text("error").as_deref() == Some("not_found") {
             failure.fix = self.url.too_long().or(failure.fix.take());
@@ -304,6 +306,7 @@ impl Client {
             |field: &Json, name: &str| field.get(name).and_then(Json::as_str).map(show::line).unwrap_or_default();
         failure.lines =
             fields.map(|field| format!("{} {}", member(field, "field"), member(field, "problem"))).collect();
+        failure.lines.extend(fix::unknown_words(&answer));
         failure.answer = Some(answer);
         failure
     }

@@ -422,7 +422,7 @@ fn of_input(input: &Input) -> Arg {
         Kind::No => arg.action(ArgAction::SetTrue).num_args(0),
         Kind::Number => arg.value_parser(number(input.null)).allow_negative_numbers(true),
         Kind::Lasts(_) => arg.required(input.is_required).allow_negative_numbers(true),
-        Kind::Words | Kind::Pairs => arg.action(ArgAction::Append).value_delimiter(','),
+        Kind::Words | Kind::Texts | Kind::Pairs => arg.action(ArgAction::Append).value_delimiter(','),
         // A secret on a command line is in the list of processes and in the shell's history.
         Kind::Secret | Kind::SecretText => {
             let arg = arg.value_name(DASH).value_parser(Dash);

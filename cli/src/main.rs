@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             let is_json = typed.try_get_one::<bool>("json").ok().flatten().copied().unwrap_or_default();
             match &failure.answer {
-                Some(answer) if is_json => show::out(&answer.to_string()),
+                Some(answer) if is_json => show::json(answer),
                 _ => show::failure(&failure),
             }
             ExitCode::from(failure.exit as u8)

@@ -94,7 +94,7 @@ fn check(typed: &ArgMatches) -> Result<u8, Failure> {
     let is_json = typed.get_flag("json");
     match Secret::parse(text.trim()) {
         Some(secret) if is_json => {
-            show::out(&json!({ "valid": true, "kind": secret.kind(), "prefix": secret.shown() }).to_string());
+            show::json(&json!({ "valid": true, "kind": secret.kind(), "prefix": secret.shown() }));
             Ok(0)
         }
         Some(secret) => {
@@ -102,7 +102,7 @@ fn check(typed: &ArgMatches) -> Result<u8, Failure> {
             Ok(0)
         }
         None if is_json => {
-            show::out(&json!({ "valid": false }).to_string());
+            show::json(&json!({ "valid": false }));
             Ok(1)
         }
         None => Err(Failure::new(Exit::Refused, "This is no credential: prefix, length or checksum is wrong.")
@@ -196,7 +196,7 @@ fn tree(context: &Context) -> Result<u8, Failure> {
     let client = context.client()?.signed_in()?;
     let agents = items(&client, route::AGENTS_LIST, &[], usize::MAX)?;
     if context.is_json {
-        show::out(&json!({ "items": agents }).to_string());
+        show::json(&json!({ "items": agents }));
         return Ok(0);
     }
     for text in lines_of_tree(&agents) {

@@ -3,7 +3,10 @@
 use std::io::IsTerminal as _;
 
 use clap::ArgMatches;
-use common::route::{Query, Route};
+use common::{
+    json::escaped,
+    route::{Query, Route},
+};
 use serde_json::{Map, Value as Json};
 
 use crate::{
@@ -121,7 +124,7 @@ pub(crate) fn print(mut pages: Pages<'_>, verb: &Verb, is_json: bool) -> Result<
         let rows = list(&page, member);
         match is_json {
             true if !rows.is_empty() => {
-                let texts: Vec<String> = rows.iter().map(Json::to_string).collect();
+                let texts: Vec<String> = rows.iter().map(|row| escaped(&row.to_string())).collect();
                 let before = if is_begun { ",\n".to_owned() } else { format!("{{\"{member}\":[\n") };
                 show::raw(&format!("{before}{}", texts.join(",\n")));
                 is_begun = true;
@@ -140,7 +143,7 @@ pub(crate) fn print(mut pages: Pages<'_>, verb: &Verb, is_json: bool) -> Result<
         let rest: Vec<String> =
             rest.iter().map(|(name, value)| format!(",{}:{value}", Json::from(name.as_str()))).collect();
         let begin = if is_begun { "\n".to_owned() } else { format!("{{\"{member}\":[") };
-        show::raw(&format!("{begin}]{}}}\n", rest.concat()));
+        show::raw(&format!("{begin}]{}}}\n", escaped(&rest.concat())));
     } else if !is_begun {
         show::say("There is nothing.");
     }

@@ -227,7 +227,9 @@ fn field(input: &Input, typed: &ArgMatches) -> Result<Option<Json>, Failure> {
             .transpose()?,
         Kind::When => text().map(|text| moment(&input.name.to_uppercase(), text)).transpose()?.map(Json::from),
         Kind::No => typed.get_flag(id).then_some(Json::Bool(false)),
-        Kind::Words => all().map(|words| words.map(Json::from).collect()),
+        Kind::Words => all().map(|words| words.flat_map(str::split_whitespace).map(Json::from).collect()),
+        Kind::Texts => all().map(|texts| texts.map(Json::from).collect()),
+        Kind::Pairs if input.null.is_some() && all().is_some_and(|pairs| pairs.eq(input.null)) => Some(json!({})),
         Kind::Pairs => all().map(|pairs| read_pairs(&flag, pairs)).transpose()?,
         Kind::Data => text()
             .map(|text| {
@@ -256,8 +258,8 @@ fn read_file(path: &str) -> Result<Json, Failure> {
         path => std::fs::read_to_string(path).map(|read| text = read),
     }
     .map_err(|error| Failure::usage(format!("{path}: {error}")))?;
-    let json: Json =
-        serde_json::from_str(&text).map_err(|error| Failure::usage(format!("{path} is no JSON: {error}")))?;
+    let json: Json = serde_json::from_str(show::unmarked(&text))
+        .map_err(|error| Failure::usage(format!("{path} is no JSON: {error}")))?;
     if json.is_object() { Ok(json) } else { Err(Failure::usage(format!("{path} is no JSON object."))) }
 }
 
@@ -284,7 +286,15 @@ fn bulk(
     mut body: Map<String, Json>,
 ) -> Result<u8, Failure> {
     body.insert("names".to_owned(), json!(names));
-    let answer = client.call(route, Call { body: Some(Json::Object(body)), ..Call::default() })?;
+    let answer = client.call(route, Call { body: Some(Json::Object(body)), ..Call::default() });
+    // Where none was changed, each says why.
+    let of_each = |failure: Failure| match failure.answer.clone() {
+        Some(json) if failure.slug() == "none_changed" && !context.is_json => {
+            Ok(Answer { text: String::new(), json, tag: None, is_known: false })
+        }
+        _ => Err(failure),
+    };
+    let answer = answer.or_else(of_each)?;
     let members = |name: &str| answer.json.get(name).and_then(Json::as_object).into_iter().flatten();
     // Steps are one list; enrolment has one for each outcome.
     let results = members("results").map(|(name, result)| (name, result, result.get("ok") == Some(&Json::Bool(true))));
@@ -439,9 +449,14 @@ mod tests {
             ("--description null", json!({ "description": "null" })),
             ("--agent-url none --model m", json!({ "url": null, "model": "m" })),
             ("--parent none", json!({ "parent": null })),
+            ("--labels none", json!({ "labels": {} })),
+            ("--labels a=none,none=b", json!({ "labels": { "a": "none", "none": "b" } })),
             ("--preset none", json!({ "preset": "none" })),
             ("--owner ''", json!({ "owner": "" })),
             ("--scope ''", json!({ "scope": [] })),
+            // R367: commas, blanks, or both.
+            ("--scope a,b --scope c", json!({ "scope": ["a", "b", "c"] })),
+            ("--scope a\tb,\nc", json!({ "scope": ["a", "b", "c"] })),
         ] {
             assert_eq!(sent(&format!("accredit agents update scout {line}")).unwrap(), expected, "{line}");
         }

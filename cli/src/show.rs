@@ -8,7 +8,10 @@ use std::{
 
 use anstyle::{AnsiColor, Effects, Style};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
-use common::text::is_unseen;
+use common::{
+    json::{escaped, to_text},
+    text::is_unseen,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value as Json};
 
@@ -42,6 +45,11 @@ pub(crate) fn prose(text: &str) -> String {
 pub(crate) fn out(text: &str) {
     let mut stdout = anstream::stdout();
     written(writeln!(stdout, "{text}").and_then(|()| stdout.flush()));
+}
+
+/// Writes a line of JSON: the same as the server's, in which no text of others controls a terminal.
+pub(crate) fn json(json: &Json) {
+    out(&escaped(&to_text(json)));
 }
 
 /// Ends the command where its output cannot be written: half of it must not look like all. A reader that is gone has what it wanted.
@@ -284,9 +292,13 @@ pub(crate) fn secret(what: &str) -> Result<String, Failure> {
     asked(what, |stdin| {
         let mut line = String::new();
         stdin.read_line(&mut line)?;
-        line.truncate(line.trim_end_matches(['\n', '\r']).len());
-        Ok(line)
+        Ok(unmarked(line.trim_end_matches(['\n', '\r'])).to_owned())
     })
+}
+
+/// A text without the mark that some programs put before it (a byte order mark), and that belongs to no text.
+pub(crate) fn unmarked(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// A secret that may have several lines: asked for as one, or all of standard input.

@@ -76,8 +76,10 @@ pub(crate) enum Kind {
     When,
     /// A flag without a value: false.
     No,
-    /// A list: typed several times, or with commas between.
+    /// A list of words: typed several times, or with commas or blanks between.
     Words,
+    /// A list of texts, which may have blanks: typed several times, or with commas between.
+    Texts,
     /// An object of texts: `name=value`, several times.
     Pairs,
     /// JSON.
@@ -216,7 +218,8 @@ impl Verb {
             .field("compute", Kind::Data, "What it runs on, as JSON")
             .field("access", Kind::Text, "How people reach it, for people")
             .or("none")
-            .field("labels", Kind::Pairs, "Labels, each as name=value")
+            .field("labels", Kind::Pairs, "Labels, each as name=value, in place of all that it has")
+            .or("none")
             .field("scope", Kind::Words, "Its ceiling: scopes, separated by commas")
             .field("preset", Kind::Text, "Its ceiling by a preset, such as worker")
             .field("tier", Kind::Number, "Its tier, 1 to 5")

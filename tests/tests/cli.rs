@@ -211,6 +211,63 @@ fn a_bound_is_lifted_by_none() {
     assert_eq!(read(), (json!(500), json!("Looks")));
     cli.run(&["agents", "update", "scout", "--budget-cents", "none", "--description", ""]).is(0);
     assert_eq!(read(), (json!(null), json!(null)));
+    // R369: labels are replaced, all of them, and taken away by none.
+    let labels = |typed: &str| {
+        cli.run(&["agents", "update", "scout", "--labels", typed]).is(0);
+        admin.get("/api/agents/scout").is(200)["labels"].clone()
+    };
+    assert_eq!(labels("x=1,y=2"), json!({ "x": "1", "y": "2" }));
+    assert_eq!(labels("a=b"), json!({ "a": "b" }));
+    assert_eq!(labels("none"), json!({}));
+    let help = cli.run(&["agents", "update", "--help"]).is(0).out;
+    assert!(help.contains("in place of all that it has, or none"), "{help}");
+}
+
+/// R369: what other programs write before a text, or make of a file, is no reason to refuse it or to lose it.
+#[test]
+fn files_of_other_programs_are_taken() {
+    let (server, admin) = Server::with_admin();
+    let pat = server.plant_pat(&admin, "agents.read agents.list");
+    let cli = Cli::of(&server.host().base_url().replace("http://", "HTTP://"));
+    let marked = format!("\u{feff}{}\r\n", pat.bearer());
+    cli.fed(&marked, &["token", "check"]).is(0);
+    // The file that a link leads to has the new token, and the link stays.
+    let (link, target) = (cli.folder().join("credentials.json"), cli.home().join("saved.json"));
+    fs::create_dir_all(cli.folder()).unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    cli.fed(&marked, &["auth", "login", "--token", "-"]).is(0);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    let saved = fs::read_to_string(&target).unwrap();
+    assert!(saved.contains(pat.bearer()) && mode(&target) == 0o600, "{saved}");
+    fs::write(&target, format!("\u{feff}{saved}")).unwrap();
+    cli.run(&["whoami"]).is(0);
+    fs::write(cli.home().join("agents.json"), "\u{feff}{\"agents\": []}").unwrap();
+    let ran = cli.run(&["agents", "import", "agents.json"]);
+    assert!(ran.code == 1 && !ran.err.contains("is no JSON"), "{ran:?}");
+    // What cannot be written leaves no directory.
+    let none = Cli::of(server.host().base_url());
+    none.run(&["secrets", "write", "one/two/three"]).is(2);
+    assert_eq!(fs::read_dir(none.home()).unwrap().count(), 0);
+}
+
+/// R369: a refusal leaves no word open, and no list of deliveries what became of them.
+#[test]
+fn nothing_is_left_open() {
+    let empty = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let token = tests::secret::credential("acr_pat_");
+    let ran = Cli::of(&saying(empty)).variable("ACCREDIT_TOKEN", &token).run(&["whoami"]).is(3);
+    assert!(ran.err.contains("is no Accredit server (404)."), "{ran:?}");
+    let (server, _) = Server::with_admin();
+    let login = ["auth", "login", "--password", "--email", "ada@example.com"];
+    let ran = Cli::of(server.host().base_url()).fed("wrong password\n", &login).is(2);
+    assert!(ran.err.contains("accredit admin users set-password '<id>'"), "{ran:?}");
+    let body = json!({ "items": [{ "created_at": "2026-11-27T10:00:00.000Z", "kind": "agent.created", "state": "dead", "tries": 8,
+        "status": 500, "error": "the receiver answered 500", "id": "dlv_1" }], "next_cursor": null });
+    let body = body.to_string();
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
+    let url = saying(format!("{answer}\r\nconnection: close\r\n\r\n{body}").leak());
+    let ran = Cli::of(&url).variable("ACCREDIT_TOKEN", &token).run(&["admin", "webhooks", "deliveries", "whk_1"]).is(0);
+    assert!(["TRIES", "STATUS", "ERROR", "500", "answered 500"].iter().all(|text| ran.out.contains(text)), "{ran:?}");
 }
 
 /// R66, R107: tables fit a narrow terminal; a pipe gets neither colours nor a spinner; `--json` is the API's answer, and no table.
@@ -750,6 +807,52 @@ fn a_stranger_in_the_servers_place_is_found_out() {
     assert!(ran.err.contains("not answered in time"), "{ran:?}");
 }
 
+/// R368: with `--json` too nothing that others have written controls a terminal: it is the same JSON, with escapes.
+#[test]
+fn json_controls_no_terminal() {
+    let typed = "a\u{1b}[2J\u{9b}2J\u{7f}\u{202e}\u{200b}\u{e0001}\u{e9}";
+    let one = json!({ "id": typed, "name": typed, "text": typed, "state": typed, "parent": null });
+    let answer = json!({ "email": typed, "name": typed, "error": typed, "request_id": typed, "items": [one], "lines": [one],
+        "checks": [one], "state": typed, "overall": typed, "agents": [one], "next_cursor": null });
+    let is_safe = |out: &str| !out.chars().any(|c| c != '\n' && c != '\u{e9}' && !(' '..='~').contains(&c));
+    let lines = format!("{answer}\n{answer}\n");
+    for (status, media, body) in [
+        ("200 OK", "application/json", answer.to_string()),
+        ("404 Not Found", "application/json", answer.to_string()),
+        ("200 OK", "application/x-ndjson", lines),
+    ] {
+        let head = format!("HTTP/1.1 {status}\r\ncontent-type: {media}\r\ncontent-length: {}", body.len());
+        let url = saying(format!("{head}\r\nconnection: close\r\n\r\n{body}").leak());
+        let cli = Cli::of(&url).variable("ACCREDIT_TOKEN", &tests::secret::credential("acr_pat_"));
+        let verbs: &[&[&str]] = match media {
+            "application/json" => &[
+                &["whoami"],
+                &["auth", "status"],
+                &["agents", "list"],
+                &["agents", "list", "--all"],
+                &["agents", "tree"],
+                &["agents", "logs", "a"],
+                &["agents", "export", "a"],
+                &["agents", "stop", "a", "b"],
+                &["access", "wait", "acc_01m8dwhk0g6ww26xz0ep8paevh"],
+                &["admin", "webhooks", "deliveries", "whk_1"],
+                &["admin", "webhooks", "delivery", "whk_1", "whd_1"],
+                &["doctor"],
+            ],
+            _ => &[&["admin", "audit", "export"]],
+        };
+        for words in verbs {
+            let ran = cli.run(&[words, &["--json"][..]].concat());
+            assert!(
+                is_safe(&ran.out) && ran.out.contains("\\u009b") && ran.out.contains('\u{e9}'),
+                "{words:?} {ran:?}"
+            );
+            let read: Json = serde_json::Deserializer::from_str(&ran.out).into_iter().next().unwrap().unwrap();
+            assert!(read.to_string().contains("\u{9b}2J\u{7f}\u{202e}\u{200b}\u{e0001}"), "{words:?}");
+        }
+    }
+}
+
 /// R149: a refused field is told by its option; `--json` is the API's own answer.
 #[test]
 fn a_refused_field_is_told_by_its_option() {
@@ -768,6 +871,40 @@ fn a_refused_field_is_told_by_its_option() {
     }
     let ran = cli.run(&["agents", "create", "more", "--tier", "9", "--ttl", "0d"]).is(1);
     assert!(ran.err.contains("\n  --tier ") && !ran.err.contains("expires_in_days"), "{ran:?}");
+}
+
+/// R367: a word that the server does not know is told with what may be meant by it, and with where the right ones are; blanks stand between
+/// words as commas do.
+#[test]
+fn a_word_that_is_not_known_leads_to_the_right_one() {
+    let server = Server::settings().variable("outbound_hosts", "hooks.example.com").start();
+    let admin = server.bootstrap();
+    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
+    server.agent(&admin, "scout", &["agents.read"]);
+    admin.post("/api/scopes/custom", &json!({ "name": "x.crm.read", "description": "d" })).is(201);
+    for words in [
+        &["token", "create", "t", "--scope", "agents.reed,x.crm.reed"][..],
+        &["agents", "create", "more", "--scope", "agents.reed x.crm.reed"],
+        &["agents", "update", "scout", "--scope", "agents.reed", "--scope", "x.crm.reed"],
+    ] {
+        let ran = cli.run(words).is(1);
+        assert!(ran.err.contains("\n  agents.reed: do you mean agents.read"), "{ran:?}");
+        assert!(ran.err.contains("\n  x.crm.reed: do you mean x.crm.read?"), "{ran:?}");
+        let fix = said(&ran.err, "fix: ");
+        assert!(fix.contains("accredit scopes list and accredit scopes custom"), "{fix}");
+        assert!(!ran.err.contains("valid_scopes"), "{ran:?}");
+    }
+    let made = cli.run(&["token", "create", "t", "--scope", "agents.read agents.list", "--json"]).is(0).json();
+    assert_eq!(made["scope"], json!(["agents.list", "agents.read"]));
+    let ran = cli.run(&["doctor", "--expect", "agents.reed"]).is(1);
+    assert!(ran.err.contains("\n  agents.reed: do you mean agents.read"), "{ran:?}");
+    let url = "https://hooks.example.com/";
+    let ran = cli.run(&["admin", "webhooks", "create", "--webhook-url", url, "--kinds", "agent.statechanged"]).is(1);
+    assert!(ran.err.contains("agent.statechanged: do you mean agent.state_changed"), "{ran:?}");
+    assert!(said(&ran.err, "fix: ").contains("list on the page below") && ran.err.contains("page: "), "{ran:?}");
+    // Where no agent was changed, each says why.
+    let ran = cli.run(&["agents", "start", "nobody", "nothing"]).is(1);
+    assert!(ran.err.contains("nobody  ") && ran.err.contains("nothing  ") && !ran.err.contains("results"), "{ran:?}");
 }
 
 /// R107: an address that is wrong leads to the right one.

@@ -139,8 +139,16 @@ fn keys_are_fetched_again_and_an_outage_is_told() {
     site.send(&site.assertion("1", "one")).is(200);
     site.issuer.has_keys(&["one", "two"]);
     site.issuer.asked();
-    site.send(&site.assertion("2", "two")).refused(400, "invalid_grant");
+    // R371: a key that its issuer has made since is no reason to give up; one that it has not made is.
+    let answer = site.send(&site.assertion("2", "two"));
+    answer.refused(503, "key_set_unavailable");
+    assert!((1..=60).contains(&answer.header("retry-after").parse::<u32>().unwrap()), "{answer:?}");
     assert!(site.issuer.asked().is_empty(), "they were fetched a moment ago");
+    site.issuer.has_keys(&["one"]);
+    site.a_minute_later();
+    site.send(&site.assertion("2", "two")).refused(400, "invalid_grant");
+    site.issuer.has_keys(&["one", "two"]);
+    site.issuer.asked();
     site.a_minute_later();
     site.send(&site.assertion("2", "two")).is(200);
     assert_eq!(site.issuer.asked().len(), 2);

@@ -44,7 +44,10 @@ pub(super) fn follow(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
     let mut lost = Lost::default();
     loop {
         for line in &lines {
-            show::out(&if context.is_json { line.to_string() } else { log_line(line) });
+            match context.is_json {
+                true => show::json(line),
+                false => show::out(&log_line(line)),
+            }
         }
         if ended.recv_timeout(PAUSE).is_ok() {
             return Ok(0);

@@ -31,7 +31,7 @@ pub(super) fn config(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
     }
     let block = block(client, &server.join("/mcp"), token);
     if context.is_json {
-        show::out(&json!({ "client": client, "place": place, "config": block }).to_string());
+        show::json(&json!({ "client": client, "place": place, "config": block }));
         return Ok(0);
     }
     show::out(&block);

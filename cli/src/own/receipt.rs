@@ -60,7 +60,7 @@ pub(super) fn verify(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
             .fix("Ask the person who gave it to you for the file as the server sent it.")
     })?;
     if context.is_json {
-        show::out(&proved.claims.to_string());
+        show::json(&proved.claims);
         return Ok(0);
     }
     show::out("The signature is right, and so is what it is about.");
@@ -86,7 +86,7 @@ fn read(file: &str, what: &str) -> Result<String, Failure> {
         file => fs::File::open(file).and_then(|open| open.take(MOST).read_to_string(&mut text)),
     };
     read.map_err(of_file(format!("{what}, {file}")))?;
-    Ok(text)
+    Ok(show::unmarked(&text).to_owned())
 }
 
 /// What a receipt says, once it is believed.

@@ -1,6 +1,6 @@
 //! `secrets exec`, `secrets write` and lines for docker: the secrets of an agent into the environment of a program, or into files.
 
-use std::{collections::BTreeMap, ffi::OsString, process::Command};
+use std::{collections::BTreeMap, ffi::OsString, path::Path, process::Command};
 
 use clap::ArgMatches;
 use common::{
@@ -109,12 +109,20 @@ fn env_file(secrets: &Secrets) -> Result<String, Failure> {
 pub(super) fn write(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let folder = typed.get_one::<std::path::PathBuf>("folder").cloned().unwrap_or_default();
     // Checked first: reading the values is an audit row.
-    let place = files::Place::open(&folder)?;
-    let secrets = values(context, typed)?;
-    place.put(&secrets)?;
+    let made: Vec<&Path> =
+        folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && is_absent(path)).collect();
+    let put = || {
+        let place = files::Place::open(&folder)?;
+        let secrets = values(context, typed)?;
+        place.put(&secrets).map(|()| (place, secrets))
+    };
+    let (place, secrets) = put().inspect_err(|_| {
+        // Directories that are empty, and were not there before.
+        _ = made.iter().try_for_each(std::fs::remove_dir);
+    })?;
     let names: Vec<&String> = secrets.keys().collect();
     if context.is_json {
-        show::out(&json!({ "folder": folder.to_string_lossy(), "written": names }).to_string());
+        show::json(&json!({ "folder": folder.to_string_lossy(), "written": names }));
     } else {
         for name in names {
             show::out(&folder.join(name).display().to_string());
@@ -124,6 +132,10 @@ pub(super) fn write(context: &Context, typed: &ArgMatches) -> Result<u8, Failure
         show::warn(&format!("{} is no secret of this agent any more: delete it.", folder.join(left).display()));
     }
     Ok(0)
+}
+
+fn is_absent(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 #[cfg(unix)]

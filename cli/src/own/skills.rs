@@ -28,7 +28,7 @@ const SKILLS: &[(&str, &str, &str)] = &[
 pub(super) fn list(typed: &ArgMatches) -> Result<u8, Failure> {
     let rows: Vec<_> = SKILLS.iter().map(|(name, what, _)| json!({ "name": name, "what": what })).collect();
     if typed.get_flag("json") {
-        show::out(&json!({ "items": rows }).to_string());
+        show::json(&json!({ "items": rows }));
         return Ok(0);
     }
     show::out(&show::table(&rows, &[("NAME", "name"), ("WHAT", "what")]));

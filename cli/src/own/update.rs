@@ -33,7 +33,7 @@ pub(super) fn update(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
     let own = std::env::current_exe().and_then(|path| path.canonicalize()).map_err(of_file("this program"))?;
     let is_same = digest(File::open(&own).map_err(of_file(own.display()))?)? == text(program, "sha256");
     if context.is_json {
-        show::out(&json!({ "version": env!("CARGO_PKG_VERSION"), "offered": version, "is_same": is_same }).to_string());
+        show::json(&json!({ "version": env!("CARGO_PKG_VERSION"), "offered": version, "is_same": is_same }));
     }
     if is_same || typed.get_flag("check") {
         if !context.is_json {

@@ -121,10 +121,12 @@ impl Shown {
         let gone = self.states.keys().filter(|name| !states.contains_key(*name)).map(|name| (name, None));
         let changed = states.iter().filter(|(name, state)| self.states.get(*name) != Some(state));
         for (name, state) in changed.map(|(name, state)| (name, Some(state))).chain(gone) {
-            show::out(&match is_json {
-                true => json!({ "name": name, "state": state }).to_string(),
-                false => format!("{}  {}", show::line(name), show::line(state.map_or("gone", |state| state))),
-            });
+            match is_json {
+                true => show::json(&json!({ "name": name, "state": state })),
+                false => {
+                    show::out(&format!("{}  {}", show::line(name), show::line(state.map_or("gone", |state| state))));
+                }
+            }
         }
         self.states = states;
     }

@@ -30,7 +30,7 @@ fn presets() -> Vec<Verb> {
         Verb::new("presets put", route::PRESET_PUT)
             .needs("scope", Kind::Words, "Its scopes, separated by commas")
             .field("secrets", Kind::Words, "Names of secrets that such an agent needs, separated by commas")
-            .field("probes", Kind::Words, "Names of probes that such an agent needs, separated by commas")
+            .field("probes", Kind::Texts, "Names of probes that such an agent needs, separated by commas")
             .field(
                 "defaults",
                 Kind::Data,

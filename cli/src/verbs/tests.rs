@@ -56,6 +56,9 @@ const ELSEWHERE: &[(&Route, &str)] = &[
     (route::CLI_DOWNLOAD, "self update"),
     (route::CLI_WHEEL, "for pip and uv"),
     (route::CLI_SIMPLE, "for pip and uv"),
+    (route::CLI_SIMPLE_ROOT, "for pip and uv"),
+    (route::CLI_SIMPLE_BARE, "for pip and uv"),
+    (route::CLI_SIMPLE_BARE_WHEELS, "for pip and uv"),
     (route::MCP, "for clients of models"),
     (route::MCP_RESOURCE, "for clients of models"),
     (route::MCP_RESOURCE_OF, "for clients of models"),
@@ -94,6 +97,21 @@ fn every_field_can_be_typed() {
         wrong.extend(differ.filter(|_| !is_file).map(|name| format!("{}: {name}", verb.words)));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// R370: the page of the command lists every verb: `agents keys list\|get` stands for two.
+#[test]
+fn the_page_lists_every_verb() {
+    let page = include_str!("../../../docs/agents/cli.md").replace("\\|", "|");
+    let mut listed = BTreeSet::new();
+    for words in page.split('`').skip(1).step_by(2) {
+        let words = words.trim_start_matches("accredit ").split([' ']).filter(|word| *word == word.to_lowercase());
+        let words = words.take_while(|word| !word.starts_with(['[', '-'])).collect::<Vec<_>>().join(" ");
+        let (before, last) = words.rsplit_once(' ').map_or((String::new(), &*words), |(b, l)| (format!("{b} "), l));
+        listed.extend(last.split('|').map(|last| format!("{before}{last}")));
+    }
+    let missing: Vec<&str> = all().iter().map(|verb| verb.words).filter(|words| !listed.contains(*words)).collect();
+    assert_eq!(missing, Vec::<&str>::new());
 }
 
 /// R149: where null says something, it can be typed; the reference says which fields take it.

@@ -15,6 +15,12 @@ fn routes() -> Routes {
         .gives_file("application/octet-stream")
         .on_open(route::CLI_SIMPLE, simple::wheels)
         .gives_text("text/html")
+        .on_open(route::CLI_SIMPLE_ROOT, simple::root)
+        .gives_text("text/html")
+        .on_open(route::CLI_SIMPLE_BARE, simple::to_root)
+        .gives_no_body(&[303])
+        .on_open(route::CLI_SIMPLE_BARE_WHEELS, simple::to_wheels)
+        .gives_no_body(&[303])
         .on_open(route::CLI_WHEEL, download::wheel)
         .gives_file("application/zip")
 }

@@ -24,23 +24,35 @@ pub fn to_text(json: &Json) -> String {
     serde_json::to_string(json).unwrap_or_default()
 }
 
-/// Writes a line of JSON whose texts cannot control a terminal: unseen characters in them stand as `\\uXXXX`. JSON itself escapes only
-/// the control characters of ASCII.
+/// Writes a line of JSON whose texts cannot control a terminal.
 pub fn to_line(value: &impl Serialize) -> Result<String, serde_json::Error> {
-    Ok(seen(&serde_json::to_string(value)?) + "\n")
+    let mut line = escaped(&serde_json::to_string(value)?);
+    line.push('\n');
+    Ok(line)
 }
 
-/// A text whose unseen characters stand as `\uXXXX`.
+/// The same JSON, in which unseen characters of texts stand as `\\uXXXX`, so that they cannot control a terminal. JSON itself escapes only
+/// the control characters of ASCII.
+pub fn escaped(json: &str) -> String {
+    // White space can only stand between the parts of a document.
+    written(json, |c| is_unseen(c) && !matches!(c, '\n' | '\r' | '\t'))
+}
+
+/// A text whose unseen characters stand as `\\uXXXX`.
 pub fn seen(text: &str) -> String {
-    let mut seen = String::with_capacity(text.len() + 1);
+    written(text, is_unseen)
+}
+
+fn written(text: &str, is_hidden: fn(char) -> bool) -> String {
+    let mut written = String::with_capacity(text.len() + 1);
     for c in text.chars() {
-        if is_unseen(c) {
-            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| seen.push_str(&format!("\\u{unit:04x}")));
+        if is_hidden(c) {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| written.push_str(&format!("\\u{unit:04x}")));
         } else {
-            seen.push(c);
+            written.push(c);
         }
     }
-    seen
+    written
 }
 
 struct Strict(Json);

@@ -82,7 +82,7 @@ fn env(settings: Settings) -> Env {
 fn unusable(name: &str) -> Response {
     let takes = settings::takes(name);
     eprintln!(
-        "the variable {name} has a value that is not valid: it takes {takes}. The server serves nothing until it is fixed"
+        "the variable {name} has a value that is not valid: it takes {takes}. Each component that takes it serves nothing until it is fixed"
     );
     refuse(ApiError::from(Code::Internal).detail("A setting of this server is not valid. The server's log names it."))
 }

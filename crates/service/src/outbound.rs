@@ -59,7 +59,9 @@ fn words(error: &str) -> String {
         "ConnectionWriteTimeout" => "it took no request in time",
         "TlsCertificateError" => "its certificate is not trusted",
         "TlsProtocolError" | "TlsAlertReceived" => "no encrypted connection came about",
-        "HttpProtocolError" | "HttpResponseIncomplete" => "its answer is no HTTP",
+        "HttpProtocolError" | "HttpResponseIncomplete" => {
+            "it closed the connection without a whole answer, or its answer is no HTTP"
+        }
         "HttpRequestDenied" => "this server may not call it",
         _ => return error.to_owned(),
     };

@@ -176,9 +176,10 @@ async fn read(app: &App, reads: &dyn Rows, caller: &Caller, text: &str) -> Resul
     let query = Query(form_urlencoded::parse(text.as_bytes()).into_owned().collect());
     let client_id = query.find("client_id").filter(|_| query.count("client_id") == 1).ok_or(Code::UnknownClient)?;
     let client = clients::of_request(app, reads, caller, client_id).await?;
-    let redirect_uri = query.find("redirect_uri").filter(|_| query.count("redirect_uri") == 1);
-    let redirect_uri = redirect_uri.filter(|sent| client.redirect_uris.iter().any(|known| is_registered(known, sent)));
-    let redirect_uri = redirect_uri.ok_or(Code::RedirectUriMismatch)?.to_owned();
+    let sent = query.find("redirect_uri").filter(|_| query.count("redirect_uri") == 1);
+    let sent = sent.ok_or_else(|| Code::RedirectUriMismatch.detail("The request has no redirect_uri, or several."))?;
+    let is_known = client.redirect_uris.iter().any(|known| is_registered(known, sent));
+    let redirect_uri = is_known.then(|| sent.to_owned()).ok_or(Code::RedirectUriMismatch)?;
     // RFC 6749, appendix A.5. What is of other characters could not be given back as it came.
     let is_state = |state: &&str| state.bytes().all(|b| (b' '..=b'~').contains(&b)) && !Secret::is_in(state.as_bytes());
     let state = query.find("state").filter(|state| query.count("state") == 1 && is_state(state)).map(str::to_owned);

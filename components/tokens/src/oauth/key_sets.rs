@@ -53,7 +53,8 @@ pub(super) async fn keys(app: &App, source: &Source, has: impl Fn(&[Json]) -> bo
     }
     key_set::want(app.db(), source, app.now()).await?;
     let mut known = key_set::find(app.db(), source).await?;
-    if known.as_ref().is_some_and(|set| set.is_awaited) && call(app).await {
+    let was_awaited = known.as_ref().is_some_and(|set| set.is_awaited);
+    if was_awaited && call(app).await {
         for _ in 0..LOOKS {
             known = key_set::find(app.db(), source).await?;
             if known.as_ref().is_none_or(|set| !set.is_awaited) {
@@ -62,13 +63,24 @@ pub(super) async fn keys(app: &App, source: &Source, has: impl Fn(&[Json]) -> bo
             clock::sleep(LOOK).await;
         }
     }
-    fresh(app, known.as_ref()).ok_or_else(|| {
-        let why = known.as_ref().and_then(|set| set.failure.as_deref()).unwrap_or("no answer has come yet");
+    // Only a set that was fetched for this token says that its issuer has no such key: until then it may have a new one.
+    let is_new = was_awaited && known.as_ref().is_some_and(|set| !set.is_awaited && set.failure.is_none());
+    let keys = fresh(app, known.as_ref());
+    let is_old = keys.is_some();
+    keys.filter(|keys| is_new || has(keys)).ok_or_else(|| {
+        let why = known.as_ref().and_then(|set| set.failure.as_deref());
+        let detail = match why {
+            None if is_old => {
+                "The key set that verifies this token has no such key yet, and is fetched once a minute.".to_owned()
+            }
+            why => format!(
+                "The key set that verifies this token cannot be read: {}.",
+                why.unwrap_or("no answer has come yet")
+            ),
+        };
         let next =
             known.as_ref().map_or(AGAIN, |set| app.clock().now().seconds_until(set.tried_at.plus_seconds(AGAIN)));
-        Code::KeySetUnavailable
-            .detail(format!("The key set that verifies this token cannot be read: {why}."))
-            .retry_after(next.max(1))
+        Code::KeySetUnavailable.detail(detail).retry_after(next.max(1))
     })
 }
 

@@ -310,6 +310,9 @@ routes! {
         CLI_LATEST = get("/cli/latest", "Version of the CLI").public().page("cli");
         CLI_DOWNLOAD = get("/cli/download", "Program of the CLI for a platform").public().query(&["os", "arch"]).page("cli");
         CLI_SIMPLE = get("/cli/simple/accredit/", "The wheels as an index for pip and uv (PEP 503)").public().any_query().page("cli#install-as-a-python-package");
+        CLI_SIMPLE_ROOT = get("/cli/simple/", "The root of that index").public().any_query().page("cli#install-as-a-python-package");
+        CLI_SIMPLE_BARE = get("/cli/simple", "Leads to the root of that index").public().any_query().page("cli#install-as-a-python-package");
+        CLI_SIMPLE_BARE_WHEELS = get("/cli/simple/accredit", "Leads to that index").public().any_query().page("cli#install-as-a-python-package");
         CLI_WHEEL = get("/cli/wheel/{file}", "The CLI as a Python wheel").public().page("cli");
     }
 

@@ -87,6 +87,11 @@ async fn a_wrong_client_or_redirect_uri_is_answered_to_nobody() {
             t.as_(&ada, "POST", path, json!({ "request": asked })).await.refused(400, slug);
         }
     }
+    let none = t
+        .as_(&ada, "GET", &path(&request(&id, &[("redirect_uri", "")])), Null)
+        .await
+        .refused(400, "redirect_uri_mismatch");
+    assert_eq!(none["detail"], "The request has no redirect_uri, or several.");
     let local = request(&id, &[("redirect_uri", "http://127.0.0.1:51004/cb")]);
     let shown = t.as_(&ada, "GET", &path(&local), Null).await.is(200);
     assert_eq!((&shown["is_local"], &shown["returns_to"]), (&json!(true), &json!("127.0.0.1:51004")));
