@@ -8,7 +8,7 @@ use common::{
     text::isolated,
     time::Timestamp,
 };
-use futures_util::future::{join, join3};
+use futures_util::future::{join, join3, join4};
 use serde_json::{Map, Value as Json, json};
 use service::{app::App, extract::Path, response::Response};
 
@@ -20,6 +20,7 @@ use crate::{
     home::events,
     list::List,
     page::{Shell, answer, answer_form, see, see_done, write_with},
+    scopes::{Choice, chosen},
     shown::{self, Settings},
     words::{self, Event, Html},
 };
@@ -58,6 +59,11 @@ impl Head {
 
     fn name(&self) -> &str {
         self.agent.text("name")
+    }
+
+    /// Its name for people; empty: it has no other.
+    fn display(&self) -> &str {
+        Some(self.agent.text("display_name")).filter(|name| *name != self.name()).unwrap_or_default()
     }
 
     fn state_is(&self, state: &str) -> bool {
@@ -122,6 +128,8 @@ struct CredentialsPage {
     trusted: Option<Vec<Json>>,
     /// Whether the visitor is one of those that can say whom it trusts.
     may_trust: bool,
+    /// The tenant's own scopes.
+    custom: Json,
 }
 
 impl CredentialsPage {
@@ -136,6 +144,12 @@ impl CredentialsPage {
 
     fn told(&self, form: &str, field: &str) -> Html {
         self.shell.told(if self.typed.is("form", form) { field } else { "" })
+    }
+
+    fn choice(&self, form: &str) -> Choice {
+        let nothing = Form::default();
+        let typed = if self.typed.is("form", form) { &self.typed } else { &nothing };
+        Choice::of_agent(&self.head.agent, &self.custom, typed)
     }
 
     fn tags(&self, of: &Json) -> Html {
@@ -335,6 +349,9 @@ async fn show(
         let agent = api.get(route::AGENTS_GET, &[name], &[]);
         let (shell, agent, closure) = join3(Shell::load(app, &api, name, "agents"), agent, closure).await;
         let (shell, agent) = (shell?.with(refusal), agent?);
+        // Of several tabs of a browser each says which it is.
+        let word = TABS.iter().find(|(path, _)| *path == tab && !path.is_empty()).map_or("", |(_, word)| *word);
+        let shell = if word.is_empty() { shell } else { shell.called(&format!("{word} · {name}")) };
         let state = words::state(agent.text("state"));
         Ok::<_, Trouble>((shell, Head { agent, state, tab, tabs: TABS, closure }))
     };
@@ -343,7 +360,9 @@ async fn show(
             let mut asked = vec![("limit", "25")];
             asked.extend(typed.pairs(&["cursor"]));
             let trusted = api.get(route::FEDERATED_CREDENTIALS_LIST, &[name], &[("limit", "200")]);
-            let (head, keys, trusted) = join3(head, api.get(route::KEYS_LIST, &[name], &asked), trusted).await;
+            let custom = api.get(route::SCOPES_CUSTOM, &[], &[]);
+            let keys = api.get(route::KEYS_LIST, &[name], &asked);
+            let (head, keys, trusted, custom) = join4(head, keys, trusted, custom).await;
             let kinds = [
                 ("external", "A bearer key, for another program of this agent"),
                 ("internal", "A bearer key, for use inside"),
@@ -356,7 +375,8 @@ async fn show(
             let is_owner = head.agent.at("owner").text("email") == shell.who.text("email");
             let may_trust = shell.may("agents.keys.write") && (is_owner || shell.is_admin());
             let typed = typed.clone();
-            write_with(&CredentialsPage { shell, head, typed, keys, more, kinds, trusted, may_trust }, status)
+            let custom = custom.unwrap_or_default();
+            write_with(&CredentialsPage { shell, head, typed, keys, more, kinds, trusted, may_trust, custom }, status)
         }
         "secrets" => {
             let asked = join(api.get(route::SECRETS_LIST, &[name], &[]), api.get(route::PROBES_LIST, &[name], &[]));
@@ -628,9 +648,8 @@ async fn send(api: &Api<'_>, name: &str, asked: &Asked, typed: &Form) -> Result<
                     body.insert(member.to_owned(), number(typed.text(field)));
                 }
             }
-            let scope = several(typed.text("scope"));
-            if !scope.is_empty() {
-                body.insert("scope".to_owned(), scope.into());
+            if let Some(scope) = chosen(typed)? {
+                body.insert("scope".to_owned(), scope);
             }
             api.change(route, &[name], change(body.into())).await
         }
@@ -645,9 +664,8 @@ fn trust(typed: &Form) -> Result<Map<String, Json>, Trouble> {
     if claims.as_object().is_some_and(|claims| !claims.is_empty()) {
         body.insert("claims".to_owned(), claims);
     }
-    let scope = several(typed.text("scope"));
-    if !scope.is_empty() {
-        body.insert("scope".to_owned(), scope.into());
+    if let Some(scope) = chosen(typed)? {
+        body.insert("scope".to_owned(), scope);
     }
     let keys = json_of(typed, "jwks")?;
     if !keys.is_null() {
@@ -774,6 +792,7 @@ fn secret(name: &str, act: &str, made: &Json, has_grace: bool) -> Secret {
         use_it: "Give it to the agent as the variable ACCREDIT_TOKEN, or as the header Authorization: Bearer."
             .to_owned(),
         ends: made.text("expires_at").to_owned(),
+        may: made.list("scope").to_vec(),
         warnings: made.words("warnings").into_iter().map(str::to_owned).collect(),
         back: format!("/agents/{name}/credentials"),
     }

@@ -11,6 +11,7 @@
 //! clients, resources, receipt, guides, outbox,
 //! links, providers, again                           one file for each page
 //! page                                              what every page has: header, note, policy
+//! scopes                                            what a new credential may do, to choose from
 //! home_tenant                                       the tenant of a visitor without a session
 //! flows                                             what this browser has begun at providers
 //! kept                                              a form that waits for a sign-in
@@ -59,6 +60,7 @@ mod qr;
 mod receipt;
 mod resources;
 mod routes;
+mod scopes;
 mod security;
 mod setup;
 mod shown;
