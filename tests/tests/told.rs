@@ -329,10 +329,10 @@ fn a_person_is_mailed_what_a_thief_would_do() {
     }
     enter(&newer, "192.0.2.7", None);
     enter(&newer, "2001:db8:1:2::7", None);
-    assert!(mails(1)[0].1.contains("This network was in no sign-in"));
+    assert!(mails(1)[0].1.contains("It is the first one lately from this network."));
     enter(&newer, "2001:db8:1:2::8", None);
     enter("curl/8.11", "192.0.2.7", None);
-    assert!(mails(1)[0].1.contains("This device was in no sign-in"));
+    assert!(mails(1)[0].1.contains("It is the first one lately from this device."));
 
     // It alone can be turned off.
     let off = session.patch("/api/notifications/preferences", &json!({ "new_sign_ins": false })).is(200);

@@ -468,7 +468,7 @@ pub(crate) struct ProvePage {
 }
 
 /// Fields of which their visitor knows nothing.
-const UNSEEN: [&str; 9] = ["act", "back", "csrf", "from", "once", "request", "seed", "uri", SHOWN];
+const UNSEEN: [&str; 10] = ["act", "back", "csrf", "form", "from", "once", "request", "seed", "uri", SHOWN];
 
 /// Whether a field is one of them.
 pub(crate) fn is_unseen(field: &str) -> bool {

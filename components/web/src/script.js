@@ -60,6 +60,9 @@
   };
   setInterval(update, 15000);
 
+  // What has to be corrected is where the keyboard is.
+  document.querySelector('main [aria-invalid="true"]')?.focus();
+
   // Where a row of links scrolls, the open one is in sight.
   for (const open of document.querySelectorAll(".bar nav [aria-current], .tabs [aria-current]")) {
     const row = open.parentElement;
