@@ -178,7 +178,16 @@ export const PAGES = [
   { name: "leave", path: "/security", on: "wired", leads: "https://github.com/", send: form(/Link GitHub/) },
   { name: "factor", path: "/security", on: "wired", send: form(/Set it up|Begin again/) },
   { name: "tenant", path: "/admin/tenant" },
-  { name: "tenant-refused", path: "/admin/tenant", send: form("Save", { "A new token ends after": "99999" }), status: 400 },
+  {
+    name: "tenant-refused",
+    path: "/admin/tenant",
+    send: async (tab) => {
+      const ticked = tab.locator("[name=way]:checked");
+      while (await ticked.count()) await ticked.first().uncheck();
+      await form("Save")(tab);
+    },
+    status: 400,
+  },
   { name: "webhooks", path: "/admin/webhooks" },
   { name: "webhooks-none", path: "/admin/webhooks", as: "max@example.com" },
   {

@@ -323,7 +323,7 @@ fn a_person_is_mailed_what_a_thief_would_do() {
     let (subject, body) = mails(1).remove(0);
     assert_eq!(subject, "A new sign-in to your account");
     for part in
-        ["ada@example.com signed in", "from the address 192.0.2.7", "with Firefox on Linux", "This device and network"]
+        ["ada@example.com signed in", "from the address 192.0.2.7", "with Firefox on Linux", "this device and network."]
     {
         assert!(body.contains(part), "{part}: {body}");
     }

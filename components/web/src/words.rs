@@ -413,7 +413,8 @@ fn changed(action: &str, before: &Json, after: &Json) -> Option<String> {
                 Some(Json::Bool(is)) => Some(if *is { "yes" } else { "no" }.to_owned()),
                 _ => None,
             };
-            let members: Vec<&String> = after.as_object()?.keys().filter(|name| *name != "closure").collect();
+            let members: Vec<&String> =
+                after.as_object()?.keys().filter(|name| *name != "closure" && !name.ends_with("_at")).collect();
             let name = |member: &str| member.replace('_', " ");
             match members.as_slice() {
                 [] => return None,
