@@ -127,6 +127,12 @@ async function uncovered({ tab, say }) {
   for (const html of covered) say(`the header covers the focus on ${html}`);
 }
 
+/** R355: a table at the side fits into its column. */
+async function fitting({ tab, say }) {
+  const cut = await tab.evaluate(() => [...document.querySelectorAll(".columns .stack:not(:first-child) .scroll")].filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.innerText.slice(0, 60)));
+  for (const text of cut) say(`cuts a table at the side: ${text}`);
+}
+
 /** The most that may move, as Cumulative Layout Shift counts it: half of what is called good. The columns of a table adjust to its rows. */
 const MOST_MOVED = 0.05;
 
@@ -163,6 +169,7 @@ for (const mode of Object.keys(MODES)) {
       await accessible(page);
       await timed(page);
       await uncovered(page);
+      await fitting(page);
     }));
 }
 
@@ -222,8 +229,16 @@ for (const mode of ["phone", "light"]) {
     const also = PAGES.filter(({ path, send }) => !send && `${path}`.startsWith("/agents/support-desk"));
     const theirs = also.map((page) => ({ ...page, name: `${page.name}-long`, path: page.path.replace("support-desk", long) }));
     const look = async (page) => {
+      await page.tab.evaluate(() => document.querySelectorAll("main details:not(.sure)").forEach((one) => (one.open = true)));
       await narrow(page);
       await photographed({ ...page, name: `unbroken-${page.name}` });
+      const [cut, low] = await page.tab.evaluate(() => {
+        const [row, menu] = [document.querySelector(".bar nav"), document.querySelector(".bar .menu")];
+        if (!row) return [false, false];
+        return [row.scrollWidth > row.clientWidth, menu.getBoundingClientRect().bottom > row.getBoundingClientRect().bottom];
+      });
+      if (cut && mode === "light") page.say("cuts a word of the header");
+      if (low) page.say("has the menu below the words of the header");
       if (mode !== "phone") return;
       await page.tab.setViewportSize(NARROWEST);
       const wide = await page.tab.evaluate(() => document.documentElement.scrollWidth);

@@ -70,7 +70,8 @@ test("a person is invited, works from a terminal, and is refused with words once
   await page.waitForURL("**/login?*");
   await enter(page, "noor@example.com");
   await page.goto("/tokens?new=1");
-  await page.locator("form", { has: page.getByRole("button", { name: "Make the token" }) }).getByLabel("Name").fill("laptop");
+  await page.locator("form", { has: page.getByRole("button", { name: "Make the token" }) }).getByLabel(/^Name/).fill("laptop");
+  await page.getByLabel(/^Everything/).check();
   await page.getByRole("button", { name: "Make the token" }).click();
   const token = await page.locator("#secret").textContent();
 

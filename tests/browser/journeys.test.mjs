@@ -254,9 +254,19 @@ test("a token is made and revoked, by its owner and by an admin", () =>
   as("ada@example.com", async (page) => {
     await page.goto("/tokens?new=1");
     await page.getByLabel(/^Name/).fill("laptop");
+    // R357: Enter makes no token that may do everything: what it may do is chosen.
+    await page.keyboard.press("Enter");
+    await page.getByRole("alert").waitFor();
+    assert.equal((await admin.get("/auth/tokens")).items.length, 0);
+    assert.equal(await page.getByLabel(/^Name/).inputValue(), "laptop");
+    await page.locator('[name=scope][value="agents.list"]').check();
+    await page.getByLabel(/^Everything/).check();
+    assert.equal(await page.locator('[value="agents.list"]').isVisible(), false, "nothing is to tick for everything");
+    await page.getByLabel(/^Only what is ticked/).check();
     await page.getByRole("button", { name: "Make the token" }).click();
     const first = server.api(await page.locator("#secret").textContent());
-    await first.get("/api/auth/whoami");
+    assert.equal(await page.getByText("It may do: agents.list").count(), 1);
+    assert.deepEqual((await first.get("/api/auth/whoami")).scope, ["agents.list"]);
     await page.goto("/tokens");
     await page.locator("summary", { hasText: "laptop" }).click();
     await page.getByRole("button", { name: "Revoke" }).click();
@@ -409,6 +419,7 @@ test("everything works without scripts", () =>
     assert.equal(await stateOf("plainly"), "stopped");
     await page.goto("/tokens?new=1");
     await page.getByLabel(/^Name/).fill("without scripts");
+    await page.getByLabel(/^Everything/).check();
     await page.getByRole("button", { name: "Make the token" }).click();
     const token = await page.locator("#secret").textContent();
     await server.api(token).get("/api/auth/whoami");

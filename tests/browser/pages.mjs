@@ -113,9 +113,11 @@ export const PAGES = [
   { name: "tokens-all", path: "/tokens?status=all&sort=expires_at" },
   { name: "tokens-ending", path: "/tokens?status=expiring&kind=any" },
   { name: "tokens-none", path: "/tokens?q=nothing-like-this" },
-  { name: "token-made", path: "/tokens?new=1", on: "wired", send: form("Make the token", { Name: "laptop" }) },
+  { name: "token-made", path: "/tokens?new=1", on: "wired", send: form("Make the token", { Name: "laptop" }, ["Everything"]) },
+  { name: "token-refused", path: "/tokens?new=1", send: form("Make the token", { Name: "laptop" }), status: 400 },
   { name: "device", path: "/device" },
   { name: "device-code", path: async (world) => `/device?user_code=${await world.device()}` },
+  { name: "device-open", path: async (world) => `/device?user_code=${await world.device("")}` },
   { name: "device-unknown", path: "/device?user_code=BCDF-GHJK", status: 404 },
   { name: "authorize", path: (world) => world.authorize },
   { name: "authorize-open", path: (world) => world.authorize.replace(/&scope=[^&]*/, ""), as: "max@example.com" },
@@ -166,7 +168,8 @@ export const PAGES = [
     session: "again",
     send: async (tab) => {
       const own = tab.locator("form", { has: tab.getByRole("button", { name: "Make the token" }) });
-      await own.getByLabel("Name").fill("night build");
+      await own.getByLabel(/^Name/).fill("night build");
+      await own.getByLabel(/^Everything/).check();
       await own.getByLabel("It ends after").selectOption("never");
       await own.getByRole("button", { name: "Make the token" }).click();
     },
@@ -175,7 +178,16 @@ export const PAGES = [
   { name: "leave", path: "/security", on: "wired", leads: "https://github.com/", send: form(/Link GitHub/) },
   { name: "factor", path: "/security", on: "wired", send: form(/Set it up|Begin again/) },
   { name: "tenant", path: "/admin/tenant" },
-  { name: "tenant-refused", path: "/admin/tenant", send: form("Save", { "A new token ends after": "99999" }), status: 400 },
+  {
+    name: "tenant-refused",
+    path: "/admin/tenant",
+    send: async (tab) => {
+      const ticked = tab.locator("[name=way]:checked");
+      while (await ticked.count()) await ticked.first().uncheck();
+      await form("Save")(tab);
+    },
+    status: 400,
+  },
   { name: "webhooks", path: "/admin/webhooks" },
   { name: "webhooks-none", path: "/admin/webhooks", as: "max@example.com" },
   {

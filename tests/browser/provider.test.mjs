@@ -101,7 +101,8 @@ test("a colleague without a password signs in again at the provider, and goes on
     await page.waitForURL(`${server.url}/`);
     server.ageProofs("max@acme.example");
     await page.goto("/tokens?new=1");
-    await page.locator("form", { has: page.getByRole("button", { name: "Make the token" }) }).getByLabel("Name").fill("night build");
+    await page.locator("form", { has: page.getByRole("button", { name: "Make the token" }) }).getByLabel(/^Name/).fill("night build");
+    await page.getByLabel(/^Everything/).check();
     await page.getByLabel("It ends after").selectOption("never");
     await page.getByRole("button", { name: "Make the token" }).click();
     await page.waitForURL("**/login/again?form=*");

@@ -156,8 +156,8 @@ test("a person without a password signs in again by a mailed link, and goes on w
     await isIn(page);
     server.ageProofs(email);
     await page.goto("/tokens?new=1");
-    await page.locator("form", { has: page.getByRole("button", { name: "Make the token" }) }).getByLabel("Name").fill("night build");
-    await page.getByLabel("It may do").fill("agents.read");
+    await page.locator("form", { has: page.getByRole("button", { name: "Make the token" }) }).getByLabel(/^Name/).fill("night build");
+    await page.locator('[name=scope][value="agents.read"]').check();
     await page.getByLabel("It ends after").selectOption("never");
     await page.getByRole("button", { name: "Make the token" }).click();
     await page.waitForURL("**/login/again?form=*");

@@ -189,8 +189,8 @@ export async function fill(server, say = plain) {
   await admin.must("PATCH", "/api/agents/support-desk", described);
   const authorize = `/oauth/authorize?${asks}`;
   // The code of a device that waits now: it waits for ten minutes.
-  const device = async () => {
-    const asked = { name: short("notebook"), client_id: "cli", scope: "agents.read agents.create" };
+  const device = async (scope = "agents.read agents.create") => {
+    const asked = { name: short("notebook"), client_id: "cli", ...(scope && { scope }) };
     return (await server.api().form("/auth/device/code", asked)).json.user_code;
   };
   const archived = (await admin.get("/api/agents/archived")).items[0].id;

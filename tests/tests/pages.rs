@@ -388,6 +388,10 @@ fn an_agent_lives_by_forms() {
     let token = secret_in(&made.text());
     let agent = server.with(&token);
     assert_eq!(agent.get("/api/auth/whoami").is(200)["agent_name"], "support-desk");
+    // R362: what became of the name that was typed, which stays the one for people.
+    assert!(made.text().contains("You typed Support Desk. The agent&#39;s name is support-desk."), "{}", made.text());
+    assert_eq!(admin.get("/api/agents/support-desk").is(200)["display_name"], "Support Desk");
+    assert!(browser.page("/agents/support-desk/log").contains("<title>Log · support-desk"));
     // The same form again, as a reload sends it, shows the same token, and makes no second agent.
     assert_eq!(secret_in(&browser.submit_in(&form, "/register", &typed).text()), token);
     assert_eq!(server.number("SELECT count(*) FROM agents"), 1);
@@ -408,7 +412,11 @@ fn an_agent_lives_by_forms() {
         assert_eq!(state(), expected);
     }
     // A new token, which ends the first.
-    let issued = browser.submit("/agents/support-desk/credentials", "/agents/support-desk/issue", &[]);
+    let issued = browser.submit(
+        "/agents/support-desk/credentials",
+        "/agents/support-desk/issue",
+        &[("may", "all"), ("grace", "0")],
+    );
     let second = secret_in(&issued.text());
     agent.get("/api/auth/whoami").refused(401, "token_revoked");
     server.with(&second).get("/api/auth/whoami").is(200);
@@ -421,7 +429,7 @@ fn an_agent_lives_by_forms() {
     let key = browser.submit(
         "/agents/support-desk/credentials",
         "/agents/support-desk/new-key",
-        &[("name", "acme/ci"), ("type", "external")],
+        &[("name", "acme/ci"), ("type", "external"), ("may", "all")],
     );
     let key = server.with(&secret_in(&key.text()));
     key.get("/api/auth/whoami").is(200);
@@ -716,7 +724,11 @@ fn own_tokens_and_sessions_are_kept_by_forms() {
     let browser = Browser::of(&server, &admin);
     let refused = browser.submit("/tokens", "/tokens", &[("name", "laptop"), ("scope", "agents.fly"), ("days", "30")]);
     is_page(&refused);
-    assert!(refused.status() == 400 && refused.text().contains("value=\"agents.fly\""), "{}", refused.text());
+    assert!(refused.status() == 400 && refused.text().contains("There is no scope agents.fly."), "{}", refused.text());
+    // R357: a form in which nothing is chosen makes no token that may do everything.
+    let refused = browser.submit("/tokens?new=1", "/tokens", &[("name", "laptop"), ("may", "some"), ("days", "30")]);
+    assert!(refused.status() == 400 && refused.text().contains("Tick at least one"), "{}", refused.text());
+    assert_eq!(server.number("SELECT count(*) FROM credentials WHERE kind = 'pat'"), 0);
     let made = browser.submit(
         "/tokens",
         "/tokens",
@@ -906,10 +918,13 @@ fn the_tenant_is_set_by_a_form() {
     let refused = browser.submit("/admin/tenant", "/admin/tenant", &settings("nobody", "some"));
     is_page(&refused);
     assert!(
-        refused.status() == 422 && refused.text().contains("name=\"pat_days\" required value=\"some\""),
+        refused.status() == 422 && refused.text().contains("<option value=\"some\" selected>"),
         "{}",
         refused.text()
     );
+    // R358: what is wrong is said as people would say it.
+    let none = browser.submit("/admin/tenant", "/admin/tenant", &[("second_factor", "nobody"), ("pat_days", "never")]);
+    assert!(none.status() == 400 && none.text().contains("Choose at least one way."), "{}", none.text());
     let refused = browser.submit("/admin/tenant", "/admin/tenant", &settings("all", "30"));
     assert!(refused.status() == 409 && refused.text().contains("value=\"30\""), "{}", refused.text());
     leads_to(
@@ -925,7 +940,8 @@ fn the_tenant_is_set_by_a_form() {
     leads_to(&browser.submit("/admin/tenant", "/admin/tenant", &settings("all", "30")), "/admin/tenant?done=changed");
     let of_eve = Browser::of(&server, &eve);
     for path in ["/", "/agents", "/tokens", "/notifications"] {
-        leads_to(&of_eve.get(path), "/security");
+        // R351: and from there on to what was asked for.
+        leads_to(&of_eve.get(path), &format!("/security?next={}", encoded(path)));
     }
     let page = of_eve.page("/security");
     assert!(page.contains("asks you for a second factor") && page.contains("action=\"/security/begin\""), "{page}");
@@ -1599,6 +1615,41 @@ fn a_stop_leads_to_its_receipt() {
     }
 }
 
+/// R356: what has come since the page was shown stays unread.
+#[test]
+fn only_what_was_shown_is_marked_as_read() {
+    let (server, admin) = Server::with_admin();
+    let agent = server.agent(&admin, "scout", &["ui.notify"]).client;
+    let notify = |title: &str| agent.post("/api/ui/notify", &json!({ "title": title, "body": "b" })).is(201);
+    notify("one");
+    let browser = Browser::of(&server, &admin);
+    let page = browser.page("/notifications");
+    notify("two");
+    leads_to(&browser.submit_in(&page, "/notifications/all/read", &[]), "/notifications?done=marked");
+    assert_eq!(server.texts("SELECT title FROM notifications WHERE read_at IS NULL"), ["two"]);
+}
+
+/// R358: a request of which nothing is ticked is answered by what can be done about it; from its list it is decided by one click.
+#[test]
+fn a_request_is_decided_from_its_list() {
+    let (server, admin) = Server::with_admin();
+    let agent = server.agent(&admin, "scout", &["agents.read"]).client;
+    let ask = |scope: &str| {
+        let asked =
+            agent.post("/api/access-requests", &json!({ "scope": [scope], "reason": "For ticket 8812", "hours": 3 }));
+        format!("/access/{}", text(&asked.is(201)["id"]))
+    };
+    let browser = Browser::of(&server, &admin);
+    let (first, second) = (ask("agents.create"), ask("agents.update"));
+    let none = browser.submit(&first, &format!("{first}/approve"), &[("hours", "2"), ("lasts", "hours")]);
+    assert!(none.status() == 400 && none.text().contains("Tick at least one, or deny."), "{}", none.text());
+    leads_to(&browser.submit("/access", &format!("{first}/approve"), &[]), "/access?done=approved");
+    leads_to(&browser.submit("/", &format!("{second}/deny"), &[]), "/?done=denied");
+    let given = admin.get(&format!("/api/access-requests/{}", first.trim_start_matches("/access/"))).is(200);
+    assert_eq!((&given["granted"], &given["lasts"]), (&json!(["agents.create"]), &json!("hours")), "{given}");
+    assert_eq!(agent.get("/api/auth/whoami").is(200)["scope"], json!(["agents.read", "agents.create"]));
+}
+
 /// R220: the page with a new token says since when the one before is not accepted, with its receipt, as a stop does; one that goes on for a
 /// time is not said to have ended.
 #[test]
@@ -1608,7 +1659,7 @@ fn a_new_token_says_since_when_the_one_before_is_refused() {
     let mut before = server.agent(&admin, "scout", &["agents.read"]).client;
     let browser = Browser::of(&server, &admin);
     let (page, act) = ("/agents/scout/credentials", "/agents/scout/issue");
-    let html = browser.submit(page, act, &[]).text();
+    let html = browser.submit(page, act, &[("may", "all"), ("grace", "0")]).text();
     before.get("/api/auth/whoami").refused(401, "token_revoked");
     before = server.with(&secret_in(&html));
     assert!(html.contains("Nothing of the token before it can be accepted anywhere since "), "{html}");
@@ -1616,13 +1667,13 @@ fn a_new_token_says_since_when_the_one_before_is_refused() {
     let receipt = browser.get(&format!("/closures/{}", link.split('"').next().unwrap()));
     assert_eq!((receipt.status(), receipt.header("content-type")), (200, "application/jwt"), "{}", receipt.text());
 
-    let html = browser.submit(page, act, &[("grace", "3600")]).text();
+    let html = browser.submit(page, act, &[("may", "all"), ("grace", "3600")]).text();
     before.get("/api/auth/whoami").is(200);
     assert!(html.contains("The one before it works for the time that you gave it."), "{html}");
     assert!(!html.contains("can be accepted anywhere") && !html.contains("/closures/"), "{html}");
 
     leads_to(&browser.submit(page, "/agents/scout/revoke", &[]), &format!("{page}?done=revoked"));
-    let html = browser.submit(page, act, &[]).text();
+    let html = browser.submit(page, act, &[("may", "all")]).text();
     assert!(html.contains("It had none before.") && !html.contains("/closures/"), "{html}");
 }
 

@@ -329,16 +329,16 @@ fn a_person_is_mailed_what_a_thief_would_do() {
     let (subject, body) = mails(1).remove(0);
     assert_eq!(subject, "A new sign-in to your account");
     for part in
-        ["ada@example.com signed in", "from the address 192.0.2.7", "with Firefox on Linux", "This device and network"]
+        ["ada@example.com signed in", "from the address 192.0.2.7", "with Firefox on Linux", "this device and network."]
     {
         assert!(body.contains(part), "{part}: {body}");
     }
     enter(&newer, "192.0.2.7", None);
     enter(&newer, "2001:db8:1:2::7", None);
-    assert!(mails(1)[0].1.contains("This network was in no sign-in"));
+    assert!(mails(1)[0].1.contains("It is the first one lately from this network."));
     enter(&newer, "2001:db8:1:2::8", None);
     enter("curl/8.11", "192.0.2.7", None);
-    assert!(mails(1)[0].1.contains("This device was in no sign-in"));
+    assert!(mails(1)[0].1.contains("It is the first one lately from this device."));
 
     // It alone can be turned off.
     let off = session.patch("/api/notifications/preferences", &json!({ "new_sign_ins": false })).is(200);

@@ -16,6 +16,7 @@ use crate::{
     form::{Form, number},
     list::List,
     page::{Shell, answer, answer_form, see_done, write_with},
+    scopes::given,
     words::{self, Html},
 };
 
@@ -190,7 +191,11 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
     };
     answer_form(&app, &typed, async {
         let body = match act.as_str() {
-            "approve" => approval(&typed).into(),
+            "approve" => match approval(&typed) {
+                Ok(body) => body.into(),
+                Err(Trouble::Refused(refusal)) => return show(&app, &id, &typed, Some(refusal)).await,
+                Err(trouble) => return Err(trouble),
+            },
             "deny" => typed.filled(&["reason"]).into(),
             _ => Json::Null,
         };
@@ -203,10 +208,9 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
     .await
 }
 
-fn approval(typed: &Form) -> Map<String, Json> {
+fn approval(typed: &Form) -> Result<Map<String, Json>, Trouble> {
     let mut body = Map::new();
-    let ticked: Vec<Json> = typed.all("scope").into_iter().map(Json::from).collect();
-    body.insert("scope".to_owned(), ticked.into());
+    body.insert("scope".to_owned(), given(typed)?);
     let lasts = typed.text("lasts");
     if !lasts.is_empty() {
         body.insert("lasts".to_owned(), lasts.into());
@@ -215,5 +219,5 @@ fn approval(typed: &Form) -> Map<String, Json> {
     if !typed.text("hours").is_empty() && lasts != "always" {
         body.insert("hours".to_owned(), number(typed.text("hours")));
     }
-    body
+    Ok(body)
 }

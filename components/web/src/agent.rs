@@ -22,8 +22,9 @@ use service::{app::App, extract::Path, response::Response};
 use crate::{
     agents::Ended,
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, number, several},
+    form::{Form, number},
     page::{Shell, answer, answer_form, see, see_done},
+    scopes::chosen,
     words::{self, Html},
 };
 
@@ -59,6 +60,11 @@ impl Head {
 
     fn name(&self) -> &str {
         self.agent.text("name")
+    }
+
+    /// Its name for people; empty: it has no other.
+    fn display(&self) -> &str {
+        Some(self.agent.text("display_name")).filter(|name| *name != self.name()).unwrap_or_default()
     }
 
     fn state_is(&self, state: &str) -> bool {
@@ -137,6 +143,9 @@ async fn show(
         let agent = api.get(route::AGENTS_GET, &[name], &[]);
         let (shell, agent, closure) = join3(Shell::load(app, &api, name, "agents"), agent, closure).await;
         let (shell, agent) = (shell?.with(refusal), agent?);
+        // Of several tabs of a browser each says which it is.
+        let word = TABS.iter().find(|(path, _)| *path == tab && !path.is_empty()).map_or("", |(_, word)| *word);
+        let shell = if word.is_empty() { shell } else { shell.called(&format!("{word} · {name}")) };
         let state = words::state(agent.text("state"));
         Ok((shell, Head { agent, state, tab, tabs: TABS, closure }))
     });
@@ -304,9 +313,8 @@ async fn send(api: &Api<'_>, name: &str, asked: &Asked, typed: &Form) -> Result<
                     body.insert(member.to_owned(), number(typed.text(field)));
                 }
             }
-            let scope = several(typed.text("scope"));
-            if !scope.is_empty() {
-                body.insert("scope".to_owned(), scope.into());
+            if let Some(scope) = chosen(typed)? {
+                body.insert("scope".to_owned(), scope);
             }
             api.change(route, &[name], change(body.into())).await
         }

@@ -1,7 +1,7 @@
 //! `/agents`, `/register`, `/stop-all`: the list of agents, a new one, and the stop for all.
 
 use askama::Template;
-use common::{error::ApiError, preset::Preset, route};
+use common::{error::ApiError, preset::Preset, route, text::isolated};
 use futures_util::future::{join, join3};
 use serde_json::Value as Json;
 use service::{app::App, credential::own_base, response::Response};
@@ -23,6 +23,8 @@ pub(crate) struct AgentRow {
     pub(crate) what: String,
     /// How many agents stand above it, of those in the table.
     pub(crate) depth: usize,
+    /// The agent above it, if that is not in the table; empty: there is none.
+    pub(crate) below: String,
     pub(crate) state: Html,
     /// What can be done about its state with one click, and the word for it.
     pub(crate) act: &'static str,
@@ -35,7 +37,7 @@ pub(crate) struct AgentRow {
 }
 
 impl AgentRow {
-    fn new(agent: &Json, depth: usize, shell: &Shell) -> Self {
+    pub(crate) fn new(agent: &Json, depth: usize, shell: &Shell) -> Self {
         let (act, act_word) = match agent.text("state") {
             "running" => ("stop", "Stop"),
             "paused" => ("resume", "Resume"),
@@ -49,6 +51,7 @@ impl AgentRow {
             name: agent.text("name").to_owned(),
             what: what.unwrap_or_default().to_owned(),
             depth,
+            below: if depth == 0 { agent.text("parent").to_owned() } else { String::new() },
             state: words::state(agent.text("state")),
             act,
             act_word,
@@ -176,17 +179,30 @@ pub(crate) async fn register(app: App, typed: Form) -> Result<Response, ApiError
         if let Some(days) = Some(typed.text("days")).filter(|days| !days.is_empty()) {
             body.insert("expires_in_days".to_owned(), number(days));
         }
+        let typed_name = typed.text("name");
+        let is_as_typed = |name: &str| name == typed_name;
+        // What is no name of an agent is kept for people.
+        if !typed_name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !typed_name.is_empty()
+        {
+            body.entry("display_name").or_insert_with(|| typed_name.into());
+        }
         let api = Api::of(&app)?;
         match api.change(route::AGENTS_CREATE, &[], Change { form: &typed, body: body.into() }).await {
             Ok(made) => {
                 let name = made.text("name");
+                let mut warnings: Vec<String> = made.words("warnings").into_iter().map(str::to_owned).collect();
+                if !is_as_typed(name) {
+                    warnings.push(format!("You typed {}. The agent's name is {name}.", isolated(typed_name)));
+                }
                 let secret = Secret {
                     heading: format!("{name} is registered"),
                     what: "This is its token.".to_owned(),
                     secret: made.text("auth_token").to_owned(),
                     use_it: use_it(&app, name),
                     ends: made.at("token").text("expires_at").to_owned(),
-                    warnings: made.words("warnings").into_iter().map(str::to_owned).collect(),
+                    may: made.list("scope").to_vec(),
+                    warnings,
                     back: format!("/agents/{name}"),
                 };
                 secret.show(&app, &api, "agents").await
@@ -207,6 +223,8 @@ pub(crate) struct Secret {
     /// When it ends; empty: never.
     pub(crate) ends: String,
     pub(crate) warnings: Vec<String>,
+    /// The scopes that it carries; empty: it carries none.
+    pub(crate) may: Vec<Json>,
     /// The page to go on to.
     pub(crate) back: String,
 }
@@ -334,7 +352,7 @@ mod tests {
             (200, body)
         });
         for (path, buttons) in
-            [("/", 18), ("/agents?q=desk&sort=created_at", rows), ("/tokens?sort=expires_at", 2 * rows)]
+            [("/", 16), ("/agents?q=desk&sort=created_at", rows), ("/tokens?sort=expires_at", 2 * rows)]
         {
             let html = visitor.open(path).await.text;
             assert_eq!(html.matches(" formaction=").count(), buttons, "{path}: {html}");

@@ -3,7 +3,10 @@
 
 use std::{future::Future, pin::Pin};
 
-use common::route::{self, Object, Route};
+use common::{
+    route::{self, Object, Route},
+    text::isolated,
+};
 use futures_util::future::join;
 use http::{HeaderMap, StatusCode, header, request::Builder};
 use serde_json::{Value as Json, json};
@@ -71,6 +74,13 @@ impl Refusal {
         }
     }
 
+    /// A refusal of a field that only the page reads.
+    pub(crate) fn of_field(field: &str, detail: &str, fix: &str) -> Trouble {
+        let mut refusal = Self::own(400, detail, fix);
+        refusal.fields = vec![(field.to_owned(), fix.to_owned())];
+        Trouble::Refused(refusal)
+    }
+
     fn read(status: u16, headers: &HeaderMap, body: &Json) -> Self {
         let slug = body.text("error");
         let fix = help::step(slug, status, body.text("fix"));
@@ -85,6 +95,15 @@ impl Refusal {
             };
             fields.extend(help::fields(slug, one.text("field")).into_iter().map(|name| (name, problem.clone())));
         }
+        let unknown = body.words("unknown_scopes");
+        let said = help::said(slug, body.text("detail"));
+        let (said, fix) = match unknown.as_slice() {
+            [] => (said.to_owned(), fix),
+            words => (
+                format!("There is no scope {}.", isolated(&words.join(", "))),
+                "Take another one, or leave it out.".to_owned(),
+            ),
+        };
         if fields.is_empty() {
             // A value of a query is named in the step alone.
             let field = Some(body.text("field")).filter(|field| !field.is_empty());
@@ -96,14 +115,7 @@ impl Refusal {
             ticket: body.text("ticket").to_owned(),
             path: body.text("next").to_owned(),
         });
-        Self {
-            status,
-            slug: slug.to_owned(),
-            detail: help::said(slug, body.text("detail")).to_owned(),
-            fix,
-            fields,
-            next,
-        }
+        Self { status, slug: slug.to_owned(), detail: said, fix, fields, next }
     }
 
     /// Whether the address names a place of a list that is not this one: of other filters, of another visitor, or cut.

@@ -45,7 +45,8 @@ const fn squeeze<const N: usize>(css: &[u8]) -> ([u8; N], usize) {
         if is_blank && (length == 0 || matches!(squeezed[length - 1], b' ' | b';' | b':' | b',' | b'{' | b'}')) {
             continue;
         }
-        if byte == b'{' && squeezed[length - 1] == b' ' {
+        // Nothing has to end before a brace.
+        while matches!(byte, b'{' | b'}') && matches!(squeezed[length - 1], b' ' | b';') {
             length -= 1;
         }
         squeezed[length] = if is_blank { b' ' } else { byte };
@@ -127,7 +128,7 @@ mod tests {
         let written = b"/* a: b */\n.a :is(p, b) > .c {\n  color: light-dark(#fff,\n    #000);  margin: 0 auto;\n}\n/* x */\n@media (width: 2rem) { a { b: c } }\n";
         let (squeezed, length) = squeeze::<200>(written);
         let text = std::str::from_utf8(squeezed.get(..length).unwrap()).unwrap();
-        let means = ".a :is(p,b) > .c{color:light-dark(#fff,#000);margin:0 auto;}@media (width:2rem){a{b:c }}";
+        let means = ".a :is(p,b) > .c{color:light-dark(#fff,#000);margin:0 auto}@media (width:2rem){a{b:c}}";
         assert_eq!(text, means);
         let braces = |mark: char| STYLE.matches(mark).count();
         assert_eq!((braces('{'), STYLE.contains("/*"), STYLE.contains('\n')), (braces('}'), false, false));

@@ -17,6 +17,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number},
     page::{POLICY, Shell, answer, answer_form, see_other_site, write_with},
+    scopes::{Choice, given},
 };
 
 #[derive(Template)]
@@ -28,6 +29,8 @@ struct AuthorizePage {
     text: String,
     request: Json,
     possible: Vec<Possible>,
+    /// The same by what they are about, where the app does not say what it needs.
+    choice: Choice,
 }
 
 impl AuthorizePage {
@@ -62,12 +65,9 @@ async fn read(api: &Api<'_>, text: &str) -> Result<Json, Trouble> {
 
 async fn page(app: &App, text: &str, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     let api = Api::of(app)?;
-    let (shell, request, custom) = join3(
-        Shell::load(app, &api, "Let an app in", "tokens"),
-        read(&api, text),
-        api.get(route::SCOPES_CUSTOM, &[], &[]),
-    )
-    .await;
+    let (shell, request, custom) =
+        join3(Shell::load(app, &api, "Let an app in", ""), read(&api, text), api.get(route::SCOPES_CUSTOM, &[], &[]))
+            .await;
     let (shell, request) = (shell?, request?);
     // An app that nobody here has looked at sends the visitor nowhere by itself (RFC 9700, section 4.11.2).
     if !request.at("redirect_to").is_null() && request.at("client").is("is_registered") {
@@ -81,8 +81,15 @@ async fn page(app: &App, text: &str, typed: &Form, refusal: Option<Refusal>) -> 
         Possible { is_ticked, ..possible(scope, &ticked, &custom) }
     });
     let possible = possible.collect();
-    let page =
-        AuthorizePage { shell: shell.with(refusal), typed: typed.clone(), text: text.to_owned(), request, possible };
+    let choice = Choice::of_asked(&request, &custom, typed);
+    let page = AuthorizePage {
+        shell: shell.with(refusal),
+        typed: typed.clone(),
+        text: text.to_owned(),
+        request,
+        possible,
+        choice,
+    };
     write_with(&page, status)
 }
 
@@ -92,16 +99,23 @@ pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
     let (route, body) = match typed.text("act") {
         "allow" => {
             let days = typed.or("days", "90");
-            (route::AUTHORIZE, json!({ "request": text, "scope": typed.all("scope"), "expires_in_days": number(days) }))
+            (route::AUTHORIZE, json!({ "request": text, "expires_in_days": number(days) }))
         }
         "deny" => (route::AUTHORIZE_DENY, json!({ "request": text })),
         _ => return Err(Code::NotFound.into()),
     };
-    let mut is_read = false;
+    let (mut is_read, mut body) = (false, body);
     let decided = answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
         read(&api, &text).await?;
         is_read = true;
+        if route.path == route::AUTHORIZE.path {
+            match given(&typed) {
+                Ok(scope) => drop(body.as_object_mut().map(|members| members.insert("scope".to_owned(), scope))),
+                Err(Trouble::Refused(refusal)) => return page(&app, &text, &typed, Some(refusal)).await,
+                Err(trouble) => return Err(trouble),
+            }
+        }
         match api.change(route, &[], Change { form: &typed, body }).await {
             Ok(answer) => Ok(see_other_site(answer.text("redirect_to"))),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {

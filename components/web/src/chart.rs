@@ -42,16 +42,25 @@ impl Chart {
     }
 }
 
-/// The next number above this one that is easy to read: 1, 2 or 5 and zeros.
+/// The next number from this one on that is easy to read, and whose half is too: 2, 4 or 10 and zeros.
 fn round_up(most: i64) -> i64 {
     let mut step = 1;
     loop {
-        for factor in [1, 2, 5] {
+        for factor in [2, 4, 10] {
             if step * factor >= most || step > i64::MAX / 100 {
                 return step * factor;
             }
         }
         step *= 10;
+    }
+}
+
+/// A number of the axis, for which there are three characters.
+fn short(number: i64) -> String {
+    match number {
+        ..1_000 => number.to_string(),
+        1_000..1_000_000 => format!("{}k", number / 1_000),
+        _ => format!("{}M", number / 1_000_000),
     }
 }
 
@@ -68,9 +77,10 @@ fn draw(bars: &[(i64, i64, i64)], (done, refused): (i64, i64)) -> Html {
     for (share, label) in [(0.0, 0), (0.5, most / 2), (1.0, most)] {
         let y = bottom - share * HEIGHT;
         svg.push_str(&format!(
-            "<line x1=\"{LEFT}\" x2=\"320\" y1=\"{y:.1}\" y2=\"{y:.1}\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
+            "<line x1=\"{LEFT}\" x2=\"320\" y1=\"{y:.1}\" y2=\"{y:.1}\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             LEFT - 6.0,
-            y + 3.5
+            y + 3.5,
+            short(label)
         ));
     }
     for (at, (hour, done, refused)) in bars.iter().enumerate() {
@@ -140,10 +150,20 @@ mod tests {
         }
     }
 
+    /// R360: each label of the axis fits, and says what its line stands for.
+    #[test]
+    fn the_axis_is_labelled_as_it_is() {
+        assert_eq!([0, 500, 1_000, 20_000, 400_000, 2_000_000].map(short), ["0", "500", "1k", "20k", "400k", "2M"]);
+        for most in [1, 5, 999, 1_001, 4_999, 900_000] {
+            let most = round_up(most);
+            assert!(most % 2 == 0 && (most < 2_000 || (most / 2) % 1_000 == 0), "{most}");
+        }
+    }
+
     #[test]
     fn a_day_without_anything_is_an_empty_drawing() {
         let chart = Chart::of(&[], Timestamp::from_millis(0));
         assert!(!chart.drawing.to_string().contains("<rect"));
-        assert_eq!([3, 4, 11, 50, 51, 999].map(round_up), [5, 5, 20, 50, 100, 1000]);
+        assert_eq!([3, 4, 5, 11, 50, 101, 999].map(round_up), [4, 4, 10, 20, 100, 200, 1000]);
     }
 }

@@ -87,6 +87,7 @@ fn secret(made: &Json, verb: &str) -> Secret {
         secret: made.text("client_secret").to_owned(),
         use_it: format!("Put it into the client's settings, with the client id {}.", made.text("id")),
         ends: String::new(),
+        may: Vec::new(),
         warnings: Vec::new(),
         back: format!("{PATH}/{}", made.text("id")),
     }

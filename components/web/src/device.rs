@@ -14,8 +14,9 @@ use service::{app::App, response::Response};
 use crate::{
     access::{Possible, possible},
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, number, several},
+    form::{Form, number},
     page::{Shell, answer, answer_form, see, write_with},
+    scopes::{Choice, chosen, given},
 };
 
 #[derive(Template)]
@@ -25,7 +26,10 @@ struct DevicePage {
     typed: Form,
     /// The request that waits with the typed code; null: the visitor has to type one.
     request: Json,
+    /// What it asks for.
     possible: Vec<Possible>,
+    /// What it can be given, if it does not say what it needs.
+    choice: Choice,
 }
 
 impl DevicePage {
@@ -52,11 +56,11 @@ async fn page(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
     let api = Api::of(app)?;
     let code = typed.text("user_code");
     let (shell, found, custom) = if code.is_empty() {
-        let shell = Shell::load(app, &api, "Sign a device in", "tokens").await;
+        let shell = Shell::load(app, &api, "Sign a device in", "").await;
         (shell, Ok(Json::Null), Ok(Json::Null))
     } else {
         join3(
-            Shell::load(app, &api, "Sign a device in", "tokens"),
+            Shell::load(app, &api, "Sign a device in", ""),
             api.get(route::DEVICE_GET, &[code], &[]),
             api.get(route::SCOPES_CUSTOM, &[], &[]),
         )
@@ -74,7 +78,8 @@ async fn page(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (custom, ticked) = (custom.unwrap_or_default(), typed.all("scope"));
     let possible = request.words("scope").into_iter().map(|scope| possible(scope, &ticked, &custom)).collect();
-    write_with(&DevicePage { shell: shell.with(refusal), typed: typed.clone(), request, possible }, status)
+    let choice = Choice::of_person(&shell.who, &custom, typed);
+    write_with(&DevicePage { shell: shell.with(refusal), typed: typed.clone(), request, possible, choice }, status)
 }
 
 /// `POST /device`.
@@ -85,8 +90,13 @@ pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
         _ => return Err(Code::NotFound.into()),
     };
     answer_form(&app, &typed, async {
-        let body = if typed.is("act", "approve") { approval(&typed).into() } else { Json::Null };
         let api = Api::of(&app)?;
+        let body = match typed.is("act", "approve").then(|| approval(&typed)) {
+            Some(Ok(body)) => body.into(),
+            Some(Err(Trouble::Refused(refusal))) => return page(&app, &typed, Some(refusal)).await,
+            Some(Err(trouble)) => return Err(trouble),
+            None => Json::Null,
+        };
         match api.change(route, &[typed.text("user_code")], Change { form: &typed, body }).await {
             Ok(_) => Ok(see(&app, &format!("/device?done={done}"))),
             Err(Trouble::Refused(refusal)) => page(&app, &typed, Some(refusal)).await,
@@ -96,16 +106,18 @@ pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
     .await
 }
 
-/// What the visitor gives. The form for a session has neither field.
-fn approval(typed: &Form) -> Map<String, Json> {
+/// What the visitor gives. The form for a session has none of these fields.
+fn approval(typed: &Form) -> Result<Map<String, Json>, Trouble> {
     let mut body = Map::new();
-    let scope = several(&typed.all("scope").join(" "));
-    // Boxes of which none is ticked give nothing; a line that is empty gives what was asked for, which is all.
-    if !scope.is_empty() || typed.is("from", "boxes") {
-        body.insert("scope".to_owned(), scope.into());
+    if typed.is("from", "boxes") {
+        body.insert("scope".to_owned(), given(typed)?);
+    } else if typed.has("may")
+        && let Some(scope) = chosen(typed)?
+    {
+        body.insert("scope".to_owned(), scope);
     }
     if !typed.text("days").is_empty() {
         body.insert("expires_in_days".to_owned(), number(typed.text("days")));
     }
-    body
+    Ok(body)
 }

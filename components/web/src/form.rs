@@ -16,7 +16,7 @@ const PROOFS: [(&str, &str); 2] = [("proof_code", "code"), ("proof_password", "p
 /// The hidden field of a form of settings, with all fields as they were shown.
 pub(crate) const SHOWN: &str = "shown";
 /// Fields of which their visitor knows nothing.
-const UNSEEN: [&str; 9] = ["act", "back", "csrf", "from", "once", "request", "seed", "uri", SHOWN];
+const UNSEEN: [&str; 10] = ["act", "back", "csrf", "form", "from", "once", "request", "seed", "uri", SHOWN];
 
 /// Fields by name, in the order in which they were sent.
 #[derive(Clone, Default)]

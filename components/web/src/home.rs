@@ -19,7 +19,8 @@ use crate::{
 };
 
 /// Agents that are shown. More would be more bytes than a page may have.
-const MOST: usize = 18;
+const MOST: usize = 16;
+const MOST_SHOWN: i64 = MOST as i64;
 
 #[derive(Template)]
 #[template(path = "home.html")]
@@ -57,8 +58,15 @@ async fn show(app: &App) -> Result<Response, Trouble> {
     let shell = Shell::of(app, "Home", "home", (&overview, tenant));
     let (agents, lately) = (overview.at("agents"), overview.at("lately"));
     let (running, paused, stopped) = (agents.number("running"), agents.number("paused"), agents.number("stopped"));
+    let newest = agents.list("newest");
     let page = HomePage {
-        rows: agents::tree(agents.list("newest").get(..MOST).unwrap_or(agents.list("newest")), &shell),
+        // A tree only where all of it is there.
+        rows: match newest.get(..MOST) {
+            Some(newest) if running + paused + stopped > MOST_SHOWN => {
+                newest.iter().map(|agent| AgentRow::new(agent, 0, &shell)).collect()
+            }
+            newest_ones => agents::tree(newest_ones.unwrap_or(newest), &shell),
+        },
         back: "/",
         all: running + paused + stopped,
         running,
@@ -67,7 +75,7 @@ async fn show(app: &App) -> Result<Response, Trouble> {
         owners: usize::try_from(agents.number("owners")).unwrap_or_default(),
         ending: overview.number("ending"),
         chart: (!lately.is_null()).then(|| Chart::of(lately.list("hours"), shell.now)),
-        events: events(lately.list("events"), &shell),
+        events: words::folded(events(lately.list("events"), &shell)),
         shell,
     };
     write(&page)

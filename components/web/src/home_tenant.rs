@@ -26,12 +26,13 @@ impl HomeTenant {
     /// The one for a form for signing in. `usual` is what anybody may know: the answer of `GET /auth/ways`.
     pub(crate) fn of(app: &App, typed: &Form, usual: &Json) -> Self {
         let (known, name) = remembered(app).unwrap_or_default();
-        let slug = if typed.has("tenant") { typed.text("tenant") } else { known.as_str() };
+        // As it is stored, however it was typed.
+        let slug = if typed.has("tenant") { typed.text("tenant").to_ascii_lowercase() } else { known.clone() };
         if slug.is_empty() || slug == usual.text("tenant") {
             return Self { slug: String::new(), name: usual.text("name").to_owned() };
         }
         let name = if slug == known { name } else { String::new() };
-        Self { slug: slug.to_owned(), name }
+        Self { slug, name }
     }
 
     /// Has the browser remember the tenant of somebody who has just signed in.

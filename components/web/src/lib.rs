@@ -12,6 +12,7 @@
 //! links, providers, again, authorize                one file for each page
 //! page                                              what every page has: header, note, policy
 //! identities                                        providers that are offered, and what is linked with them
+//! scopes                                            what a new credential may do, to choose from
 //! home_tenant                                       the tenant of a visitor without a session
 //! flows                                             what this browser has begun at providers
 //! kept                                              a form that waits for a sign-in
@@ -62,6 +63,7 @@ mod qr;
 mod receipt;
 mod resources;
 mod routes;
+mod scopes;
 mod security;
 mod setup;
 mod shown;

@@ -80,6 +80,8 @@
       if (input.value) event.formData.set(input.name, input.value + (isOwn ? zone() : input.dataset.zone));
     });
   }
+  // What has to be corrected is where the keyboard is.
+  document.querySelector('main [aria-invalid="true"]')?.focus();
 
   // Where a row of links scrolls, the open one is in sight.
   for (const open of document.querySelectorAll(".bar nav [aria-current], .tabs [aria-current]")) {

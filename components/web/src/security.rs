@@ -152,6 +152,11 @@ pub(crate) async fn act(app: App, Path(act): Path, typed: Form) -> Result<Respon
             // A visitor who has scanned it badly scans it once more: the form has kept it.
             Err(Trouble::Refused(refusal)) if act == "confirm" && refusal.slug == "wrong_code" => {
                 let begun = json!({ "secret": typed.text("seed").replace(' ', ""), "uri": typed.text("uri") });
+                // Recovery codes come with the second factor.
+                let fix = "Type the next code that the app shows. If it is refused too, set the clock of the device.";
+                let mut refusal = refusal;
+                fix.clone_into(&mut refusal.fix);
+                refusal.fields = vec![("code".to_owned(), fix.to_owned())];
                 return show_secret(&app, &api, begun, (&typed, Some(refusal))).await;
             }
             Err(Trouble::Refused(refusal)) if act == "confirm-address" => {

@@ -29,6 +29,10 @@ const DEMANDS: [(&str, &str); 3] = [
     (Demand::All.as_str(), "All people"),
 ];
 
+/// When a token ends whose maker chooses no end: days, and the words for them.
+const ENDS: [(&str, &str); 6] =
+    [("7", "a week"), ("30", "30 days"), ("90", "90 days"), ("180", "180 days"), ("365", "a year"), ("never", "never")];
+
 /// Fields that give rights, each with its member of the body.
 const GUARDED: &[(&str, &str)] = &[("way", "ways"), ("second_factor", "second_factor")];
 
@@ -39,6 +43,15 @@ struct TenantPage {
     /// The fields as they stand, or as they were typed.
     now: Form,
     shown: Html,
+}
+
+impl TenantPage {
+    /// The choices of when a token ends: also what the API has set otherwise.
+    fn ends(&self) -> Vec<(&str, String)> {
+        let now = self.now.text("pat_days");
+        let other = Some((now, format!("{now} days"))).filter(|_| ENDS.iter().all(|(days, _)| *days != now));
+        ENDS.iter().map(|(days, text)| (*days, (*text).to_owned())).chain(other).collect()
+    }
 }
 
 /// `GET /admin/tenant`.
@@ -64,15 +77,18 @@ fn fields(tenant: &Json) -> Form {
     Form::of(&fields)
 }
 
-fn body(typed: &Form) -> Map<String, Json> {
+fn body(typed: &Form) -> Result<Map<String, Json>, Trouble> {
     let mut body = Map::new();
+    if typed.all("way").is_empty() {
+        return Err(Refusal::of_field("way", "Nobody could sign in.", "Choose at least one way."));
+    }
     let name = typed.text("name");
     body.insert("name".to_owned(), if name.is_empty() { Json::Null } else { name.into() });
     body.insert("ways".to_owned(), typed.all("way").into_iter().map(Json::from).collect());
     body.insert("second_factor".to_owned(), typed.text("second_factor").into());
     let days = typed.text("pat_days");
     body.insert("pat_days".to_owned(), if days == "never" { Json::Null } else { number(days) });
-    body
+    Ok(body)
 }
 
 /// `POST /admin/tenant`.
@@ -81,7 +97,7 @@ pub(crate) async fn change(app: App, typed: Form) -> Result<Response, ApiError> 
         let api = Api::of(&app)?;
         let now = fields(&api.get(route::TENANT, &[], &[]).await?);
         let settings = Settings { route: route::TENANT_PATCH, names: &[], now: &now, guarded: GUARDED };
-        match settings.send(&api, &typed, |typed| Ok(body(typed))).await {
+        match settings.send(&api, &typed, body).await {
             Ok(_) => Ok(see(&app, "/admin/tenant?done=changed")),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
                 show(&app, Some(&settings.again(&typed, &refusal)), Some(refusal)).await

@@ -6,7 +6,7 @@ use common::{
     route,
     text::isolated,
 };
-use futures_util::future::join3;
+use futures_util::future::join4;
 use serde_json::Value as Json;
 use service::{app::App, extract::Path, response::Response};
 
@@ -14,9 +14,10 @@ use crate::{
     agent::ended,
     agents::Secret,
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, number, several},
+    form::{Form, number},
     list::List,
     page::{Shell, answer, answer_form, see, write_with},
+    scopes::{Choice, chosen},
     words::{self, Html},
 };
 
@@ -31,8 +32,10 @@ struct TokensPage {
     tokens: Vec<Json>,
     /// The apps that the visitor let in.
     apps: Vec<Json>,
-    /// The form for a new one is open.
+    /// The form for a new one stands in place of the list, as it was asked for, or since there is none yet.
     is_new: bool,
+    is_asked: bool,
+    choice: Choice,
 }
 
 impl TokensPage {
@@ -52,6 +55,18 @@ impl TokensPage {
     /// An app as its person knows it: by its host, if its id is the address of a document.
     fn host(&self, app: &Json) -> String {
         common::url::Url::parse(app.text("client_id")).map_or_else(String::new, |url| url.host.to_owned())
+    }
+
+    /// When a token ends whose maker chooses no end.
+    fn usual(&self) -> String {
+        match self.shell.tenant.get("pat_days") {
+            Some(Json::Null) => "never, as usual here".to_owned(),
+            Some(days) => format!(
+                "{}, as usual here",
+                words::count(days.as_u64().and_then(|days| usize::try_from(days).ok()).unwrap_or_default(), "day")
+            ),
+            None => "as usual here".to_owned(),
+        }
     }
 
     fn state(&self, token: &Json) -> Html {
@@ -77,10 +92,11 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
     if status != "all" {
         pairs.push(("status", &status));
     }
-    let (shell, tokens, apps) = join3(
+    let (shell, tokens, apps, custom) = join4(
         Shell::load(app, &api, "Tokens", "tokens"),
         api.get(route::PATS_LIST, &[], &pairs),
         api.get(route::APPS_LIST, &[], &[("limit", "200")]),
+        api.get(route::SCOPES_CUSTOM, &[], &[]),
     )
     .await;
     let code = refusal.as_ref().map_or(200, |refusal| refusal.status);
@@ -89,10 +105,14 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
     // What an app renews itself is with the apps.
     let own: Vec<Json> = tokens.list("items").iter().filter(|token| token.at("client").is_null()).cloned().collect();
     let is_plain = !list.is_filtered() && list.is_first() && refused.is_none();
+    let choice = Choice::of_person(&shell.who, &custom.unwrap_or_default(), typed);
+    let is_asked = list.asked.is("new", "1") || typed.has("name");
     let page = TokensPage {
+        choice,
         shell,
         typed: typed.clone(),
-        is_new: list.asked.is("new", "1") || (own.is_empty() && is_plain),
+        is_new: is_asked || (own.is_empty() && is_plain),
+        is_asked,
         list,
         tokens: own,
         apps: apps?.list("items").to_vec(),
@@ -105,9 +125,9 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
 pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> {
     answer_form(&app, &typed, async {
         let mut body = typed.body(&["name"], &[]);
-        let scope = several(typed.text("scope"));
-        if !scope.is_empty() {
-            body.insert("scope".to_owned(), scope.into());
+        match chosen(&typed) {
+            Ok(scope) => drop(scope.map(|scope| body.insert("scope".to_owned(), scope))),
+            Err(trouble) => return again(&app, &typed, trouble).await,
         }
         match typed.text("days") {
             "" => {}
@@ -131,6 +151,7 @@ fn secret(made: &Json, verb: &str, what: &str) -> Secret {
         use_it: "Put it where your tool looks: the variable ACCREDIT_TOKEN, or the header Authorization: Bearer."
             .to_owned(),
         ends: made.text("expires_at").to_owned(),
+        may: made.list("scope").to_vec(),
         warnings: made.words("warnings").into_iter().map(str::to_owned).collect(),
         back: "/tokens".to_owned(),
     }

@@ -129,6 +129,7 @@ async fn show_link(app: &App, api: &Api<'_>, user: &Json, typed: &Form) -> Resul
         secret: made.text("url").to_owned(),
         use_it: "Hand it over by a way that nobody else can read. It works once.".to_owned(),
         ends: made.text("expires_at").to_owned(),
+        may: Vec::new(),
         warnings: Vec::new(),
         back: format!("/admin/users/{id}"),
     };

@@ -58,10 +58,6 @@ pub(crate) fn told(word: &str) -> &str {
     group.or_else(kind).unwrap_or(word).trim_end_matches('.')
 }
 
-fn is_any_ticked(kinds: &[Kind]) -> bool {
-    kinds.iter().any(|kind| kind.is_ticked)
-}
-
 /// The kinds of which one can be chosen, with those that are chosen.
 fn kinds(chosen: &[&str]) -> Vec<Kind> {
     let known = GROUPS.iter().map(|(word, _)| *word).chain(EventKind::ALL.iter().map(|kind| kind.as_str()));
@@ -89,6 +85,10 @@ impl WebhooksPage {
     fn choices(&self) -> Vec<Kind> {
         kinds(&self.typed.all("kinds"))
     }
+
+    fn is_all(&self) -> bool {
+        !self.typed.is("which", "some")
+    }
 }
 
 /// `GET /admin/webhooks`.
@@ -115,19 +115,26 @@ fn words_of(typed: &Form, name: &str) -> Json {
     if words.is_empty() { Json::Null } else { words.into() }
 }
 
-fn body(typed: &Form) -> Map<String, Json> {
+/// All kinds, which is chosen as such: taking the last tick away asks for no more than before.
+fn body(typed: &Form) -> Result<Map<String, Json>, Trouble> {
     let mut body = typed.body(&["url"], &["name"]);
     let kinds: Vec<Json> = typed.all("kinds").into_iter().filter(|kind| !kind.is_empty()).map(Json::from).collect();
-    body.insert("kinds".to_owned(), if kinds.is_empty() { Json::Null } else { kinds.into() });
+    if kinds.is_empty() && !typed.is("which", "all") {
+        return Err(Refusal::of_field("kinds", "No event is ticked.", "Tick at least one, or choose all events."));
+    }
+    body.insert("kinds".to_owned(), if typed.is("which", "all") { Json::Null } else { kinds.into() });
     body.insert("agents".to_owned(), words_of(typed, "agents"));
-    body
+    Ok(body)
 }
 
 /// `POST /admin/webhooks`.
 pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> {
     answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
-        match api.change(route::WEBHOOKS_CREATE, &[], Change { form: &typed, body: body(&typed).into() }).await {
+        let made = async {
+            api.change(route::WEBHOOKS_CREATE, &[], Change { form: &typed, body: body(&typed)?.into() }).await
+        };
+        match made.await {
             Ok(made) => secret(&made, "is made").show(&app, &api, "webhooks").await,
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => show(&app, &typed, Some(refusal)).await,
             Err(trouble) => Err(trouble),
@@ -143,6 +150,7 @@ fn secret(made: &Json, verb: &str) -> Secret {
         secret: made.text("secret").to_owned(),
         use_it: "Give it to the receiver, which checks the header webhook-signature with it.".to_owned(),
         ends: String::new(),
+        may: Vec::new(),
         warnings: Vec::new(),
         back: format!("/admin/webhooks/{}", made.text("id")),
     }
@@ -156,6 +164,7 @@ struct WebhookPage {
     webhook: Json,
     state: Html,
     choices: Vec<Kind>,
+    is_all: bool,
     agents: String,
     shown: Html,
     deliveries: Vec<Json>,
@@ -180,6 +189,7 @@ const GUARDED: &[(&str, &str)] = &[("url", "url"), ("kinds", "kinds"), ("agents"
 fn fields(webhook: &Json) -> Form {
     let agents = webhook.words("agents").join(" ");
     let mut fields = vec![("url", webhook.text("url")), ("name", webhook.text("name")), ("agents", agents.as_str())];
+    fields.push(("which", if webhook.words("kinds").is_empty() { "all" } else { "some" }));
     fields.extend(webhook.words("kinds").into_iter().map(|kind| ("kinds", kind)));
     Form::of(&fields)
 }
@@ -235,6 +245,7 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
         shell,
         typed: typed.clone(),
         state: state(&webhook),
+        is_all: typed.or("which", if webhook.words("kinds").is_empty() { "all" } else { "some" }) == "all",
         choices: kinds(&if typed.text("url").is_empty() { webhook.words("kinds") } else { typed.all("kinds") }),
         agents: webhook.words("agents").join(" "),
         shown: shown::field(typed, &fields(&webhook)),
@@ -250,7 +261,7 @@ async fn change(app: &App, id: &str, typed: &Form) -> Result<Response, Trouble> 
     let api = Api::of(app)?;
     let now = fields(&api.get(route::WEBHOOKS_GET, &[id], &[]).await?);
     let settings = Settings { route: route::WEBHOOKS_PATCH, names: &[id], now: &now, guarded: GUARDED };
-    match settings.send(&api, typed, |typed| Ok(body(typed))).await {
+    match settings.send(&api, typed, body).await {
         Ok(_) => Ok(see(app, &format!("/admin/webhooks/{id}?done=changed"))),
         Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
             show_one(app, id, &settings.again(typed, &refusal), Some(refusal)).await

@@ -141,6 +141,11 @@ pub(crate) fn state(word: &str) -> Html {
     Safe(format!("<span class=\"state {class}\">{}</span>", escape(text)))
 }
 
+/// A text, or what stands for none.
+pub(crate) fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
+    if text.is_empty() { otherwise } else { text }
+}
+
 /// The first scopes of a list, those that change something first, and how many more there are.
 pub(crate) fn tags(scopes: &[Json], most: usize) -> Html {
     let mut names: Vec<&str> = scopes.iter().filter_map(Json::as_str).collect();
@@ -289,6 +294,8 @@ pub(crate) struct Event {
     pub(crate) path: String,
     /// What of the object it is about; empty: all of it.
     pub(crate) part: String,
+    /// How often it happened in a row.
+    pub(crate) times: usize,
     pub(crate) is_refused: bool,
     pub(crate) action: String,
     pub(crate) address: String,
@@ -369,7 +376,8 @@ pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
         None => shortened(object),
     };
     let verb = if name.is_empty() { verb.trim_end_matches(':').to_owned() } else { verb };
-    let part = part.filter(|_| !is_refused).map_or("", |part| part).to_owned();
+    let part = part.map(str::to_owned).or_else(|| changed(action, row.at("before"), row.at("after")));
+    let part = part.filter(|_| !is_refused).unwrap_or_default();
     let actor = [actor.text("agent_name"), actor.text("email")].into_iter().find(|name| !name.is_empty());
     let before_and_after = [("before", row.at("before")), ("after", row.at("after"))];
     let details = before_and_after.into_iter().filter(|(_, side)| !side.is_null());
@@ -388,6 +396,7 @@ pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
         },
         object: name,
         part,
+        times: 1,
         is_refused,
         action: action.to_owned(),
         address: row.text("address").to_owned(),
@@ -395,6 +404,55 @@ pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
         details: details.join("\n"),
         closure: row.at("after").at("closure").text("id").to_owned(),
     }
+}
+
+/// What a change has changed, in few words: with whom an agent was shared, which secrets were set, which settings are others.
+fn changed(action: &str, before: &Json, after: &Json) -> Option<String> {
+    let grant = |grant: &Json| format!("{} {}", grant.text("relation"), shortened(grant.text("subject")));
+    let told = match action {
+        "agent.share" | "agent.key.share" => grant(after),
+        "agent.unshare" | "agent.key.unshare" => before.list("grants").iter().map(grant).collect::<Vec<_>>().join(", "),
+        "agent.secret.set" => after.words("set").join(", "),
+        "agent.secret.delete" => before.at("secret").text("name").to_owned(),
+        "agent.secret.read" => after.words("names").join(", "),
+        _ if action.ends_with(".update") => {
+            let short = |value: Option<&Json>| match value {
+                Some(Json::String(text)) if (1..=24).contains(&text.chars().count()) => Some(text.clone()),
+                Some(Json::Number(number)) => Some(number.to_string()),
+                Some(Json::Bool(is)) => Some(if *is { "yes" } else { "no" }.to_owned()),
+                _ => None,
+            };
+            let members: Vec<&String> =
+                after.as_object()?.keys().filter(|name| *name != "closure" && !name.ends_with("_at")).collect();
+            let name = |member: &str| member.replace('_', " ");
+            match members.as_slice() {
+                [] => return None,
+                [only] => match (short(before.get(only.as_str())), short(after.get(only.as_str()))) {
+                    (Some(before), Some(after)) => format!("{} {before} → {after}", name(only)),
+                    (None, Some(after)) => format!("{} {after}", name(only)),
+                    _ => name(only),
+                },
+                [one, two] => format!("{}, {}", name(one), name(two)),
+                [one, two, rest @ ..] => format!("{}, {} and {} more", name(one), name(two), rest.len()),
+            }
+        }
+        _ => return None,
+    };
+    Some(told.trim().to_owned()).filter(|told| !told.is_empty())
+}
+
+/// Rows that say the same one after the other, as one.
+pub(crate) fn folded(events: Vec<Event>) -> Vec<Event> {
+    let mut folded: Vec<Event> = Vec::new();
+    for event in events {
+        let said =
+            |event: &Event| [&event.actor, &event.verb, &event.object, &event.path, &event.part].map(String::clone);
+        match folded.last_mut() {
+            Some(last) if said(last) == said(&event) => last.times += 1,
+            _ => folded.push(event),
+        }
+    }
+    folded
 }
 
 /// An id in few letters: they are long, and their ends differ.
@@ -594,12 +652,43 @@ mod tests {
                 "",
             ),
             (json!({ "action": "session.prove", "object": "tok_1" }), "", ""),
+            // R359: what has changed is in the sentence.
+            (
+                json!({ "action": "agent.share", "object": "agt_1", "object_name": "scout", "after": { "subject": "usr_1", "relation": "editor" } }),
+                "scout",
+                "editor usr_1",
+            ),
+            (
+                json!({ "action": "agent.secret.set", "object": "agt_1", "object_name": "scout", "after": { "set": ["ONE", "TWO"] } }),
+                "scout",
+                "ONE, TWO",
+            ),
+            (
+                json!({ "action": "agent.update", "object": "agt_1", "object_name": "scout", "before": { "tier": 1 }, "after": { "tier": 2 } }),
+                "scout",
+                "tier 1 → 2",
+            ),
+            (
+                json!({ "action": "agent.update", "object": "agt_1", "object_name": "scout", "after": { "labels": {}, "model": "m", "max_concurrent_tasks": 2, "closure": {} } }),
+                "scout",
+                "labels, model and 1 more",
+            ),
             (json!({ "action": "agent.purge", "object": "agt_1", "before": { "name": "old" } }), "old", ""),
             (json!({ "action": "agent.start", "object": "agt_01K7ABCDEFGHIJKLMNOPQRSTUV" }), "agt_…QRSTUV", ""),
         ] {
             let told = event(&row, NOW);
             assert_eq!((told.object.as_str(), told.part.as_str()), (object, part), "{row}");
         }
+    }
+
+    /// R359: forty equal rows are one that says so.
+    #[test]
+    fn equal_rows_are_folded() {
+        let row = |tier: i64| {
+            event(&json!({ "action": "agent.update", "object_name": "scout", "after": { "tier": tier } }), NOW)
+        };
+        let folded = folded(vec![row(1), row(1), row(1), row(2), row(1)]);
+        assert_eq!(folded.iter().map(|event| event.times).collect::<Vec<_>>(), [3, 1, 1]);
     }
 
     /// Every change of the API has its words.

@@ -423,7 +423,7 @@ impl<'a> Draft<'a> {
         let (from, to, at) = (self.sender(), &self.due.recipient, self.instance());
         let (device, new, moment) = (self.member("device"), self.member("new"), moment_of(self.member("at")));
         let entered = format!(
-            "{to} signed in to {at}{from} at {moment}, with {device}. This {new} was in no sign-in to the account that is still known."
+            "{to} signed in to {at}{from} at {moment}, with {device}. It is the first one lately from this {new}."
         );
         let mut letter = self.leading_to("A new sign-in to your account", entered, "See your sessions", "/security");
         letter.notes = vec![

@@ -225,9 +225,15 @@ pub fn device(user_agent: &str) -> String {
         names.iter().find(|(sign, _)| user_agent.contains(sign)).map(|(_, name)| *name)
     };
     let browser = name(&[
+        // Browsers name those that they are like too: their own name comes first.
         ("Edg/", "Edge"),
+        ("EdgA/", "Edge"),
+        ("EdgiOS/", "Edge"),
         ("OPR/", "Opera"),
+        ("SamsungBrowser/", "Samsung Internet"),
+        ("FxiOS/", "Firefox"),
         ("Firefox/", "Firefox"),
+        ("CriOS/", "Chrome"),
         ("Chrome/", "Chrome"),
         ("Safari/", "Safari"),
         ("curl/", "curl"),
@@ -237,6 +243,7 @@ pub fn device(user_agent: &str) -> String {
         ("Android", "Android"),
         ("iPhone", "iPhone"),
         ("iPad", "iPad"),
+        ("CrOS", "ChromeOS"),
         ("Mac OS X", "macOS"),
         ("Linux", "Linux"),
     ]);
@@ -364,4 +371,40 @@ pub fn secure(app: &App) -> &'static str {
 /// Whether this site is reached by https.
 pub fn is_secure(app: &App) -> bool {
     app.settings().public_url.as_ref().is_some_and(|url| url.is_secure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::device;
+
+    /// R361: a browser that names those that it is like is called by its own name.
+    #[test]
+    fn a_device_is_called_by_its_own_name() {
+        for (agent, name) in [
+            (
+                "Mozilla/5.0 (iPad; CPU OS 17_0 like Mac OS X) AppleWebKit/605.1.15 CriOS/120.0 Mobile/15E148 Safari/604.1",
+                "Chrome on iPad",
+            ),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 FxiOS/120.0 Mobile Safari/605.1.15",
+                "Firefox on iPhone",
+            ),
+            (
+                "Mozilla/5.0 (Linux; Android 13; SM-S911B) AppleWebKit/537.36 SamsungBrowser/23.0 Chrome/115.0 Mobile Safari/537.36",
+                "Samsung Internet on Android",
+            ),
+            (
+                "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 Chrome/120.0 Safari/537.36",
+                "Chrome on ChromeOS",
+            ),
+            ("Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0", "Firefox on Linux"),
+            (
+                "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/120.0 Safari/537.36 Edg/120.0",
+                "Edge on Windows",
+            ),
+            ("", "unknown"),
+        ] {
+            assert_eq!(device(agent), name);
+        }
+    }
 }

@@ -177,7 +177,6 @@ pub struct AccessRequest {
     #[serde(skip)]
     pub ceiling: Patterns,
     /// The address of the agent's owner.
-    #[serde(skip)]
     pub owner: String,
 }
 

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use common::{route, text::isolated};
-use futures_util::future::join3;
+use futures_util::future::{join3, join4};
 use serde_json::{Map, Value as Json};
 use service::response::Response;
 
@@ -10,8 +10,9 @@ use super::{Head, Heading, Tab, json_of, label_lines, labels, next, readable};
 use crate::{
     agents::Secret,
     api::{Members, Trouble},
-    form::{Form, number, several},
+    form::{Form, number},
     page::{Shell, write_with},
+    scopes::{Choice, chosen},
     words::{self, Html},
 };
 
@@ -29,6 +30,8 @@ struct CredentialsPage {
     trusted: Option<Vec<Json>>,
     /// Whether the visitor is one of those that can say whom it trusts.
     may_trust: bool,
+    /// The tenant's own scopes.
+    custom: Json,
 }
 
 impl CredentialsPage {
@@ -43,6 +46,12 @@ impl CredentialsPage {
 
     fn told(&self, form: &str, field: &str) -> Html {
         self.shell.told(if self.typed.is("form", form) { field } else { "" })
+    }
+
+    fn choice(&self, form: &str) -> Choice {
+        let nothing = Form::default();
+        let typed = if self.typed.is("form", form) { &self.typed } else { &nothing };
+        Choice::of_agent(&self.head.agent, &self.custom, typed)
     }
 
     fn tags(&self, of: &Json) -> Html {
@@ -78,7 +87,8 @@ pub(super) async fn show(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, T
     let mut asked = vec![("limit", "25")];
     asked.extend(typed.pairs(&["cursor"]));
     let trusted = api.get(route::FEDERATED_CREDENTIALS_LIST, &[name], &[("limit", "200")]);
-    let (head, keys, trusted) = join3(head, api.get(route::KEYS_LIST, &[name], &asked), trusted).await;
+    let custom = api.get(route::SCOPES_CUSTOM, &[], &[]);
+    let (head, keys, trusted, custom) = join4(head, api.get(route::KEYS_LIST, &[name], &asked), trusted, custom).await;
     let kinds = [
         ("external", "A bearer key, for another program of this agent"),
         ("internal", "A bearer key, for use inside"),
@@ -90,8 +100,8 @@ pub(super) async fn show(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, T
     let ((shell, head), keys, trusted) = (head?, readable(keys)?, readable(trusted)?);
     let is_owner = head.agent.at("owner").text("email") == shell.who.text("email");
     let may_trust = shell.may("agents.keys.write") && (is_owner || shell.is_admin());
-    let typed = typed.clone();
-    write_with(&CredentialsPage { shell, head, typed, keys, more, kinds, trusted, may_trust }, status)
+    let (typed, custom) = (typed.clone(), custom.unwrap_or_default());
+    write_with(&CredentialsPage { shell, head, typed, keys, more, kinds, trusted, may_trust, custom }, status)
 }
 
 /// The page of the key that the query names.
@@ -114,9 +124,8 @@ pub(super) fn trust(typed: &Form) -> Result<Map<String, Json>, Trouble> {
     if claims.as_object().is_some_and(|claims| !claims.is_empty()) {
         body.insert("claims".to_owned(), claims);
     }
-    let scope = several(typed.text("scope"));
-    if !scope.is_empty() {
-        body.insert("scope".to_owned(), scope.into());
+    if let Some(scope) = chosen(typed)? {
+        body.insert("scope".to_owned(), scope);
     }
     let keys = json_of(typed, "jwks")?;
     if !keys.is_null() {
@@ -154,6 +163,7 @@ pub(super) fn secret(name: &str, act: &str, made: &Json, has_grace: bool) -> Sec
         use_it: "Give it to the agent as the variable ACCREDIT_TOKEN, or as the header Authorization: Bearer."
             .to_owned(),
         ends: made.text("expires_at").to_owned(),
+        may: made.list("scope").to_vec(),
         warnings: made.words("warnings").into_iter().map(str::to_owned).collect(),
         back: format!("/agents/{name}/credentials"),
     }

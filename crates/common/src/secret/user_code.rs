@@ -24,11 +24,11 @@ impl UserCode {
         Self(letters)
     }
 
-    /// Takes what a person typed: letters in any case, with blanks and hyphens wherever they are.
+    /// Takes what a person typed, or copied out of a text: letters in any case, with blanks, any hyphens and full stops wherever they are.
     pub fn parse(text: &str) -> Option<Self> {
         let letters: String = text
             .chars()
-            .filter(|c| !matches!(c, ' ' | '-'))
+            .filter(|c| !c.is_whitespace() && !matches!(c, '-' | '.' | '\u{ad}' | '\u{2010}'..='\u{2015}' | '\u{2212}'))
             .map(|c| c.to_ascii_uppercase())
             .take(USER_CODE + 1)
             .collect();
@@ -58,9 +58,11 @@ mod tests {
         let code = UserCode::generate(&Chance::seeded(5));
         let shown = code.reveal();
         assert_eq!((shown.len(), shown.find('-')), (9, Some(4)));
-        for typed in
-            [shown.clone(), shown.to_lowercase(), shown.replace('-', ""), format!(" {} ", shown.replace('-', " - "))]
-        {
+        // Also as it comes out of a text: with another hyphen, or the full stop of its sentence.
+        let other = ["\u{2011}", "\u{2013}", "\u{a0}"].map(|between| format!("{}.", shown.replace('-', between)));
+        let typed =
+            [shown.clone(), shown.to_lowercase(), shown.replace('-', ""), format!(" {} ", shown.replace('-', " - "))];
+        for typed in typed.into_iter().chain(other) {
             assert!(UserCode::parse(&typed).is_some_and(|parsed| parsed.digest() == code.digest()), "{typed}");
         }
         for bad in ["", "BCDF", "BCDF-GHJ", "BCDF-GHJKL", "ACDF-GHJK", "BCDF-GHJ1", "BCDF_GHJK", "\u{212a}CDFGHJK"] {

@@ -1,0 +1,176 @@
+//! What a new credential may do, to choose from: everything, or what is ticked. Nobody has to know the word of a scope.
+
+use common::{
+    scope::{CustomScopes, Scope, ScopeSet},
+    text::isolated,
+};
+use serde_json::Value as Json;
+
+use crate::{
+    access::meaning,
+    api::{Members, Refusal, Trouble},
+    form::{Form, several},
+};
+
+/// The scopes by what they are about: how they begin, and the word for it.
+const GROUPS: [(&str, &str); 11] = [
+    ("agents.", "Agents"),
+    ("ui.", "Notifications"),
+    ("notifications.", "Notifications"),
+    ("tokens.", "Tokens"),
+    ("users.", "People"),
+    ("audit.", "Audit trail"),
+    ("webhooks.", "Webhooks"),
+    ("guides.", "Guides"),
+    ("presets.", "Presets"),
+    ("scopes.", "Scopes"),
+    ("x.", "Your own services"),
+];
+
+/// A scope that can be given.
+pub(crate) struct Tick {
+    pub(crate) scope: String,
+    pub(crate) sentence: String,
+    pub(crate) is_ticked: bool,
+}
+
+/// The part of a form that chooses.
+pub(crate) struct Choice {
+    /// What everything is.
+    pub(crate) all: String,
+    /// Everything is chosen.
+    pub(crate) is_all: bool,
+    /// What can be ticked, by what it is about.
+    pub(crate) groups: Vec<(&'static str, Vec<Tick>)>,
+}
+
+impl Choice {
+    /// What a credential of the visitor may do. `custom` are the tenant's own scopes.
+    pub(crate) fn of_person(who: &Json, custom: &Json, typed: &Form) -> Self {
+        let all = "All that your role allows, also what it allows later.".to_owned();
+        Self { all, ..Self::of(&who.words("scope"), ScopeSet::EMPTY, custom, typed) }
+    }
+
+    /// What a credential of an agent may do: all, unless something is chosen.
+    pub(crate) fn of_agent(agent: &Json, custom: &Json, typed: &Form) -> Self {
+        let people: ScopeSet = Scope::ALL
+            .iter()
+            .filter(|scope| scope.is_for_people())
+            .filter_map(|s| ScopeSet::expand(s.as_str()))
+            .fold(ScopeSet::EMPTY, ScopeSet::or);
+        let all =
+            format!("All that the ceiling of {} allows, also what it allows later.", isolated(agent.text("name")));
+        let choice = Self::of(&agent.words("scope"), people, custom, typed);
+        Self { all, is_all: choice.is_all || !typed.has("may"), ..choice }
+    }
+
+    /// What somebody is asked for without a word of what is needed.
+    pub(crate) fn of_asked(asked: &Json, custom: &Json, typed: &Form) -> Self {
+        Self::of(&asked.words("scope"), ScopeSet::EMPTY, custom, typed)
+    }
+
+    fn of(may: &[&str], without: ScopeSet, custom: &Json, typed: &Form) -> Self {
+        let covered = may.iter().filter_map(|pattern| ScopeSet::expand(pattern)).fold(ScopeSet::EMPTY, ScopeSet::or);
+        let covered = covered.without(without);
+        let own = custom.list("items").iter().map(|own| own.text("name"));
+        let own = own.filter(|name| may.iter().any(|pattern| is_within(name, pattern)));
+        // What the visitor may not look up has its word alone.
+        let unlisted = may.iter().copied().filter(|word| CustomScopes::is_name(word));
+        let mut names: Vec<&str> =
+            Scope::ALL.iter().filter(|scope| covered.contains(**scope)).map(|s| s.as_str()).collect();
+        for name in own.chain(unlisted) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let ticked = several(&typed.all("scope").join(" "));
+        let mut groups: Vec<(&'static str, Vec<Tick>)> = Vec::new();
+        for (begin, word) in GROUPS {
+            let ticks = names.iter().filter(|name| name.starts_with(begin)).map(|name| Tick {
+                scope: (*name).to_owned(),
+                // A person reads this.
+                sentence: meaning(name, custom).trim_end_matches(" For people only.").to_owned(),
+                is_ticked: ticked.iter().any(|one| one == name),
+            });
+            let ticks: Vec<Tick> = ticks.collect();
+            match groups.last_mut() {
+                _ if ticks.is_empty() => {}
+                Some((before, group)) if *before == word => group.extend(ticks),
+                _ => groups.push((word, ticks)),
+            }
+        }
+        Self { all: String::new(), is_all: typed.is("may", "all"), groups }
+    }
+}
+
+/// Whether a scope of the tenant's own is the pattern's, or one of those below it.
+fn is_within(name: &str, pattern: &str) -> bool {
+    pattern == "*" || pattern == name || pattern.strip_suffix('*').is_some_and(|begin| name.starts_with(begin))
+}
+
+/// What a form asks for. `None`: everything, which its visitor has chosen.
+pub(crate) fn chosen(typed: &Form) -> Result<Option<Json>, Trouble> {
+    let ticked = several(&typed.all("scope").join(" "));
+    match (typed.text("may"), ticked.is_empty()) {
+        ("all", _) => Ok(None),
+        (_, false) => Ok(Some(ticked.into())),
+        (_, true) => {
+            Err(Refusal::of_field("scope", "It may do nothing yet.", "Tick at least one, or choose everything."))
+        }
+    }
+}
+
+/// The scopes that were ticked of those that somebody asks for; there is another button for none.
+pub(crate) fn given(typed: &Form) -> Result<Json, Trouble> {
+    match several(&typed.all("scope").join(" ")) {
+        none if none.is_empty() => Err(Refusal::of_field("scope", "Nothing is ticked.", "Tick at least one, or deny.")),
+        ticked => Ok(ticked.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn scopes(choice: &Choice) -> Vec<&str> {
+        choice.groups.iter().flat_map(|(_, ticks)| ticks.iter().map(|tick| tick.scope.as_str())).collect()
+    }
+
+    /// R357: what can be ticked is what can be given, by what it is about, and everything is a choice of its own.
+    #[test]
+    fn what_can_be_given_can_be_ticked() {
+        let custom = json!({ "items": [
+            { "name": "x.pay.refund", "description": "Pay back." }, { "name": "x.crm.read", "description": "Read." },
+        ] });
+        let typed = Form::parse("may=some&scope=ui.notify&scope=x.pay.refund");
+        let agent = json!({ "name": "scout", "scope": ["agents.keys.*", "ui.notify", "users.*", "x.pay.*"] });
+        let choice = Choice::of_agent(&agent, &custom, &typed);
+        assert_eq!(scopes(&choice), ["agents.keys.read", "agents.keys.write", "ui.notify", "x.pay.refund"]);
+        assert_eq!(
+            choice.groups.iter().map(|(word, _)| *word).collect::<Vec<_>>(),
+            ["Agents", "Notifications", "Your own services"]
+        );
+        let ticked: Vec<bool> = choice.groups.iter().flat_map(|(_, ticks)| ticks.iter().map(|t| t.is_ticked)).collect();
+        assert_eq!((ticked, choice.is_all), (vec![false, false, true, true], false));
+        let all = Choice::of_person(&json!({ "scope": ["*"] }), &custom, &Form::default());
+        assert!(!all.is_all, "nobody chooses everything by pressing Enter");
+        assert_eq!(scopes(&all).len(), Scope::ALL.len() + 2, "every scope is in a group");
+        assert!(all.groups.iter().flat_map(|(_, ticks)| ticks).all(|tick| !tick.sentence.contains("people only")));
+        let unlisted = Choice::of_agent(&json!({ "scope": ["x.pay.refund"] }), &Json::Null, &Form::default());
+        assert_eq!((scopes(&unlisted), unlisted.is_all), (vec!["x.pay.refund"], true));
+    }
+
+    /// R357: a form in which nothing is chosen makes nothing.
+    #[test]
+    fn everything_is_chosen_by_nobody_by_accident() {
+        let of = |form: &str| chosen(&Form::parse(form));
+        assert!(matches!(of("may=all&scope=ui.notify"), Ok(None)));
+        assert!(matches!(of("may=some&scope=a.b&scope=c.d"), Ok(Some(scope)) if scope == json!(["a.b", "c.d"])));
+        for nothing in ["", "may=some", "may=some&scope=", "scope=+"] {
+            let Err(Trouble::Refused(refusal)) = of(nothing) else { panic!("{nothing}") };
+            assert_eq!(refusal.fields[0].0, "scope");
+        }
+    }
+}
