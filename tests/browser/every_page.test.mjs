@@ -97,6 +97,8 @@ async function visit(which, mode, look, by = "server", pages = PAGES) {
 }
 
 async function accessible({ tab, say }) {
+  // A field that has to be corrected has the focus, and so the page is scrolled: the header stands above others then.
+  await tab.evaluate(() => scrollTo(0, 0));
   await tab.evaluate(axe);
   const found = await tab.evaluate((options) => globalThis.axe.run(document, options), AXE);
   for (const rule of found.violations) for (const node of rule.nodes) say(`${rule.id}: ${node.html.slice(0, 200)} ${node.failureSummary ?? ""}`);
