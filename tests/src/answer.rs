@@ -5,7 +5,8 @@ use serde_json::Value as Json;
 use crate::{docs, raw::Response};
 
 /// The paths at which pages of every origin get a token.
-pub const OPEN: [&str; 6] = [
+pub const OPEN: [&str; 7] = [
+    "/oauth/register",
     "/oauth/token",
     "/oauth/revoke",
     "/oauth/jwks",

@@ -58,6 +58,7 @@ const ELSEWHERE: &[&str] = &[
     // Fetches what a request for a token waits for, and may lose it.
     "POST /internal/key-sets",
     // Stores nothing.
+    "POST /oauth/register",
     "POST /internal/proofs",
     // Sends requests of other routes.
     "POST /mcp",

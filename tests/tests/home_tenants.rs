@@ -242,6 +242,6 @@ fn a_sign_in_page_tells_no_stranger_of_a_tenant() {
     assert!(
         Browser::new(&server)
             .page("/login?tenant=main")
-            .contains("name=\"tenant\" autocomplete=\"organization\" value=\"\"")
+            .contains("spellcheck=\"false\" autocomplete=\"off\" value=\"\"")
     );
 }

@@ -172,7 +172,7 @@ fn a_field_that_names_nothing_says_so() {
     let service = text(&admin.get("/api/resources").is(200)["items"][0]["id"]).to_owned();
     let webhook = text(&admin.get("/api/webhooks").is(200)["items"][0]["id"]).to_owned();
     let browser = Browser::of(&server, &admin);
-    let long = "agents=nobody-here&url=https://hooks.example.com/a&name=a";
+    let long = "which=all&agents=nobody-here&url=https://hooks.example.com/a&name=a";
     for (page, action, fields, field) in [
         ("/agents/alpha/settings", "/agents/alpha/settings", "form=place&owner=nobody-here@example.com", "owner"),
         ("/agents/alpha/settings", "/agents/alpha/settings", "form=place&parent=nobody-here", "parent"),
@@ -202,7 +202,7 @@ fn a_field_that_names_nothing_says_so() {
         (
             "/agents/alpha/credentials",
             "/agents/alpha/trust",
-            "form=trust&name=a&issuer=nobody-here&subject=x",
+            "form=trust&may=all&name=a&issuer=nobody-here&subject=x",
             "issuer",
         ),
     ] {
@@ -254,7 +254,7 @@ fn an_agent_is_described_probed_and_trusted_by_forms() {
         assert!(probe["scheme"] == scheme || (scheme == "" && probe["scheme"].is_null()), "{probe}");
     }
 
-    let trust = "form=trust&name=ci&issuer=https://hooks.example.com&subject=repo:acme/shop:*&claims=environment: production\
+    let trust = "form=trust&may=all&name=ci&issuer=https://hooks.example.com&subject=repo:acme/shop:*&claims=environment: production\
                  &audience=accredit&expires_in=600&single_use=yes";
     assert_eq!(send(&browser, "/agents/alpha/credentials", "/agents/alpha/trust", trust).status(), 303);
     let path = "/api/agents/alpha/federated-credentials";

@@ -242,8 +242,8 @@ fn a_decision_marks_what_told_of_the_request_as_read() {
         }
     }
     // Nor does one that ends with its agent, or with one above it.
-    scout.client.post("/api/access-requests", &json!({ "scope": ["agents.update"], "reason": "r" })).is(201);
     server.execute("UPDATE access_requests SET decided_at = 0 WHERE state = 'denied'");
+    scout.client.post("/api/access-requests", &json!({ "scope": ["agents.update"], "reason": "r" })).is(201);
     mia.delete("/api/agents/scout?confirm=true").is(204);
     let asks = "SELECT count(*) FROM notifications WHERE title = 'scout asks for access' AND read_at IS NULL";
     assert_eq!(server.number(asks), 0);

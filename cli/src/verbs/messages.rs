@@ -34,7 +34,9 @@ pub(super) fn all() -> Vec<Verb> {
             .field("silent_agents", Kind::Data, "true or false: an agent has gone silent")
             .field("new_sign_ins", Kind::Data, "true or false: a sign-in with a new device or from a new network"),
         notifications(Verb::new("notifications read", route::NOTIFICATION_READ)).done("Read."),
-        Verb::new("notifications read-all", route::NOTIFICATIONS_READ_ALL).done("Read."),
+        Verb::new("notifications read-all", route::NOTIFICATIONS_READ_ALL)
+            .field("until", Kind::When, "Only those that came until then")
+            .done("Read."),
         notifications(Verb::new("notifications delete", route::NOTIFICATION_DELETE))
             .asks("Delete {id}?")
             .done("Deleted."),

@@ -4,7 +4,7 @@ use askama::Template;
 use common::{
     error::{ApiError, Code},
     route::{self, Access, ROUTES},
-    scope::{Patterns, Scope, ScopeSet},
+    scope::{Patterns, ScopeSet},
     text::isolated,
 };
 use futures_util::future::{join, join3};
@@ -16,7 +16,7 @@ use crate::{
     form::{Form, number},
     list::List,
     page::{Shell, answer, answer_form, see_done, write_with},
-    scopes::given,
+    scopes::{given, meaning},
     words::{self, Html},
 };
 
@@ -159,18 +159,6 @@ async fn show(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -> Re
         agent,
     };
     write_with(&page, status)
-}
-
-/// What a scope or a pattern means; `custom` are the tenant's own scopes, as far as they are known.
-pub(crate) fn meaning(scope: &str, custom: &Json) -> String {
-    let covered = ScopeSet::expand(scope).unwrap_or_default();
-    let names: Vec<&Scope> = Scope::ALL.iter().filter(|known| covered.contains(**known)).collect();
-    let described = custom.list("items").iter().find(|known| known.text("name") == scope);
-    match names.as_slice() {
-        [] => described.map_or("A scope of your own.", |known| known.text("description")).to_owned(),
-        [only] => only.describe().to_owned(),
-        many => format!("{} at once.", words::count(many.len(), "scope")),
-    }
 }
 
 pub(crate) fn possible(scope: &str, ticked: &[&str], custom: &Json) -> Possible {

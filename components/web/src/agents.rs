@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Agents on a page. More would be more bytes than a page may have.
-const PAGE: &str = "20";
+const PAGE: &str = "19";
 
 /// An agent in a table.
 pub(crate) struct AgentRow {

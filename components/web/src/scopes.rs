@@ -7,9 +7,9 @@ use common::{
 use serde_json::Value as Json;
 
 use crate::{
-    access::meaning,
     api::{Members, Refusal, Trouble},
     form::{Form, several},
+    words,
 };
 
 /// The scopes by what they are about: how they begin, and the word for it.
@@ -106,6 +106,18 @@ impl Choice {
 /// Whether a scope of the tenant's own is the pattern's, or one of those below it.
 fn is_within(name: &str, pattern: &str) -> bool {
     pattern == "*" || pattern == name || pattern.strip_suffix('*').is_some_and(|begin| name.starts_with(begin))
+}
+
+/// What a scope or a pattern means; `custom` are the tenant's own scopes, as far as they are known.
+pub(crate) fn meaning(scope: &str, custom: &Json) -> String {
+    let covered = ScopeSet::expand(scope).unwrap_or_default();
+    let names: Vec<&Scope> = Scope::ALL.iter().filter(|known| covered.contains(**known)).collect();
+    let described = custom.list("items").iter().find(|known| known.text("name") == scope);
+    match names.as_slice() {
+        [] => described.map_or("A scope of your own.", |known| known.text("description")).to_owned(),
+        [only] => only.describe().to_owned(),
+        many => format!("{} at once.", words::count(many.len(), "scope")),
+    }
 }
 
 /// What a form asks for. `None`: everything, which its visitor has chosen.

@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
 };
 
@@ -102,6 +102,10 @@ pub struct Db {
     recorders: backend::Queue,
     /// What is being recorded, or waits for it.
     recorded: Mutex<Vec<Digest>>,
+    /// How often what is being counted came meanwhile.
+    counted: Mutex<Vec<(Digest, i64)>>,
+    /// Hot statements that run.
+    hot_running: AtomicUsize,
     max_pages: Option<i64>,
     /// Whether SQLite could not bound a connection for hot statements, since the file was larger than the bound already.
     is_unbounded: AtomicBool,
@@ -124,6 +128,9 @@ const MOST_IDLE: usize = 8;
 const READERS: usize = 2;
 /// The same for hot statements. Only one writes to a file at a time, and what another connection has written SQLite reads again.
 const HOT: usize = 1;
+/// Hot statements of an instance that run at a time. Where one that waits for another holds a thread of the host, as in Spin, more of them could
+/// take the threads that the statements of an open transaction need.
+const HOT_AT_ONCE: usize = 8;
 
 /// Connections that several requests use at a time, each for one statement that is a transaction of its own; and how many more
 /// are just being opened.
@@ -196,6 +203,8 @@ impl Db {
             writers: backend::Queue::default(),
             recorders: backend::Queue::default(),
             recorded: Mutex::default(),
+            counted: Mutex::default(),
+            hot_running: AtomicUsize::new(0),
             max_pages: max_mib.map(|mib| mib.saturating_mul(1024 * 1024) / PAGE),
             is_unbounded: AtomicBool::new(false),
             migrating: backend::Queue::default(),
@@ -284,6 +293,7 @@ impl Db {
                 How::Watch => &self.watch,
                 How::Read | How::Look => &self.readers,
             };
+            let _place = if is_hot { Some(self.place().await) } else { None };
             let connection = self.shared(pool, is_hot).await?;
             if is_hot && self.is_unbounded.load(Ordering::Acquire) {
                 drop(connection);
@@ -305,6 +315,15 @@ impl Db {
             }
             rows
         })
+    }
+
+    /// Waits until a hot statement may run.
+    async fn place(&self) -> Place<'_> {
+        while self.hot_running.load(Ordering::Acquire) >= HOT_AT_ONCE {
+            backend::wait().await;
+        }
+        self.hot_running.fetch_add(1, Ordering::AcqRel);
+        Place(&self.hot_running)
     }
 
     async fn shared(&self, pool: &Mutex<Shared>, is_hot: bool) -> Result<Arc<backend::Connection>, DbError> {
@@ -363,6 +382,19 @@ impl Db {
         self.hot::<Affected>(sql, args).await.map(drop)
     }
 
+    /// Adds one to a count of `what` by a hot statement, whose last parameter is how many there are. While one is written, the others only add to a
+    /// number: a flood of them is as many statements as the database takes, and no more wait.
+    pub async fn count(&self, what: &Digest, sql: &str, args: Vec<Value>) -> Result<(), DbError> {
+        let Some(counting) = Counting::begin(&self.counted, what) else { return Ok(()) };
+        while let Some(more) = counting.take() {
+            let _turn = self.recorders.turn().await;
+            let mut args = args.clone();
+            args.push(Value::Integer(more));
+            self.hot::<Affected>(sql, args).await?;
+        }
+        Ok(())
+    }
+
     /// Runs one statement that writes, in a transaction of its own, and gives the rows of its RETURNING.
     pub async fn single<T: FromRow>(&self, purpose: Purpose, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
         read_all(self.written(purpose, sql, args).await?)
@@ -385,6 +417,44 @@ impl Db {
             kept.get()?.execute("BEGIN IMMEDIATE", vec![]).await?;
             Ok(Tx { kept, purpose, leaves_work: Cell::new(false), _turn: turn })
         })
+    }
+}
+
+/// Something that is being counted.
+struct Counting<'a>(&'a Mutex<Vec<(Digest, i64)>>, Digest);
+
+impl<'a> Counting<'a> {
+    /// `None`: somebody else counts it, this one too.
+    fn begin(all: &'a Mutex<Vec<(Digest, i64)>>, what: &Digest) -> Option<Self> {
+        let mut running = all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, more)) = running.iter_mut().find(|(known, _)| known == what) {
+            *more += 1;
+            return None;
+        }
+        running.push((*what, 1));
+        Some(Self(all, *what))
+    }
+
+    /// How many there are that were not written yet.
+    fn take(&self) -> Option<i64> {
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, more) = running.iter_mut().find(|(known, _)| *known == self.1)?;
+        Some(std::mem::take(more)).filter(|more| *more > 0)
+    }
+}
+
+impl Drop for Counting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(what, _)| *what != self.1);
+    }
+}
+
+/// A hot statement that runs.
+struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -581,6 +651,19 @@ mod tests {
         assert!(Recorded::begin(&all, &other).is_some());
         drop(first);
         assert!(Recorded::begin(&all, &one).is_some());
+    }
+
+    /// R379: what comes while a count is written is added to the next one, and nothing is lost.
+    #[test]
+    fn what_comes_while_it_is_counted_is_counted_too() {
+        let (all, [one, other]) = (Mutex::default(), [b"one", b"two"].map(|what| Digest::of(what)));
+        let first = Counting::begin(&all, &one).unwrap();
+        assert_eq!(first.take(), Some(1));
+        assert!((0..3).all(|_| Counting::begin(&all, &one).is_none()));
+        assert!(Counting::begin(&all, &other).is_some());
+        assert_eq!((first.take(), first.take()), (Some(3), None));
+        drop(first);
+        assert!(Counting::begin(&all, &one).is_some());
     }
 
     /// Somebody that no longer waits for its connection keeps nobody from opening one.

@@ -63,7 +63,7 @@ async fn an_approved_scope_can_be_used_until_the_approval_ends() {
     let request = t.as_(&scout, "POST", ASK, body).await.is(201);
     let id = request["id"].as_str().unwrap();
     let open = json!({
-        "id": id, "agent": { "id": scout.agent, "name": "scout" },
+        "id": id, "agent": { "id": scout.agent, "name": "scout" }, "owner": "max@example.com",
         "scope": ["agents.keys.read", "agents.keys.write", "agents.list"], "reason": "to see\nwho there is", "hours": 2,
         "for": null, "state": "open", "granted": null, "lasts": null, "created_at": "2026-01-02T03:04:05.000Z", "decided_at": null,
         "decided_by": null, "denial_reason": null, "ends_at": null,

@@ -38,12 +38,19 @@ pub(super) struct Registered {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "RegisteredOauthClient")]
 pub(crate) struct Shown<'a> {
+    /// The id that it sends from now on.
     client_id: String,
+    /// When that was made: seconds since 1970.
     client_id_issued_at: i64,
+    /// What it is called on the page where people let it in.
     client_name: &'a str,
+    /// Those that it may use, of what it sent.
     redirect_uris: &'a [String],
+    /// The grants that it can use.
     grant_types: &'static [&'static str],
+    /// The answers to a request for authorization.
     response_types: &'static [&'static str],
+    /// How it proves itself at the token endpoint: not at all.
     token_endpoint_auth_method: &'static str,
 }
 

@@ -8,9 +8,9 @@ use service::response::Response;
 
 use super::{Head, Heading, Tab, compute_text, labels, readable};
 use crate::{
-    access::meaning,
     api::{Members, Trouble},
     page::{Shell, write_with},
+    scopes::meaning,
     words,
 };
 

@@ -2,6 +2,7 @@
 
 use common::{
     id::{AgentId, RequestId, UserId},
+    secret::Digest,
     time::Timestamp,
 };
 
@@ -13,16 +14,17 @@ use crate::{
 
 const COUNT: &str = "
     ON CONFLICT (subject, slug, minute) DO UPDATE
-    SET count = count + 1, credential_id = excluded.credential_id, address = excluded.address, request_id = excluded.request_id";
+    SET count = count + excluded.count, credential_id = excluded.credential_id, address = excluded.address, request_id = excluded.request_id";
 
 /// Counts one refusal of a caller.
 pub async fn count(db: &Db, origin: &Origin<'_>, slug: &str) -> Result<(), DbError> {
     let sql = format!(
         "INSERT INTO refusals (subject, slug, minute, count, tenant_id, user_id, agent_id, credential_id, address, request_id)
-         VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?9) {COUNT}"
+         VALUES (?1, ?2, ?3, ?10, ?4, ?5, ?6, ?7, ?8, ?9) {COUNT}"
     );
+    let subject = origin.agent.map(AgentId::as_str).or(origin.user.map(UserId::as_str));
     let row = args![
-        origin.agent.map(AgentId::as_str).or(origin.user.map(UserId::as_str)),
+        subject,
         slug,
         origin.now.minute(),
         origin.tenant,
@@ -32,7 +34,8 @@ pub async fn count(db: &Db, origin: &Origin<'_>, slug: &str) -> Result<(), DbErr
         origin.address,
         origin.request,
     ];
-    db.hot::<Affected>(&sql, row).await.map(drop)
+    let what = [subject.unwrap_or_default(), slug, &origin.now.minute().to_string()].map(str::to_owned);
+    db.count(&Digest::of_parts(&what.each_ref().map(String::as_str)), &sql, row).await
 }
 
 /// Counts one failed sign-in. For an account that is not there the same statement runs and writes nothing.
