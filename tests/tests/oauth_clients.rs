@@ -54,7 +54,7 @@ fn a_person_lets_an_app_in_and_ends_it() {
     let answer = browser.post_from("https://evil.example", "/oauth/authorize", &stolen);
     assert_eq!(answer.status(), 403, "{answer:?}");
     let answer = browser.submit_in(&page, "/oauth/authorize", &[("days", "7")]);
-    answer.is_text(422, "checkbox");
+    answer.is_text(400, "Tick at least one, or deny.");
     assert_eq!(server.number("SELECT count(*) FROM codes"), 0);
 
     let ticked = [("scope", "agents.read"), ("scope", "tokens.read"), ("days", "7")];

@@ -115,7 +115,7 @@ fn a_step_up_through_a_real_provider_asks_for_a_new_sign_in_there() {
     let url = begin(&browser, "rs", "/tokens");
     assert_eq!(parameter(&url, "max_age"), "");
     assert_eq!(browser.get(&provider.sign_in("max", &url)).header("location"), "/tokens");
-    let typed = [("name", "night build"), ("days", "never")];
+    let typed = [("name", "night build"), ("may", "all"), ("days", "never")];
     let again = browser.submit("/tokens?new=1", "/tokens", &typed).header("location").to_owned();
     assert!(again.starts_with("/login/again?form="), "{again}");
     let ways = browser.get(&again).text();

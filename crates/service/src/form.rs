@@ -357,6 +357,11 @@ pub const fn plain(name: &'static str) -> &'static str {
     }
 }
 
+/// The members of a body that may have others than are known here, looked at as those of a form are.
+pub fn members(body: &[u8]) -> Result<Map<String, Json>, ApiError> {
+    Input::body(body, &[]).map(|input| input.values)
+}
+
 /// The fields that were sent and not taken yet, and the errors found in them.
 pub struct Input {
     values: Map<String, Json>,

@@ -6,16 +6,17 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::{
     error::{ApiError, Code},
     oauth::{MOST_URIS, is_local, private_use, redirect_uri},
-    secret::{Digest, Key, Secret, equal},
+    secret::{Digest, Key, equal},
     text::{is_unseen, text},
 };
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use service::{
     app::App,
     extract::Raw,
+    form,
     response::{Response, uncached_json},
 };
 
@@ -56,7 +57,7 @@ pub(crate) struct Shown<'a> {
 
 /// `POST /oauth/register`.
 pub(crate) async fn register(app: App, Raw(body): Raw) -> Result<Response, ApiError> {
-    let client = read(&body)?;
+    let client = read(&form::members(&body)?)?;
     let client_id = seal(&app, &client)?;
     let shown = Shown {
         client_id,
@@ -99,13 +100,7 @@ fn wrong(why: &str) -> ApiError {
 
 /// Reads what a client says. Members that mean nothing here are passed over (section 2), and what it asks for is replaced where this server
 /// has only one way: the answer says so.
-fn read(body: &[u8]) -> Result<Registered, ApiError> {
-    let Ok(Json::Object(members)) = serde_json::from_slice(body) else {
-        return Err(wrong("the body is no JSON object"));
-    };
-    if Secret::is_in(body) {
-        return Err(wrong("it holds a credential of this server, which others may know now: rotate it"));
-    }
+fn read(members: &Map<String, Json>) -> Result<Registered, ApiError> {
     let name = match members.get("client_name") {
         None | Some(Json::Null) => "An app without a name".to_owned(),
         Some(Json::String(name)) => {
