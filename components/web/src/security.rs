@@ -88,11 +88,13 @@ pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
 
 async fn show(app: &App, refusal: Option<Refusal>, typed: &Form) -> Result<Response, Trouble> {
     let (api, asked) = (Api::of(app)?, Form::query(app));
+    let mut page_of_sessions = asked.pairs(&["cursor"]);
+    page_of_sessions.push(("limit", "15"));
     let own = join(api.get(route::NOTIFICATIONS_PREFERENCES, &[], &[]), api.get(route::EMAIL, &[], &[]));
     let (shell, factor, sessions, identities, (mails, address)) = join5(
         Shell::load(app, &api, "Security", "security"),
         api.get(route::FACTOR, &[], &[]),
-        api.get(route::SESSIONS_LIST, &[], &asked.pairs(&["cursor"])),
+        api.get(route::SESSIONS_LIST, &[], &page_of_sessions),
         Identities::load(app, &api),
         own,
     )
