@@ -493,3 +493,21 @@ fn the_address_is_the_hosts_word() {
         until(&format!("{expected} to be recorded"), || (site.server.texts(&address) == [expected]).then_some(()));
     }
 }
+
+/// R353: what an open page asks by itself is no use of its session. From another address it is recorded all the same: a thief could say so of
+/// each request.
+#[test]
+fn a_session_is_not_used_unseen_from_elsewhere() {
+    let server = Server::settings().variable("trusted_proxies", "127.0.0.1").start();
+    let session = server.bootstrap();
+    let cookie = format!("accredit={}", session.bearer());
+    let ask = |from: &str, unattended: &[(&str, &str)]| {
+        let headers = [&[("cookie", cookie.as_str()), ("x-forwarded-for", from)], unattended].concat();
+        server.nobody().call("GET", WHOAMI, &headers, None).is(200);
+    };
+    let from = |address: &str| format!("SELECT count(*) FROM credentials WHERE last_used_address = '{address}'");
+    ask("203.0.113.5", &[]);
+    server.until_number(&from("203.0.113.5"), 1);
+    ask("203.0.113.9", &[("x-accredit-unattended", "1")]);
+    server.until_number(&from("203.0.113.9"), 1);
+}

@@ -123,11 +123,8 @@ fn read_priority(text: &str) -> Result<&str, ApiError> {
 
 fn read_link<'u>(app: &App, text: &'u str) -> Result<&'u str, ApiError> {
     let own = site::address(app).unwrap_or_default();
-    if is_link(text, Url::parse(&own).map(|own| own.host)) {
-        Ok(text)
-    } else {
-        Err(Code::InvalidUrl.with("field", "action_url"))
-    }
+    let is_good = is_link(text, Url::parse(&own).map(|own| own.host));
+    is_good.then_some(text).ok_or_else(|| Code::InvalidUrl.with("field", "action_url"))
 }
 
 /// Whether a text is an https URL or a path of this site: nothing that a browser would run or that leads elsewhere unseen. `own`: the host of
@@ -153,7 +150,7 @@ fn is_path_of_this_site(text: &str) -> bool {
         && url::is_plain(rest)
         && url::is_plain(fragment)
         && !path.contains("//")
-        && !path.split('/').any(|part| matches!(part.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | ".."))
+        && !url::has_dot_segments(path)
 }
 
 #[cfg(test)]

@@ -188,8 +188,8 @@ async fn account(reads: &dyn Rows, provider: &IdentityProvider, identity: &Ident
         }
         // An address is given to somebody else when its person leaves or changes the name; the subject never is. An identity with a private
         // address says nothing: its person may have one with each.
-        let known = identity::emails(reads, &login.id, &identity.issuer).await?;
-        if is_verified && known.iter().any(|email| email.is_empty() || domain_of(provider, email).is_some()) {
+        let is_of_the_company = |email: &String| email.is_empty() || domain_of(provider, email).is_some();
+        if is_verified && identity::emails(reads, &login.id, &identity.issuer).await?.iter().any(is_of_the_company) {
             let why = "the account has another identity of this provider";
             return Ok(Account::Closed(login.id, Code::OtherIdentity, why));
         }

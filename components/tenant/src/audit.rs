@@ -236,8 +236,8 @@ enum Next {
     End,
 }
 
-/// `GET /api/audit/export`: the same rows, one JSON object a line or as CSV, read while they are sent. The trail keeps who exported what of it; the export
-/// itself does not have that row.
+/// `GET /api/audit/export`: the same rows, one JSON object a line or as CSV, read while they are sent. The trail keeps who exported what of it;
+/// the export itself does not have that row.
 pub(crate) async fn export(
     change: Change<()>,
     route: &'static Route,

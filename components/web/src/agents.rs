@@ -180,7 +180,6 @@ pub(crate) async fn register(app: App, typed: Form) -> Result<Response, ApiError
             body.insert("expires_in_days".to_owned(), number(days));
         }
         let typed_name = typed.text("name");
-        let is_as_typed = |name: &str| name == typed_name;
         // What is no name of an agent is kept for people.
         if !typed_name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             && !typed_name.is_empty()
@@ -192,7 +191,7 @@ pub(crate) async fn register(app: App, typed: Form) -> Result<Response, ApiError
             Ok(made) => {
                 let name = made.text("name");
                 let mut warnings: Vec<String> = made.words("warnings").into_iter().map(str::to_owned).collect();
-                if !is_as_typed(name) {
+                if name != typed_name {
                     warnings.push(format!("You typed {}. The agent's name is {name}.", isolated(typed_name)));
                 }
                 let secret = Secret {

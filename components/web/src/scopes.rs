@@ -53,11 +53,7 @@ impl Choice {
 
     /// What a credential of an agent may do: all, unless something is chosen.
     pub(crate) fn of_agent(agent: &Json, custom: &Json, typed: &Form) -> Self {
-        let people: ScopeSet = Scope::ALL
-            .iter()
-            .filter(|scope| scope.is_for_people())
-            .filter_map(|s| ScopeSet::expand(s.as_str()))
-            .fold(ScopeSet::EMPTY, ScopeSet::or);
+        let people = Scope::ALL.iter().copied().filter(|scope| scope.is_for_people()).collect();
         let all =
             format!("All that the ceiling of {} allows, also what it allows later.", isolated(agent.text("name")));
         let choice = Self::of(&agent.words("scope"), people, custom, typed);
@@ -83,7 +79,7 @@ impl Choice {
                 names.push(name);
             }
         }
-        let ticked = several(&typed.all("scope").join(" "));
+        let ticked = ticked(typed);
         let mut groups: Vec<(&'static str, Vec<Tick>)> = Vec::new();
         for (begin, word) in GROUPS {
             let ticks = names.iter().filter(|name| name.starts_with(begin)).map(|name| Tick {
@@ -120,9 +116,14 @@ pub(crate) fn meaning(scope: &str, custom: &Json) -> String {
     }
 }
 
+/// The scopes that were ticked; one field can name several.
+fn ticked(typed: &Form) -> Vec<Json> {
+    several(&typed.all("scope").join(" "))
+}
+
 /// What a form asks for. `None`: everything, which its visitor has chosen.
 pub(crate) fn chosen(typed: &Form) -> Result<Option<Json>, Trouble> {
-    let ticked = several(&typed.all("scope").join(" "));
+    let ticked = ticked(typed);
     match (typed.text("may"), ticked.is_empty()) {
         ("all", _) => Ok(None),
         (_, false) => Ok(Some(ticked.into())),
@@ -134,7 +135,7 @@ pub(crate) fn chosen(typed: &Form) -> Result<Option<Json>, Trouble> {
 
 /// The scopes that were ticked of those that somebody asks for; there is another button for none.
 pub(crate) fn given(typed: &Form) -> Result<Json, Trouble> {
-    match several(&typed.all("scope").join(" ")) {
+    match ticked(typed) {
         none if none.is_empty() => Err(Refusal::of_field("scope", "Nothing is ticked.", "Tick at least one, or deny.")),
         ticked => Ok(ticked.into()),
     }

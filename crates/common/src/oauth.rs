@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
     secret::Digest,
-    url::{Url, is_plain},
+    url::{Url, has_dot_segments, is_plain},
 };
 
 /// The longest redirect URI and client id, characters.
@@ -27,8 +27,8 @@ fn path_of<'a>(url: &Url<'a>) -> &'a str {
 
 /// Whether a path has segments that another reader would take away, or slashes that are encoded.
 fn has_dots(path: &str) -> bool {
-    let path = path.to_ascii_lowercase().replace("%2e", ".");
-    path.split('/').any(|segment| matches!(segment, "." | "..")) || path.contains("%2f") || path.contains("%5c")
+    let lower = path.to_ascii_lowercase();
+    has_dot_segments(path) || lower.contains("%2f") || lower.contains("%5c")
 }
 
 /// Takes a redirect URI that a client may register: https, or http of this computer itself; without a user part, a fragment, segments of

@@ -92,6 +92,11 @@ pub fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
+/// Whether a path has segments that a browser takes away, with what stands before them: `.` and `..`, also where the dots are encoded.
+pub fn has_dot_segments(path: &str) -> bool {
+    path.to_ascii_lowercase().replace("%2e", ".").split('/').any(|segment| matches!(segment, "." | ".."))
+}
+
 /// Whether a text is of the characters that may stand behind a host. Every `%` is followed by two hexadecimal digits.
 pub fn is_plain(text: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?@!$&'()*+,;=%[]".contains(&b);

@@ -384,11 +384,12 @@ impl Caller {
 
     /// Records the use of the credential: at most once a minute, and at once when the address has changed.
     pub async fn record_use(&self, app: &App) {
-        if self.is_unattended(app) {
-            return;
-        }
         let (row, now) = (&self.0.row, app.now());
         let last = row.last_used_address.as_deref();
+        // From elsewhere it is told all the same: a thief could say the same of each request.
+        if self.is_unattended(app) && last == Some(app.address()) {
+            return;
+        }
         let is_recent = row.last_used_at.is_some_and(|used| used.plus_seconds(USE_RECORDED_EVERY) > now);
         if is_recent && last == Some(app.address()) {
             return;

@@ -41,8 +41,8 @@ fn bar(caller: &Caller, route: &Route, path: &str) -> Option<Bar> {
     }
 }
 
-/// How an agent tells its owner of a request that is not its own to send, behind a sentence that asks the owner. Empty for a caller that is no agent, or
-/// cannot notify now.
+/// How an agent tells its owner of a request that is not its own to send, behind a sentence that asks the owner. Empty for a caller that is no
+/// agent, or cannot notify now.
 fn tell(caller: &Caller, app: &App) -> String {
     if caller.agent_id().is_none() || bar(caller, route::NOTIFY, route::NOTIFY.path).is_some() {
         return String::new();

@@ -163,7 +163,7 @@ pub async fn let_in(
         Way::Oidc { proved_at, .. } => Some(proved_at),
         Way::Link | Way::Password => None,
     };
-    // Of a device too: who approved it may have clicked without a look.
+    // Of a device too: its person may have approved it without a look.
     if rules.was_here {
         tell_if_new(app, &tx, login).await?;
     }

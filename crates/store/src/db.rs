@@ -100,10 +100,8 @@ pub struct Db {
     idle: Mutex<Vec<backend::Connection>>,
     writers: backend::Queue,
     recorders: backend::Queue,
-    /// What is being recorded, or waits for it.
-    recorded: Mutex<Vec<Digest>>,
-    /// How often what is being counted came meanwhile.
-    counted: Mutex<Vec<(Digest, i64)>>,
+    /// What is being recorded or counted, and how often it came that was not written yet.
+    under_way: Mutex<Vec<(Digest, i64)>>,
     /// Hot statements that run.
     hot_running: AtomicUsize,
     max_pages: Option<i64>,
@@ -202,8 +200,7 @@ impl Db {
             idle: Mutex::new(Vec::new()),
             writers: backend::Queue::default(),
             recorders: backend::Queue::default(),
-            recorded: Mutex::default(),
-            counted: Mutex::default(),
+            under_way: Mutex::default(),
             hot_running: AtomicUsize::new(0),
             max_pages: max_mib.map(|mib| mib.saturating_mul(1024 * 1024) / PAGE),
             is_unbounded: AtomicBool::new(false),
@@ -377,7 +374,7 @@ impl Db {
     /// Where a statement that waits for another holds a thread of the host, as in Spin, many of them would take the threads that the other
     /// needs to end.
     pub async fn record(&self, what: &Digest, sql: &str, args: Vec<Value>) -> Result<(), DbError> {
-        let Some(_recorded) = Recorded::begin(&self.recorded, what) else { return Ok(()) };
+        let Some(_recorded) = UnderWay::begin(&self.under_way, what) else { return Ok(()) };
         let _turn = self.recorders.turn().await;
         self.hot::<Affected>(sql, args).await.map(drop)
     }
@@ -385,7 +382,7 @@ impl Db {
     /// Adds one to a count of `what` by a hot statement, whose last parameter is how many there are. While one is written, the others only add to a
     /// number: a flood of them is as many statements as the database takes, and no more wait.
     pub async fn count(&self, what: &Digest, sql: &str, args: Vec<Value>) -> Result<(), DbError> {
-        let Some(counting) = Counting::begin(&self.counted, what) else { return Ok(()) };
+        let Some(mut counting) = UnderWay::begin(&self.under_way, what) else { return Ok(()) };
         while let Some(more) = counting.take() {
             let _turn = self.recorders.turn().await;
             let mut args = args.clone();
@@ -420,11 +417,15 @@ impl Db {
     }
 }
 
-/// Something that is being counted.
-struct Counting<'a>(&'a Mutex<Vec<(Digest, i64)>>, Digest);
+/// Something that is being recorded or counted, until this is dropped.
+struct UnderWay<'a> {
+    all: &'a Mutex<Vec<(Digest, i64)>>,
+    /// `None`: it is over, and somebody else may have begun anew.
+    what: Option<Digest>,
+}
 
-impl<'a> Counting<'a> {
-    /// `None`: somebody else counts it, this one too.
+impl<'a> UnderWay<'a> {
+    /// `None`: somebody else does it, for this one too.
     fn begin(all: &'a Mutex<Vec<(Digest, i64)>>, what: &Digest) -> Option<Self> {
         let mut running = all.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, more)) = running.iter_mut().find(|(known, _)| known == what) {
@@ -432,20 +433,27 @@ impl<'a> Counting<'a> {
             return None;
         }
         running.push((*what, 1));
-        Some(Self(all, *what))
+        Some(Self { all, what: Some(*what) })
     }
 
-    /// How many there are that were not written yet.
-    fn take(&self) -> Option<i64> {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, more) = running.iter_mut().find(|(known, _)| *known == self.1)?;
-        Some(std::mem::take(more)).filter(|more| *more > 0)
+    /// How often it came that was not written yet. `None`: never; then it is over.
+    fn take(&mut self) -> Option<i64> {
+        let what = self.what?;
+        let mut running = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = running.iter().position(|(known, _)| *known == what)?;
+        let more = running.get_mut(at).map_or(0, |(_, more)| std::mem::take(more));
+        if more == 0 {
+            running.remove(at);
+            self.what = None;
+        }
+        self.what.map(|_| more)
     }
 }
 
-impl Drop for Counting<'_> {
+impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(what, _)| *what != self.1);
+        let Some(what) = self.what else { return };
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| *known != what);
     }
 }
 
@@ -455,27 +463,6 @@ struct Place<'a>(&'a AtomicUsize);
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Something that is being recorded.
-struct Recorded<'a>(&'a Mutex<Vec<Digest>>, Digest);
-
-impl<'a> Recorded<'a> {
-    /// `None`: it is being recorded.
-    fn begin(all: &'a Mutex<Vec<Digest>>, what: &Digest) -> Option<Self> {
-        let mut running = all.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.contains(what) {
-            return None;
-        }
-        running.push(*what);
-        Some(Self(all, *what))
-    }
-}
-
-impl Drop for Recorded<'_> {
-    fn drop(&mut self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|what| *what != self.1);
     }
 }
 
@@ -646,24 +633,34 @@ mod tests {
     #[test]
     fn the_same_is_recorded_once_at_a_time() {
         let (all, [one, other]) = (Mutex::default(), [b"one", b"two"].map(|what| Digest::of(what)));
-        let first = Recorded::begin(&all, &one);
-        assert!(first.is_some() && Recorded::begin(&all, &one).is_none());
-        assert!(Recorded::begin(&all, &other).is_some());
+        let first = UnderWay::begin(&all, &one);
+        assert!(first.is_some() && UnderWay::begin(&all, &one).is_none());
+        assert!(UnderWay::begin(&all, &other).is_some());
         drop(first);
-        assert!(Recorded::begin(&all, &one).is_some());
+        assert!(UnderWay::begin(&all, &one).is_some());
     }
 
     /// R379: what comes while a count is written is added to the next one, and nothing is lost.
     #[test]
     fn what_comes_while_it_is_counted_is_counted_too() {
         let (all, [one, other]) = (Mutex::default(), [b"one", b"two"].map(|what| Digest::of(what)));
-        let first = Counting::begin(&all, &one).unwrap();
+        let mut first = UnderWay::begin(&all, &one).unwrap();
         assert_eq!(first.take(), Some(1));
-        assert!((0..3).all(|_| Counting::begin(&all, &one).is_none()));
-        assert!(Counting::begin(&all, &other).is_some());
+        assert!((0..3).all(|_| UnderWay::begin(&all, &one).is_none()));
+        assert!(UnderWay::begin(&all, &other).is_some());
         assert_eq!((first.take(), first.take()), (Some(3), None));
+        // The end of the first one ends nothing of the next.
+        let mut next = UnderWay::begin(&all, &one).unwrap();
         drop(first);
-        assert!(Counting::begin(&all, &one).is_some());
+        assert!(UnderWay::begin(&all, &one).is_none());
+        assert_eq!(next.take(), Some(2));
+    }
+
+    /// R346: these are the words that `accredit-host` knows: by another one a stop would get nothing of the reserve.
+    #[test]
+    fn a_commit_says_what_it_is_for() {
+        let all = [Purpose::Durable, Purpose::Entry, Purpose::Narrowing, Purpose::Revoking].map(Purpose::commit);
+        assert_eq!(all, ["COMMIT", "COMMIT /* entry */", "COMMIT /* narrowing */", "COMMIT /* revoking */"]);
     }
 
     /// Somebody that no longer waits for its connection keeps nobody from opening one.

@@ -319,6 +319,24 @@ pub async fn settle(
     tx.execute(sql, args![tenant, agent, action_url, now]).await
 }
 
+/// The same of all that the agents in the table `below` of `with` still ask for: nobody decides about it any more.
+pub(crate) async fn settle_below(
+    tx: &Tx<'_>,
+    (with, subject): (&'static str, &str),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let sql = format!(
+        "{with} UPDATE notifications SET read_at = ?2
+         WHERE read_at IS NULL AND source = 'accredit'
+           AND user_id IN (SELECT a.owner_id FROM below CROSS JOIN agents a ON a.id = below.id
+                           UNION SELECT u.id FROM below CROSS JOIN agents a ON a.id = below.id
+                                 CROSS JOIN users u ON u.tenant_id = a.tenant_id AND u.role = 'admin' AND u.deactivated_at IS NULL)
+           AND action_url IN (SELECT '/access/' || r.id FROM below
+                              CROSS JOIN access_requests r ON r.agent_id = below.id AND r.state = 'open')"
+    );
+    tx.execute(&sql, args![subject, now]).await
+}
+
 /// The filter of a list of notifications.
 #[derive(Default)]
 pub struct Filter<'a> {

@@ -2,7 +2,7 @@
 //! missing for the next.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Error, Read as _, Result};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,9 @@ use rusqlite::ffi;
 
 use crate::private::{self, HEAD};
 
-/// Device and inode of each file, as it was when this process first opened it.
-static KNOWN: Mutex<BTreeMap<PathBuf, (u64, u64)>> = Mutex::new(BTreeMap::new());
+/// Each file, as it was when this process first opened it. They stay open: closing one would take away the locks that SQLite has on it, and a
+/// deleted one could come back under the same number.
+static KNOWN: Mutex<BTreeMap<PathBuf, File>> = Mutex::new(BTreeMap::new());
 
 /// Makes the file at the first call if it is missing, for this user only. At later calls it fails if the path has another file, or none.
 pub(super) fn check(path: &Path) -> rusqlite::Result<()> {
@@ -32,13 +33,13 @@ fn is_the_same(path: &Path) -> Result<()> {
         (&mut file).take(HEAD.len() as u64).read_to_end(&mut head)?;
         // Where something else lies, nothing has been answered from it: SQLite says so, and somebody may take it away.
         if head.is_empty() || head == *HEAD {
-            let found = file.metadata()?;
-            known.insert(path.to_owned(), (found.dev(), found.ino()));
+            known.insert(path.to_owned(), file);
         }
         return Ok(());
     };
+    let number = |file: &Metadata| (file.dev(), file.ino());
     match path.metadata() {
-        Ok(file) if (file.dev(), file.ino()) == *first => Ok(()),
+        Ok(file) if number(&file) == number(&first.metadata()?) => Ok(()),
         _ => Err(Error::other(
             "the database was moved away or replaced while this host runs; put it back, or restart the host",
         )),

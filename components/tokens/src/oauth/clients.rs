@@ -263,8 +263,8 @@ pub(super) async fn of_request(app: &App, reads: &dyn Rows, caller: &Caller, id:
     Ok(Known { id: id.to_string(), name, redirect_uris, is_registered: true })
 }
 
-/// Finds the client that sends a form, and has it prove itself; returns its id. One that is known by a URL, has registered itself, or has no secret, is public: what
-/// it says it is.
+/// Finds the client that sends a form, and has it prove itself; returns its id. One that is known by a URL, has registered itself, or has no
+/// secret, is public: what it says it is.
 pub(super) async fn authenticate(app: &App, form: &Parameters) -> Result<String, ApiError> {
     match Proof::read(app, form)? {
         Proof::Assertion { client, text } => by_assertion(app, client, text).await,

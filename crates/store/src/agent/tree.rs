@@ -5,7 +5,7 @@ use crate::{
     args,
     audit::{self, Many},
     db::{DbError, FromRow, Reads, Row, Rows, Tx},
-    event,
+    event, notification,
     permission::{BELOW, DEEPEST},
 };
 use common::{
@@ -232,17 +232,7 @@ async fn end_rights(
     (with, subject): (&'static str, &str),
     now: Timestamp,
 ) -> Result<Vec<String>, DbError> {
-    // What told of a request asks nobody for a decision any more.
-    let sql = format!(
-        "{with} UPDATE notifications SET read_at = ?2
-         WHERE read_at IS NULL AND source = 'accredit'
-           AND user_id IN (SELECT a.owner_id FROM below CROSS JOIN agents a ON a.id = below.id
-                           UNION SELECT u.id FROM below CROSS JOIN agents a ON a.id = below.id
-                                 CROSS JOIN users u ON u.tenant_id = a.tenant_id AND u.role = 'admin' AND u.deactivated_at IS NULL)
-           AND action_url IN (SELECT '/access/' || r.id FROM below
-                              CROSS JOIN access_requests r ON r.agent_id = below.id AND r.state = 'open')"
-    );
-    tx.execute(&sql, args![subject, now]).await?;
+    notification::settle_below(tx, (with, subject), now).await?;
     let sql = format!(
         "{with} UPDATE access_requests
          SET state = CASE state WHEN 'open' THEN 'denied' ELSE 'revoked' END, decided_at = ?2, decided_by = NULL

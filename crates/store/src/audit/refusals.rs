@@ -34,8 +34,8 @@ pub async fn count(db: &Db, origin: &Origin<'_>, slug: &str) -> Result<(), DbErr
         origin.address,
         origin.request,
     ];
-    let what = [subject.unwrap_or_default(), slug, &origin.now.minute().to_string()].map(str::to_owned);
-    db.count(&Digest::of_parts(&what.each_ref().map(String::as_str)), &sql, row).await
+    let what = Digest::of_parts(&[subject.unwrap_or_default(), slug, &origin.now.minute().to_string()]);
+    db.count(&what, &sql, row).await
 }
 
 /// Counts one failed sign-in. For an account that is not there the same statement runs and writes nothing.
