@@ -43,14 +43,33 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Runs a line in a shell of a person with this home; answers status and output. Nothing of the tests' environment is in it. */
-function run(home, line, input = "") {
+/**
+ * Starts a line in a shell of a person with this home. Nothing of the tests' environment is in it, and it ends after a minute. `ended` is its
+ * status and output; `says` waits for a text on standard error.
+ */
+function started(home, line, input = "") {
   const env = { HOME: home, PATH: `${home}/.local/bin:/usr/bin:/bin` };
-  return new Promise((resolve) => {
-    const child = execFile("/bin/sh", ["-c", line], { env, cwd: home }, (error, out, err) => resolve({ code: error?.code ?? 0, out, err }));
-    child.stdin.end(input);
+  let child;
+  const ended = new Promise((resolve) => {
+    const options = { env, cwd: home, timeout: 60_000 };
+    child = execFile("/bin/sh", ["-c", line], options, (error, out, err) => resolve({ code: error ? (error.code ?? error.signal) : 0, out, err }));
   });
+  child.stdin.end(input);
+  const says = (pattern) =>
+    new Promise((resolve, reject) => {
+      let text = "";
+      child.stderr.on("data", (data) => {
+        text += data;
+        const found = text.match(pattern);
+        if (found) resolve(found);
+      });
+      ended.then(({ code }) => reject(new Error(`${line} ended with ${code} and said: ${text}`)));
+    });
+  return { ended, says };
 }
+
+/** Runs such a line to its end. */
+const run = (home, line, input) => started(home, line, input).ended;
 
 test("a person is invited, works from a terminal, and is refused with words once the token is revoked", async () => {
   const admin = await visitor(browser, server);
@@ -100,25 +119,15 @@ test("a person is invited, works from a terminal, and is refused with words once
   // None of it, in what was shown or is kept in the open, is the token.
   for (const ran of [installed, signedIn, made, refused]) assert.ok(!`${ran.out}${ran.err}`.includes(token));
   // What the words advise gets the person in again.
-  const code = await new Promise((resolve, reject) => {
-    const env = { HOME: home, PATH: `${home}/.local/bin:/usr/bin:/bin` };
-    const login = execFile("/bin/sh", ["-c", "accredit auth login"], { env, cwd: home }, (error, out, err) =>
-      error ? reject(new Error(err)) : finish(out),
-    );
-    let shown = "";
-    let finish = () => {};
-    login.stderr.on("data", (data) => {
-      shown += data;
-      const link = shown.match(/Open {3}(\S+)/)?.[1];
-      if (link && shown.includes("compare the code")) {
-        login.stderr.removeAllListeners("data");
-        resolve({ link, ended: new Promise((done) => (finish = done)) });
-      }
-    });
-  });
-  await page.goto(code.link);
+  const login = started(home, "exec accredit auth login");
+  const shown = await login.says(/Open {3}(\S+)\s.*compare the code/s);
+  await page.goto(shown[1]);
+  await page.getByLabel(/^Everything/).check();
   await page.getByRole("button", { name: "Approve" }).click();
-  assert.match(await code.ended, /Signed in as noor@example\.com/);
+  await page.getByRole("status").first().waitFor();
+  const again = await login.ended;
+  assert.equal(again.code, 0, again.err);
+  assert.match(again.out, /Signed in as noor@example\.com/);
   assert.equal((await run(home, "accredit agents get scout")).code, 0);
   for (const guest of [admin, noor]) {
     assert.deepEqual(guest.faults, []);

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -17,6 +18,8 @@ use crate::workspace::Workspace;
 
 /// The oldest Node that the packages take.
 const OLDEST_NODE: (u32, u32) = (20, 19);
+/// The longest that a file of tests may take, and so each test in it; each takes less than ten minutes.
+const MOST: Duration = Duration::from_secs(20 * 60);
 /// Its flags are Debian's, and so is the name.
 const CHROMIUM: &str = "chromium";
 
@@ -149,7 +152,7 @@ pub(crate) fn tests(workspace: &Workspace, host: &Path, filter: Option<&str>) ->
     let packages = packages(workspace)?;
     let mut node = Command::new("node");
     let reporter = format!("--test-reporter={}", source(workspace).join("reporter.mjs").display());
-    node.current_dir(source(workspace)).args(["--test", &reporter]);
+    node.current_dir(source(workspace)).args(["--test", &reporter, &format!("--test-timeout={}", MOST.as_millis())]);
     if let Some(filter) = filter.filter(|filter| !"browser".contains(*filter)) {
         node.arg(format!("--test-name-pattern={}", pattern(filter)));
     }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -58,6 +58,32 @@ pub(crate) fn succeeds_within(command: &mut Command, limit: Duration) -> bool {
             }
         }
     }
+}
+
+/// Ends a program and all that it has started, and that those have, by `/proc`; elsewhere the program alone.
+pub(crate) fn kill_with_descendants(child: &mut Child) {
+    let mut doomed = vec![child.id()];
+    let parents: Vec<(u32, u32)> = processes().collect();
+    let mut at = 0;
+    while let Some(&parent) = doomed.get(at) {
+        doomed.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(process, _)| *process));
+        at += 1;
+    }
+    let ids = doomed.iter().skip(1).map(u32::to_string);
+    let _ = Command::new("kill").arg("-9").args(ids).stderr(Stdio::null()).status();
+    let _ = child.kill();
+}
+
+/// The processes of this machine, each with its parent.
+fn processes() -> impl Iterator<Item = (u32, u32)> {
+    let folders = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    folders.filter_map(|folder| {
+        let process = folder.file_name().to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(folder.path().join("stat")).ok()?;
+        // `12 (a name) S 1 …`: the name may hold anything.
+        let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
+        Some((process, parent))
+    })
 }
 
 /// Where a program is on `PATH`.

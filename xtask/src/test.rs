@@ -6,6 +6,9 @@ use std::io::{self, BufRead as _, BufReader};
 use std::ops::AddAssign;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -13,6 +16,10 @@ use crate::command::{self, ending};
 use crate::ui::{out, say};
 use crate::workspace::Workspace;
 use crate::{browser, build, dist, schemathesis};
+
+/// How long a run of tests may print nothing. Compiling prints nothing here, and takes minutes on a cold machine; a test that takes more than
+/// a minute is named by its runner.
+const SILENCE: Duration = Duration::from_secs(25 * 60);
 
 /// How many tests passed, failed and were left out.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -157,21 +164,51 @@ fn cargo_test(workspace: &Workspace, packages: &[&str], filter: Option<&str>) ->
 }
 
 /// Runs `cargo test`, or what writes results in the same way, passes on what it prints, and counts; also the names of those that failed.
+/// One that is silent for too long is ended, and is a failure: what waits for ever must not take all other results with it.
 fn count(cargo: &mut Command, shown: &mut impl io::Write) -> Result<(Count, BTreeSet<String>)> {
+    count_within(cargo, shown, SILENCE)
+}
+
+fn count_within(
+    cargo: &mut Command,
+    shown: &mut impl io::Write,
+    silence: Duration,
+) -> Result<(Count, BTreeSet<String>)> {
     let program = cargo.get_program().to_string_lossy().into_owned();
     let mut child =
         cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {program}"))?;
+    let output = child.stdout.take().context("no standard output")?;
+    let (send, lines) = mpsc::channel();
+    // Never waited for: what was ended may have left somebody who still holds the pipe.
+    thread::spawn(move || {
+        // By bytes: a test may print bytes that are not UTF-8.
+        let mut output = BufReader::new(output);
+        loop {
+            let mut line = Vec::new();
+            match output.read_until(b'\n', &mut line) {
+                Ok(0) | Err(_) => return,
+                Ok(_) if send.send(line).is_err() => return,
+                Ok(_) => {}
+            }
+        }
+    });
     let mut count = Count::default();
     let mut failed = BTreeSet::new();
-    let mut lines = BufReader::new(child.stdout.take().context("no standard output")?);
-    let mut line = Vec::new();
-    // By bytes: a test may print bytes that are not UTF-8.
-    while lines.read_until(b'\n', &mut line)? > 0 {
-        shown.write_all(&line)?;
-        let text = String::from_utf8_lossy(&line);
-        count += counted(&text).unwrap_or_default();
-        failed.extend(failed_test(&text));
-        line.clear();
+    loop {
+        match lines.recv_timeout(silence) {
+            Ok(line) => {
+                shown.write_all(&line)?;
+                let text = String::from_utf8_lossy(&line);
+                count += counted(&text).unwrap_or_default();
+                failed.extend(failed_test(&text));
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                say(format_args!("{program} has printed nothing for {} s: ended", silence.as_secs()));
+                command::kill_with_descendants(&mut child);
+                break;
+            }
+        }
     }
     let status = child.wait()?;
     if !status.success() && count.failed == 0 {
@@ -228,6 +265,24 @@ mod tests {
         .unwrap();
         assert_eq!(count, Count { passed: 3, failed: 1, skipped: 0 });
         assert_eq!(names.len(), 1);
+    }
+
+    #[test]
+    fn a_run_that_says_nothing_any_more_is_ended_with_all_that_it_started() {
+        let mut shown = Vec::new();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 1000 & echo $!; echo 'test result: ok. 3 passed; 0 failed; 0 ignored'; wait"]);
+        let (count, names) = count_within(&mut shell, &mut shown, Duration::from_secs(2)).unwrap();
+        assert_eq!((count, names.len()), (Count { passed: 3, failed: 1, skipped: 0 }, 1));
+        let shown = String::from_utf8(shown).unwrap();
+        let child = shown.lines().next().unwrap();
+        // A signal takes a moment, and somebody else reaps it.
+        let lives = || std::fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+        let end = std::time::Instant::now() + Duration::from_secs(30);
+        while lives() {
+            assert!(std::time::Instant::now() < end, "{child} lives on");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     #[test]

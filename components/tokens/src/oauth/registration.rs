@@ -20,6 +20,8 @@ use service::{
     response::{Response, uncached_json},
 };
 
+use super::form::as_oauth;
+
 /// What such an id begins with.
 const PREFIX: &str = "dyn_";
 /// Bytes of what an id holds, at most: requests for authorization have to stay addresses.
@@ -57,8 +59,8 @@ pub(crate) struct Shown<'a> {
 
 /// `POST /oauth/register`.
 pub(crate) async fn register(app: App, Raw(body): Raw) -> Result<Response, ApiError> {
-    let client = read(&form::members(&body)?)?;
-    let client_id = seal(&app, &client)?;
+    let client = form::members(&body).and_then(|members| read(&members)).map_err(as_oauth)?;
+    let client_id = seal(&app, &client).map_err(as_oauth)?;
     let shown = Shown {
         client_id,
         client_id_issued_at: app.now().millis() / 1_000,

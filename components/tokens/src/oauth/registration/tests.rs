@@ -125,7 +125,9 @@ async fn what_leads_to_no_program_of_the_person_is_refused() {
         ),
         (uris(json!(vec![BACK; 17])), "invalid_redirect_uri"),
     ] {
-        register(&t, &body).await.refused(400, slug);
+        let refusal = register(&t, &body).await;
+        refusal.refused(400, slug);
+        assert!(refusal.text.contains("\"error_description\""), "{}", refusal.text);
     }
     let unable = TestApp::with(with_neighbours(), Settings::default());
     unable.tenant("main").await;
