@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HOST, InvalidHeaderValue, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, InvalidHeaderValue};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use tokio::time::{sleep, timeout};
@@ -25,16 +25,11 @@ use crate::body::full;
 use crate::instances::Handler;
 use crate::observe::Late;
 use crate::outbound::{Inside, Target};
+use crate::refusal::{NO_ROOM, NO_TARGET, TOO_LATE, request_id};
 use crate::route::{Router, whole};
 
 /// How long a request waits before the second attempt to make an instance for it.
 const ROOM: Duration = Duration::from_millis(50);
-const NO_ROOM: &str = "{\"error\":\"no_instance\",\"detail\":\"This host has no room for one more instance of a component.\",\"fix\":\"Wait for the seconds in the header Retry-After, then send the same request again.\"}";
-const NO_TARGET: &str = "{\"error\":\"invalid_request\",\"detail\":\"The request does not say clearly which host it is for.\",\"fix\":\"Send one Host header with the name or address of this server, and its port if that is not the usual one.\"}";
-const TOO_LATE: &str = "{\"error\":\"request_timeout\",\"detail\":\"The answer did not begin within the time that this host allows.\",\"fix\":\"Wait for the seconds in the header Retry-After, then send the same request again. It may have taken effect: repeat it with the same Idempotency-Key, or look first.\"}";
-
-const STOPPING: &str = "{\"error\":\"server_stopping\",\"detail\":\"This host stops, so it waits no longer for what you asked for.\",\"fix\":\"Wait for the seconds in the header Retry-After, then send the same request again: another host answers it, or this one after its restart.\"}";
-
 const WELL_KNOWN: &str = "/.well-known/spin/";
 const PATH_INFO: HeaderName = HeaderName::from_static("spin-path-info");
 const FULL_URL: HeaderName = HeaderName::from_static("spin-full-url");
@@ -97,17 +92,19 @@ impl Endpoint {
                     // One that was ended because of the time takes all requests with it that are still in it: none is in time.
                     Ok(Err(error)) if began.elapsed() < limit && !error.is::<ExpirationError>() => error,
                     _ => {
-                        say!("accredit-host: {} gave no response within the time-out", self.id);
-                        let mut response = come_again(TOO_LATE);
+                        let id = request_id();
+                        say!("accredit-host: {id} {} gave no response within the time-out", self.id);
+                        let mut response = TOO_LATE.response(&id);
                         response.extensions_mut().insert(Late);
                         return response;
                     }
                 }
             }
         };
-        say!("accredit-host: {} gave no response: {error:#}", self.id);
+        let id = request_id();
+        say!("accredit-host: {id} {} gave no response: {error:#}", self.id);
         if error.is::<InstantiationError<()>>() {
-            come_again(NO_ROOM)
+            NO_ROOM.response(&id)
         } else {
             empty(StatusCode::INTERNAL_SERVER_ERROR)
         }
@@ -140,7 +137,7 @@ impl App {
         let known: Vec<_> = found.names().filter_map(|(name, text)| path_match(name, text)).collect();
         let (endpoint, rest) = (&found.route.target, value(found.rest()).ok());
         if prepare(&mut request, endpoint, rest, client).is_none() {
-            return refused(StatusCode::BAD_REQUEST, NO_TARGET);
+            return NO_TARGET.response(&request_id());
         }
         for (name, value) in known {
             request.headers_mut().append(name, value);
@@ -210,27 +207,6 @@ impl App {
             _ => empty(StatusCode::NOT_FOUND),
         }
     }
-}
-
-/// A refusal of the host itself.
-fn refused(status: StatusCode, body: &'static str) -> Response<WasiBody> {
-    let mut response = Response::new(full(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-/// The answer to a request that waits for something while the host stops.
-pub(crate) fn stopping() -> Response<WasiBody> {
-    come_again(STOPPING)
-}
-
-/// A 503 of the host itself.
-fn come_again(body: &'static str) -> Response<WasiBody> {
-    let mut response = refused(StatusCode::SERVICE_UNAVAILABLE, body);
-    let headers = response.headers_mut();
-    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    response
 }
 
 /// A response without a body.

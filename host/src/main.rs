@@ -57,6 +57,7 @@ mod observe;
 mod outbound;
 mod patterns;
 mod private;
+mod refusal;
 mod route;
 mod runtime_config;
 mod serve;

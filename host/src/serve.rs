@@ -27,13 +27,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, Sleep, interval, sleep, timeout};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use crate::app::{self, App};
+use crate::app::App;
 use crate::backlog;
 use crate::body::{Pace, Timed, full};
 use crate::connections::{Admitted, Answering, Connections, Visit};
 use crate::deadline;
 use crate::metrics::{Gauges, Wait};
 use crate::observe::{Observer, Seen};
+use crate::refusal::{STOPPING, TOO_MANY_CONNECTIONS, request_id};
 
 /// From the first byte of a request to its last header, and from the start of a connection.
 const HEAD: Duration = Duration::from_secs(10);
@@ -53,10 +54,6 @@ const COLLECTORS: usize = 16;
 /// may download at once.
 const BUFFER: usize = 64 * 1024;
 const TICK: &str = "/internal/tick";
-
-const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
-    connection: close\r\ncontent-length: 169\r\n\r\n\
-    {\"error\":\"too_many_connections\",\"detail\":\"This host has as many open connections as it may.\",\"fix\":\"Wait for the seconds in the header Retry-After, then connect again.\"}";
 
 /// Serves the application until `stop` changes, then waits for running requests.
 pub(crate) async fn serve(
@@ -180,14 +177,14 @@ async fn patient(
     answering.take_long();
     tokio::select! {
         response = responding => response,
-        _ = stop.wait_for(|is_stopping| *is_stopping) => app::stopping(),
+        _ = stop.wait_for(|is_stopping| *is_stopping) => STOPPING.response(&request_id()),
     }
 }
 
 /// Sends the reason, and reads what the client still sends, so that the client can read the answer.
 async fn refuse(mut stream: TcpStream, _permit: OwnedSemaphorePermit) {
     let answer = async {
-        stream.write_all(REFUSED).await?;
+        stream.write_all(TOO_MANY_CONNECTIONS.message().as_bytes()).await?;
         stream.shutdown().await?;
         let mut unread = [0; 4096];
         while stream.read(&mut unread).await? > 0 {}
@@ -442,18 +439,5 @@ impl AsyncWrite for Guarded {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_refusal_has_the_right_content_length() {
-        let text = std::str::from_utf8(REFUSED).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.ends_with(&format!("content-length: {}", body.len())));
-        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
     }
 }

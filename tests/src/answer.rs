@@ -98,12 +98,7 @@ impl Answer {
     /// R58, R59: asserts that this is a refusal of ours, whatever it refuses.
     #[track_caller]
     pub fn envelope(&self) {
-        let (body, what) = (self.json(), &self.what);
-        for member in ["error", "detail", "fix", "doc_url", "request_id"] {
-            assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{what}: no {member} in {body}");
-        }
-        assert_eq!(self.header("content-type"), "application/json", "{what}");
-        assert_eq!(self.header("x-request-id"), body["request_id"], "{what}");
+        let (body, what) = (self.members(), &self.what);
         let fix = body["fix"].as_str().unwrap_or_default();
         assert!(!fix.contains("  ") && !fix.contains("{}"), "{what}: a fix with a hole: {fix}");
         match self.status() {
@@ -120,9 +115,6 @@ impl Answer {
                 assert!(schemes.iter().any(|scheme| challenge.starts_with(scheme)), "{what}: {self:?}");
             }
             405 => assert!(!self.header("allow").is_empty(), "{what}: {self:?}"),
-            429 | 503 => {
-                assert!(self.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0), "{what}: {self:?}");
-            }
             _ => {}
         }
         if let Some(missing) = body["missing_scopes"].as_array() {
@@ -132,5 +124,28 @@ impl Answer {
             assert_eq!(self.header("www-authenticate"), challenge, "{what}");
         }
         docs::check(&self.base_url, body["doc_url"].as_str().unwrap_or_default());
+    }
+
+    /// R363: asserts a refusal of the host itself, which may serve an application without the page that it names.
+    #[track_caller]
+    pub fn refused_by_host(&self, status: u16, slug: &str) {
+        let (body, what) = (self.members(), &self.what);
+        assert_eq!((self.status(), &body["error"]), (status, &Json::from(slug)), "{what}: {body}");
+        assert_eq!(body["doc_url"], "/docs/agents/errors#of-the-host", "{what}");
+    }
+
+    /// The members and headers that every refusal has.
+    #[track_caller]
+    fn members(&self) -> Json {
+        let (body, what) = (self.json(), &self.what);
+        for member in ["error", "detail", "fix", "doc_url", "request_id"] {
+            assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{what}: no {member} in {body}");
+        }
+        assert_eq!(self.header("content-type"), "application/json", "{what}");
+        assert_eq!(self.header("x-request-id"), body["request_id"], "{what}");
+        if matches!(self.status(), 429 | 503) {
+            assert!(self.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0), "{what}: {self:?}");
+        }
+        body
     }
 }

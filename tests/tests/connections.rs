@@ -173,11 +173,7 @@ fn connections_that_are_busy_stay_and_further_ones_get_a_503() {
         let running = at_once_in_background(&host, 4, 3_000);
         thread::sleep(LONG_ENOUGH);
         let refused = client.get("/bare/count");
-        assert_eq!(refused.status(), 503);
-        assert!(
-            refused.header("retry-after") == "1" && refused.json()["error"] == "too_many_connections",
-            "{refused:?}"
-        );
+        refused.refused_by_host(503, "too_many_connections");
         for answer in running {
             answer.join().unwrap().is(200);
         }
@@ -307,7 +303,6 @@ fn a_stop_ends_waits() {
         None
     });
     let answer = answers.into_iter().flatten().next().unwrap();
-    assert_eq!((answer.status(), answer.header("retry-after")), (503, "1"));
-    assert!(answer.text().contains("server_stopping"), "{answer:?}");
+    answer.refused_by_host(503, "server_stopping");
     assert!(server.host_mut().ended().success());
 }

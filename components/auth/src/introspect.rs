@@ -5,11 +5,12 @@
 //!    does a session, which is for this server alone: one that comes to a service was stolen, or its person was made to give it away.
 //! 3. A signed token (RFC 9068) is told to the services alone that it is for, as long as all that it rests on is accepted: nothing of it is
 //!    verified here, since it is found by its digest among those that this server signed.
-//! 4. A live credential gives what a service decides by: the scopes that it can use now, of those that the service's own credential
-//!    carries; `sub`, the person whose authority it carries; `act`, the agent that acts with it (RFC 8693, section 4.1); its end.
+//! 4. A live credential gives what a service decides by: the scopes that it can use now, of those of the resources whose service is asking
+//!    and of those that the service's own credential carries; `sub`, the person whose authority it carries; `act`, the agent that acts with it (RFC 8693, section 4.1); its end.
 
 use common::{
     error::{ApiError, Code},
+    scope::Scopes,
     secret::{Kind, Secret},
 };
 use http::StatusCode;
@@ -22,7 +23,7 @@ use service::{
     extract::UrlEncoded,
     response::{Response, json},
 };
-use store::{oauth_grant, signed_token};
+use store::{oauth_grant, resource, signed_token};
 
 /// What a service is told of a credential.
 #[derive(Serialize, JsonSchema)]
@@ -134,7 +135,9 @@ pub(crate) async fn introspect(app: App, caller: Caller, UrlEncoded(form): UrlEn
         Kind::Pat => oauth_grant::of_credential(app.db(), found.credential_id(), app.now()).await?,
         _ => None,
     };
-    let scopes = found.scopes().and(&caller.scopes());
+    let own = resource::scopes_of_service(app.db(), caller.tenant_id(), caller.subject().id()).await?;
+    let own = Scopes::stored(&own, caller.custom_scopes()).or(caller.scopes());
+    let scopes = found.scopes().and(&own);
     let cnf = Confirmation::of(found.bound_to());
     let form = Active {
         active: true,

@@ -119,6 +119,13 @@ pub async fn identified(reads: &dyn Rows, tenant: &TenantId, identifier: &str) -
     reads.optional(&sql, args![identifier, tenant]).await
 }
 
+/// The scopes of the tenant's resources whose service this user or agent is, separated by blanks.
+pub async fn scopes_of_service(reads: &dyn Rows, tenant: &TenantId, introspector: &str) -> Result<String, DbError> {
+    let sql = "SELECT ifnull(group_concat(scopes, ' '), '') AS scopes FROM resources
+               WHERE tenant_id = ?1 AND EXISTS (SELECT 1 FROM json_each(introspectors) i WHERE i.value = ?2)";
+    Ok(reads.optional::<String>(sql, args![tenant, introspector]).await?.unwrap_or_default())
+}
+
 /// All that may change of a resource.
 #[derive(Clone, Debug)]
 pub struct Settings<'a> {

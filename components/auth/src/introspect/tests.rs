@@ -130,6 +130,51 @@ async fn a_service_learns_the_scopes_of_its_own_resource_only() {
     }
 }
 
+/// R78: a service that a resource names needs no right to what its callers may do: it is told of the resource's scopes, and no other one is.
+#[tokio::test]
+async fn a_service_learns_the_scopes_of_the_resources_that_name_it() {
+    let t = TestApp::new(router());
+    let ada = t.ada().await;
+    t.execute(&format!(
+        "INSERT INTO custom_scopes SELECT '{}', value, 'd', 0, 'u' FROM json_each('[\"x.crm.read\", \"x.crm.write\", \"x.mail\"]')",
+        ada.tenant
+    ))
+    .await
+    .unwrap();
+    let scout = t.agent(&ada, "scout", "agents.read x.crm.* x.mail").await;
+    let crm = t.agent(&ada, "crm", "tokens.introspect").await;
+    let mail = t.agent(&ada, "mail", "tokens.introspect x.crm.write").await;
+    let told =
+        async |service: &Actor| ask(&t, service, &format!("token={}", scout.token)).await.is(200)["scope"].clone();
+    assert_eq!(told(&crm).await, "");
+    for (id, scopes, of) in
+        [("res_1", "x.crm.read x.crm.gone", &crm), ("res_2", "x.mail", &crm), ("res_3", "x.mail", &mail)]
+    {
+        t.execute(&format!(
+            "INSERT INTO resources VALUES ('{id}', '{}', 'https://{id}.example.com', 'n', '{scopes}', '[\"usr_x\", \"{}\"]', 'EdDSA', 0, 'u', 0)",
+            ada.tenant,
+            of.agent.as_ref().unwrap()
+        ))
+        .await
+        .unwrap();
+    }
+    assert_eq!(told(&crm).await, "x.crm.read x.mail");
+    assert_eq!(told(&mail).await, "x.crm.write x.mail");
+    t.execute("UPDATE agents SET scope = 'agents.read x.mail' WHERE name = 'scout'").await.unwrap();
+    assert_eq!(told(&crm).await, "x.mail");
+    t.execute("UPDATE resources SET introspectors = '[]'").await.unwrap();
+    assert_eq!(told(&crm).await, "");
+    // Of another tenant's resource nothing is told, whatever it says.
+    let other = t.tenant("other").await;
+    t.execute(&format!(
+        "UPDATE resources SET tenant_id = '{other}', introspectors = '[\"{}\"]'",
+        crm.agent.as_ref().unwrap()
+    ))
+    .await
+    .unwrap();
+    assert_eq!(told(&crm).await, "");
+}
+
 /// R253: the libraries of services send Basic; its password is the service's credential, on this route alone.
 #[tokio::test]
 async fn a_service_asks_by_basic() {
