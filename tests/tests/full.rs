@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value as Json, json};
+use sha2::Sha256;
 use tests::{
     Answer, Client, Server,
     server::{KEY, PASSWORD, text},
@@ -45,14 +47,6 @@ const ELSEWHERE: &[&str] = &[
     "POST /auth/email/link",
     "POST /auth/email/token",
     "POST /auth/forgot",
-    // This server has no key for the secrets of webhooks, so there is none; `worker` and `keys` test them.
-    "POST /api/webhooks",
-    "PATCH /api/webhooks/{id}",
-    "DELETE /api/webhooks/{id}",
-    "POST /api/webhooks/{id}/rotate",
-    "POST /api/webhooks/{id}/test",
-    "POST /api/webhooks/{id}/deliveries/{delivery}/retry",
-    "POST /api/hooks/{key_id}",
     // Writes rows for other routes; `worker` tests what it leaves out.
     "POST /internal/tick",
     // Fetches what a request for a token waits for, and may lose it.
@@ -123,6 +117,18 @@ impl Site {
         }
         answer.json()
     }
+}
+
+/// The body of a hook, larger than what is free.
+fn long_hook() -> String {
+    json!({ "text": "x".repeat(6_000) }).to_string()
+}
+
+/// As GitHub signs a body.
+fn signed_by_github(secret: &str, body: &str) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap().chain_update(body).finalize();
+    let hex: String = mac.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={hex}")
 }
 
 #[test]
@@ -207,6 +213,15 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     admin.put("/api/agents/scout/secrets", &secrets).is(200);
     let probe = |name: &str| json!({ "name": name, "url": "https://localhost:1/", "secret": "KEPT" });
     let probe_id = text(&admin.post("/api/agents/scout/probes", &probe("kept")).is(201)["id"]).to_owned();
+    let webhook = |name: &str| json!({ "url": "https://localhost:1/", "name": name, "kinds": ["agent.created"] });
+    let webhook_id = text(&admin.post("/api/webhooks", &webhook("kept")).is(201)["id"]).to_owned();
+    let webhook_path = format!("/api/webhooks/{webhook_id}");
+    admin.post(&format!("{webhook_path}/test"), &json!({})).is(202);
+    let deliveries = admin.get(&format!("{webhook_path}/deliveries")).is(200);
+    let delivery = format!("{webhook_path}/deliveries/{}", text(&deliveries["items"][0]["id"]));
+    let made = admin.post("/api/agents/scout/keys", &json!({ "name": "github", "type": "github" })).is(201);
+    let hook_path = format!("/api/hooks/{}", text(&made["id"]));
+    let signature = signed_by_github(text(&made["key"]), &long_hook());
     scout.client.post("/api/ui/notify", &json!({ "title": "t", "body": "b" })).is(201);
     let notified = text(&admin.get("/api/notifications").is(200)["items"][0]["id"]).to_owned();
     let event = admin.post("/api/agents/scout/messages", &json!({ "text": "hi" })).is(201);
@@ -406,6 +421,12 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
             &json!({ "name": "more", "issuer": "ci", "subject": "a", "jwks": trust["jwks"] }),
         ),
         ("POST /api/agents/{name}/keys/{id}/rotate", admin, format!("{kept_key}/rotate"), &empty),
+        ("POST /api/webhooks", admin, "/api/webhooks".to_owned(), &webhook("more")),
+        ("PATCH /api/webhooks/{id}", admin, webhook_path.clone(), &json!({ "kinds": ["agent.*"] })),
+        ("PATCH /api/webhooks/{id}", admin, webhook_path.clone(), &json!({ "state": "disabled", "name": "other" })),
+        ("POST /api/webhooks/{id}/rotate", admin, format!("{webhook_path}/rotate"), &nothing),
+        ("POST /api/webhooks/{id}/test", admin, format!("{webhook_path}/test"), &nothing),
+        ("POST /api/webhooks/{id}/deliveries/{delivery}/retry", admin, format!("{delivery}/retry"), &nothing),
         (
             "POST /api/ui/notify",
             &scout.client,
@@ -423,6 +444,12 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     ] {
         site.ask(row, Refused, client, &path, body);
     }
+    site.asked.insert("POST /api/hooks/{key_id}".to_owned());
+    site.leave_no_page();
+    let signed =
+        [("content-type", "application/json"), ("x-hub-signature-256", &*signature), ("x-github-event", "issues")];
+    let hook = site.server.nobody().call("POST", &hook_path, &signed, Some(long_hook().as_bytes()));
+    hook.refused(503, "storage_full");
     // A sign-in, which begins before anybody is known.
     site.ask("POST /auth/device/code", Works, admin, "/auth/device/code", &json!("name=more"));
 
@@ -461,6 +488,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     ] {
         site.ask("PATCH /api/agents/{name}", Works, admin, "/api/agents/fifth", &narrower);
     }
+    site.ask("PATCH /api/webhooks/{id}", Works, admin, &webhook_path, &json!({ "state": "disabled" }));
     site.ask("PATCH /api/resources/{id}", Works, admin, &resource, &json!({ "introspectors": [], "scopes": [] }));
     let put = json!({ "scope": ["agents.read"], "tier": 5, "max_concurrent_tasks": 2, "budget_cents": 0 });
     let after = site.ask("PUT /api/agents/{name}", Works, admin, "/api/agents/fifth", &put);
@@ -506,6 +534,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("POST /api/users/{id}/deactivate", admin, format!("/api/users/{halted}/deactivate"), &empty),
         ("DELETE /api/users/{id}", admin, format!("/api/users/{gone}"), &nothing),
         ("DELETE /api/resources/{id}", admin, resource, &nothing),
+        ("DELETE /api/webhooks/{id}", admin, webhook_path, &nothing),
         ("DELETE /api/scopes/custom", admin, "/api/scopes/custom?name=x.crm.read".to_owned(), &nothing),
         ("DELETE /api/agents/archived/{id}", admin, purged, &nothing),
         ("POST /api/agents/{name}/pause", admin, "/api/agents/other/pause".to_owned(), &nothing),
