@@ -46,6 +46,171 @@ fn credential(client: &Client) -> String {
     text(&client.get("/api/auth/whoami").is(200)["credential"]["id"]).to_owned()
 }
 
+/// What a row of the page's table is tried with.
+struct Site {
+    server: Server,
+    /// Does what each row says.
+    ada: Client,
+    /// Another admin.
+    eve: Client,
+    /// The owner of `scout`.
+    mia: Client,
+    /// Another member.
+    max: Client,
+    scout: tests::server::Agent,
+}
+
+impl Site {
+    fn new() -> Self {
+        let (server, ada) = Server::with_admin();
+        let [eve, mia, max] = [("eve", "admin"), ("mia", "member"), ("max", "member")]
+            .map(|(name, role)| server.user(&ada, &format!("{name}@example.com"), role));
+        let scout = server.agent(&mia, "scout", &["agents.read"]);
+        Self { server, ada, eve, mia, max, scout }
+    }
+
+    /// Lets an admin share `scout`.
+    fn share(&self, subject: &str, relation: &str) {
+        let grant = json!({ "subject": subject, "relation": relation });
+        self.ada.post("/api/agents/scout/grants", &grant).is(201);
+    }
+
+    fn patch_scout(&self, change: &Json) {
+        self.ada.patch("/api/agents/scout", change).is(200);
+    }
+
+    fn user(&self, client: &Client) -> String {
+        format!("/api/users/{}", id(client))
+    }
+}
+
+/// A row of the table: its beginning, what is done, and who is told.
+type Case = (&'static str, fn(&mut Site), &'static [&'static str]);
+
+const CASES: &[Case] = &[
+    ("an agent is given to another owner", |s| s.patch_scout(&json!({ "owner": "max@example.com" })), &["mia", "max"]),
+    ("an agent is archived", |s| drop(s.ada.delete("/api/agents/scout").is(204)), &["mia"]),
+    (
+        "a grant of an agent or a key is taken away",
+        |s| {
+            let helper = s.server.agent(&s.max, "helper", &["agents.read"]);
+            s.share(&helper.id, "viewer");
+            s.server.execute("DELETE FROM inbox");
+            s.ada.delete(&format!("/api/agents/scout/grants?subject={}", helper.id)).is(204);
+        },
+        &["max"],
+    ),
+    (
+        "credentials of an agent end with",
+        |s| {
+            s.share("max@example.com", "editor");
+            s.max.post("/api/agents/scout/keys", &json!({ "name": "ci" })).is(201);
+            told(&s.mia);
+            s.ada.delete("/api/agents/scout/grants?subject=max@example.com").is(204);
+        },
+        &["mia", "max"],
+    ),
+    (
+        "a personal access token, a session or all sessions",
+        |s| {
+            let pat = s.server.plant_pat(&s.max, "*");
+            s.ada.delete(&format!("/auth/admin/tokens/{}", credential(&pat))).is(204);
+        },
+        &["max"],
+    ),
+    ("an agent's token or key is revoked", |s| drop(s.ada.delete("/api/agents/scout/token").is(204)), &["mia"]),
+    (
+        "an agent's token is replaced",
+        |s| drop(s.ada.post("/api/agents/scout/token/issue", &json!({})).is(200)),
+        &["mia"],
+    ),
+    (
+        "a role is lowered or raised",
+        |s| drop(s.ada.patch(&s.user(&s.max), &json!({ "role": "viewer" })).is(200)),
+        &["max"],
+    ),
+    (
+        "a user becomes an admin",
+        |s| drop(s.ada.patch(&s.user(&s.max), &json!({ "role": "admin" })).is(200)),
+        &["eve", "max"],
+    ),
+    (
+        "the ways to sign in",
+        |s| drop(s.ada.patch("/api/tenant", &json!({ "ways": ["password", "link"] })).is(200)),
+        &["eve"],
+    ),
+    (
+        "a password is set again by an admin",
+        |s| {
+            let path = format!("{}/set-password", s.user(&s.max));
+            s.ada.post(&path, &json!({ "password": PASSWORD })).is(204);
+            s.max = s.server.sign_in("max@example.com", None);
+        },
+        &["max"],
+    ),
+    (
+        "an admin makes a link by which a password can be set",
+        |s| drop(s.ada.post(&format!("{}/reset-password", s.user(&s.max)), &json!({})).is(200)),
+        &["max"],
+    ),
+    (
+        "the operator makes an admin of the tenant",
+        |s| {
+            let new = json!({ "secret": s.server.operator_secret(), "tenant": "main", "email": "new@example.com", "name": "New", "password": PASSWORD });
+            s.server.nobody().post("/operator/recover", &new).is(201);
+        },
+        &["ada", "eve"],
+    ),
+    ("a ceiling, a budget or another limit", |s| s.patch_scout(&json!({ "budget_cents": 5 })), &["mia"]),
+    (
+        "an approval is revoked, or ends by time",
+        |s| {
+            let asked = s.scout.client.post("/api/access-requests", &json!({ "scope": "agents.list", "reason": "r" }));
+            let path = format!("/api/access-requests/{}", text(&asked.is(201)["id"]));
+            s.ada.post(&format!("{path}/approve"), &json!({})).is(200);
+            drop((told(&s.ada), told(&s.eve), told(&s.mia)));
+            s.server.execute("DELETE FROM inbox");
+            s.ada.post(&format!("{path}/revoke"), &json!({})).is(200);
+        },
+        &["mia"],
+    ),
+    (
+        "a credential is [reported as leaked]",
+        |s| drop(s.server.nobody().post("/auth/leaks", &json!({ "token": s.scout.client.bearer() })).is(204)),
+        &["ada", "eve", "mia"],
+    ),
+];
+
+/// The rows whose people are told by mail alone, which `a_person_is_mailed_what_a_thief_would_do` and `ways` read.
+const MAILED: &[&str] = &["an invitation is accepted by somebody who had signed in before"];
+
+/// Each row of the table is done, by somebody else: those that it names are told and nobody beside them, and the agent gets its event.
+#[test]
+fn every_row_of_the_table_is_so() {
+    let page = include_str!("../../docs/agents/concepts/notifications.md");
+    let (_, table) = page.split_once("| what ends |").unwrap_or_default();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let rows: Vec<Vec<&str>> = rows.map(|row| row.split('|').map(str::trim).collect()).collect();
+    assert_eq!(rows.len(), CASES.len() + MAILED.len(), "a row without a case");
+    for row in rows.iter().filter(|row| !MAILED.iter().any(|begin| row[1].starts_with(begin))) {
+        let case = CASES.iter().find(|(begin, ..)| row[1].starts_with(begin));
+        let Some((_, act, expected)) = case else { panic!("a row without a case: {row:?}") };
+        let mut site = Site::new();
+        for person in [&site.ada, &site.eve, &site.mia, &site.max] {
+            told(person);
+        }
+        site.server.execute("DELETE FROM inbox");
+        act(&mut site);
+        let people = [("ada", &site.ada), ("eve", &site.eve), ("mia", &site.mia), ("max", &site.max)];
+        let heard: Vec<&str> =
+            people.into_iter().filter(|(_, person)| !told(person).is_empty()).map(|(name, _)| name).collect();
+        assert_eq!(&heard, expected, "{row:?}");
+        if let Some(kind) = row[3].strip_prefix('`').and_then(|rest| rest.split('`').next()) {
+            assert!(site.server.texts("SELECT kind FROM inbox").iter().any(|found| found == kind), "{row:?}");
+        }
+    }
+}
+
 #[test]
 fn a_person_is_told_of_an_agent_that_another_takes_archives_or_purges() {
     let (server, admin) = Server::with_admin();
