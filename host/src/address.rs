@@ -132,81 +132,118 @@ fn embedded(ip: IpAddr) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use ip_network::IpNetwork;
+
     use super::*;
+
+    /// Nothing of these is reached.
+    const SPECIAL: &[&str] = &[
+        "0.0.0.0",
+        "10.1.2.3",
+        "100.64.0.1",
+        "100.100.100.200",
+        "127.0.0.1",
+        "127.9.9.9",
+        "169.254.169.254",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.0.0.192",
+        "192.0.2.1",
+        "192.168.1.1",
+        "198.18.0.1",
+        "198.51.100.7",
+        "203.0.113.9",
+        "224.0.0.1",
+        "239.1.1.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "168.63.129.16",
+        "::",
+        "::1",
+        "::127.0.0.1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "::a9fe:a9fe",
+        "::ffff:169.254.169.254",
+        "::ffff:a9fe:a9fe",
+        "::ffff:100.100.100.200",
+        "64:ff9b::a00:1",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b::169.254.169.254",
+        "64:ff9b:1::1",
+        "64:ff9b:1::a9fe:a9fe",
+        "2002:7f00:1::1",
+        "2002:a9fe:a9fe::",
+        "2002:c0a8:101:1::1",
+        "2002:6464:64c8::1",
+        "2001:0:7f00:1::",
+        "2001:20::1",
+        "5f00::1",
+        "fc00::1",
+        "fd00:ec2::254",
+        "fe80::1",
+        "fec0::1",
+        "ff02::1",
+        "2001::1",
+        "2001:db8::1",
+        "3fff::1",
+        "100::1",
+        "4000::1",
+    ];
+
+    const PUBLIC: &[&str] = &[
+        "1.1.1.1",
+        "100.63.0.1",
+        "100.128.0.1",
+        "172.15.0.1",
+        "172.32.0.1",
+        "193.0.0.1",
+        "223.255.255.1",
+        "2606:4700::1111",
+        "2001:4860:4860::8888",
+        "::ffff:8.8.8.8",
+        "64:ff9b::808:808",
+        "2002:808:808::1",
+    ];
 
     #[test]
     fn special_purpose_addresses_are_not_public() {
-        for address in [
-            "0.0.0.0",
-            "10.1.2.3",
-            "100.64.0.1",
-            "100.100.100.200",
-            "127.0.0.1",
-            "127.9.9.9",
-            "169.254.169.254",
-            "172.16.0.1",
-            "172.31.255.255",
-            "192.0.0.192",
-            "192.0.2.1",
-            "192.168.1.1",
-            "198.18.0.1",
-            "198.51.100.7",
-            "203.0.113.9",
-            "224.0.0.1",
-            "239.1.1.1",
-            "240.0.0.1",
-            "255.255.255.255",
-            "168.63.129.16",
-            "::",
-            "::1",
-            "::127.0.0.1",
-            "::ffff:127.0.0.1",
-            "::ffff:10.0.0.1",
-            "::a9fe:a9fe",
-            "::ffff:169.254.169.254",
-            "::ffff:a9fe:a9fe",
-            "::ffff:100.100.100.200",
-            "64:ff9b::a00:1",
-            "64:ff9b::a9fe:a9fe",
-            "64:ff9b::169.254.169.254",
-            "64:ff9b:1::1",
-            "64:ff9b:1::a9fe:a9fe",
-            "2002:7f00:1::1",
-            "2002:a9fe:a9fe::",
-            "2002:c0a8:101:1::1",
-            "2002:6464:64c8::1",
-            "2001:0:7f00:1::",
-            "2001:20::1",
-            "5f00::1",
-            "fc00::1",
-            "fd00:ec2::254",
-            "fe80::1",
-            "fec0::1",
-            "ff02::1",
-            "2001::1",
-            "2001:db8::1",
-            "3fff::1",
-            "100::1",
-            "4000::1",
-        ] {
+        for address in SPECIAL {
             assert!(!is_public(address.parse().unwrap()), "{address}");
         }
-        for address in [
-            "1.1.1.1",
-            "100.63.0.1",
-            "100.128.0.1",
-            "172.15.0.1",
-            "172.32.0.1",
-            "193.0.0.1",
-            "223.255.255.1",
-            "2606:4700::1111",
-            "2001:4860:4860::8888",
-            "::ffff:8.8.8.8",
-            "64:ff9b::808:808",
-            "2002:808:808::1",
-        ] {
+        for address in PUBLIC {
             assert!(is_public(address.parse().unwrap()), "{address}");
         }
+    }
+
+    /// R49: what this host refuses, a Spin host refuses that was started with our `runtime-config.toml`. Spin (`BlockedNetworks`) takes
+    /// `private` as all that its library does not call global, then leaves networks of the list out that are not global by themselves.
+    #[test]
+    fn spin_refuses_the_same_addresses() {
+        let config: toml::Table = include_str!("../../runtime-config.toml").parse().unwrap();
+        let listed = config["outbound_networking"]["block_networks"].as_array().unwrap();
+        let listed: Vec<&str> = listed.iter().map(|network| network.as_str().unwrap()).collect();
+        assert!(listed.contains(&"private"));
+        let networks: Vec<IpNetwork> = listed
+            .iter()
+            .filter(|network| **network != "private")
+            .map(|network| network.parse::<IpNetwork>().unwrap())
+            .filter(IpNetwork::is_global)
+            .collect();
+        let is_blocked =
+            |ip: IpAddr| !IpNetwork::from(ip).is_global() || networks.iter().any(|network| network.contains(ip));
+        let is_open = |ip: &IpAddr| {
+            let inner = if let IpAddr::V6(ip) = ip { ip.to_ipv4() } else { None };
+            !is_public(*ip) && !is_blocked(*ip) && !inner.is_some_and(|inner| is_blocked(IpAddr::V4(inner)))
+        };
+        let named = SPECIAL.iter().map(|address| address.parse().unwrap());
+        let every_v4 = (0..1 << 24).map(|network| IpAddr::V4(Ipv4Addr::from_bits(network << 8 | 1)));
+        let every_v6 = (0..=u16::MAX).flat_map(|first| {
+            [0, 1, 0x1ff, 0x200, 0xdb8, 0xfff, 0x1000, 0xffff]
+                .map(|second| IpAddr::V6(Ipv6Addr::new(first, second, 0, 0, 0, 0, 0, 1)))
+        });
+        let open: Vec<IpAddr> = named.chain(every_v4).chain(every_v6).filter(is_open).take(20).collect();
+        assert!(open.is_empty(), "Spin would call {open:?}");
     }
 
     /// R49: a second answer of the resolver gains nothing: the addresses that were checked are those that are connected to, and one that is
