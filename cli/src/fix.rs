@@ -435,7 +435,7 @@ mod tests {
             (
                 "token create",
                 fix(Code::LifetimeTooLong),
-                "Leave out --ttl to get the whole remaining lifetime, which is {days}.",
+                "Leave the lifetime out to get the whole remaining one, which is {days}.",
             ),
             ("token create", "expires_in_days is out of range.".to_owned(), "--ttl is out of range."),
             (

@@ -12,6 +12,7 @@ use clap::{
 use common::{route::Query, secret::Secret};
 use serde_json::Value as Json;
 
+use crate::span::Unit;
 use crate::{
     pages, span,
     verbs::{self, At, Input, Kind, Verb},
@@ -408,12 +409,13 @@ fn of_input(input: &Input) -> Arg {
         false => Arg::new(input_id(input)).long(input.long()),
     };
     let arg = arg.value_name(match input.kind {
-        Kind::Lasts(_) | Kind::When => "TIME".to_owned(),
+        Kind::Lasts(_) | Kind::Life | Kind::When => "TIME".to_owned(),
         Kind::Object => "FILE".to_owned(),
         _ => input.name.to_uppercase(),
     });
     let help = match (input.kind, input.null) {
         (Kind::Lasts(unit), null) => format!("{}: {}", input.help, unit.forms(null)),
+        (Kind::Life, null) => format!("{}: 12h, {}", input.help, Unit::Days.forms(null)),
         (_, Some(null)) => format!("{}, or {null}", input.help),
         (_, None) => input.help.to_owned(),
     };
@@ -421,7 +423,7 @@ fn of_input(input: &Input) -> Arg {
     match input.kind {
         Kind::No => arg.action(ArgAction::SetTrue).num_args(0),
         Kind::Number => arg.value_parser(number(input.null)).allow_negative_numbers(true),
-        Kind::Lasts(_) => arg.required(input.is_required).allow_negative_numbers(true),
+        Kind::Lasts(_) | Kind::Life => arg.required(input.is_required).allow_negative_numbers(true),
         Kind::Words | Kind::Texts | Kind::Pairs => arg.action(ArgAction::Append).value_delimiter(','),
         // A secret on a command line is in the list of processes and in the shell's history.
         Kind::Secret | Kind::SecretText => {

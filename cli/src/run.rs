@@ -197,7 +197,7 @@ fn body(verb: &Verb, typed: &ArgMatches) -> Result<Option<Map<String, Json>>, Fa
     let mut fields = Map::new();
     for input in verb.inputs.iter().filter(|input| input.at == At::Body) {
         match field(input, typed)? {
-            Some(Json::Object(file)) if input.kind == Kind::File => fields.extend(file),
+            Some(Json::Object(several)) if matches!(input.kind, Kind::File | Kind::Life) => fields.extend(several),
             Some(value) => drop(fields.insert(input.name.to_owned(), value)),
             None => {}
         }
@@ -223,6 +223,13 @@ fn field(input: &Input, typed: &ArgMatches) -> Result<Option<Json>, Failure> {
             .map(|text| match is_null(text) {
                 true => Ok(Json::Null),
                 false => span::lasts(&format!("--{flag}"), text, unit, input.null, span::now()).map(Json::from),
+            })
+            .transpose()?,
+        Kind::Life => text()
+            .map(|text| match is_null(text) {
+                true => Ok(json!({ input.name: null })),
+                false => span::life(&format!("--{flag}"), text, input.null, span::now())
+                    .map(|(in_seconds, number)| json!({ if in_seconds { "expires_in" } else { input.name }: number })),
             })
             .transpose()?,
         Kind::When => text().map(|text| moment(&input.name.to_uppercase(), text)).transpose()?.map(Json::from),

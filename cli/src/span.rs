@@ -97,6 +97,20 @@ pub(crate) fn lasts(option: &str, text: &str, unit: Unit, null: Option<&str>, no
     }
 }
 
+/// How long a credential lives: whole days, or seconds where it is no whole number of them, which the first value says.
+pub(crate) fn life(option: &str, text: &str, null: Option<&str>, now: Timestamp) -> Result<(bool, i64), Failure> {
+    let day = Unit::Days.seconds();
+    let until = || moment(text).map(|end| end.millis().saturating_sub(now.millis()) / 1000).filter(|left| *left < day);
+    match seconds(text).or_else(until).filter(|seconds| *seconds > 0 && seconds % day != 0) {
+        Some(0..60) => {
+            let shown = show::line(text);
+            Err(Failure::usage(format!("{shown} is less than a minute.")).fix("Write 1m or more."))
+        }
+        Some(seconds) => Ok((true, seconds)),
+        None => lasts(option, text, Unit::Days, null, now).map(|days| (false, days)),
+    }
+}
+
 /// When it is: a date, a time, or a duration, which is so long ago.
 pub(crate) fn when(option: &str, text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     moment(text).or_else(|| seconds(text).map(|ago| now.plus_seconds(-ago))).ok_or_else(|| {
@@ -192,6 +206,31 @@ mod tests {
             assert_eq!(failure.exit, Exit::Usage, "{text}");
             assert!(failure.sentence.contains(says), "{failure:?}");
             assert!(failure.fix.as_deref().unwrap().contains(fix), "{failure:?}");
+        }
+    }
+
+    /// R365: a life of less than a day, or between days, is sent in seconds.
+    #[test]
+    fn a_life_is_days_or_seconds() {
+        let now = at("2026-11-27T20:00:00Z");
+        for (text, expected) in [
+            ("30", (false, 30)),
+            ("2w", (false, 14)),
+            ("48h", (false, 2)),
+            ("2026-12-31", (false, 33)),
+            ("12h", (true, 43_200)),
+            ("36h", (true, 129_600)),
+            ("1m", (true, 60)),
+            ("2026-11-28", (true, 14_400)),
+            ("2026-11-27T21:00:00+00:00", (true, 3_600)),
+        ] {
+            assert_eq!(life("--ttl", text, None, now).unwrap(), expected, "{text}");
+        }
+        for (text, says) in
+            [("59s", "59s is less than a minute."), ("2026-11-27", "has passed"), ("always", "is no time for --ttl")]
+        {
+            let failure = life("--ttl", text, None, now).unwrap_err();
+            assert!(failure.sentence.contains(says), "{failure:?}");
         }
     }
 

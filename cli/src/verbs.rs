@@ -72,6 +72,8 @@ pub(crate) enum Kind {
     Number,
     /// How long something lasts: `30d`, a number of the unit in which the route counts it, or the time until a moment.
     Lasts(Unit),
+    /// How long a credential lives: the same, in days, or in seconds as the field `expires_in` where it is no whole number of days.
+    Life,
     /// A moment.
     When,
     /// A flag without a value: false.
@@ -234,8 +236,12 @@ impl Verb {
     fn of_credential(self) -> Self {
         self.field("scope", Kind::Words, "Scopes, separated by commas")
             .field("preset", Kind::Text, "The scopes of a preset instead")
-            .field("expires_in_days", Kind::Lasts(Unit::Days), "How long it lives")
-            .or("never")
+            .lives("How long it lives")
+    }
+
+    /// How long a credential lives.
+    fn lives(self, help: &'static str) -> Self {
+        self.field("expires_in_days", Kind::Life, help).or("never")
     }
 
     /// The names in the path, in order.

@@ -327,6 +327,54 @@ fn a_life_is_within_its_bounds_and_never_means_never() {
     assert_eq!(site.server.number(never), 1);
 }
 
+/// R365: every credential can be made for less than a day, and one that is made by it lives no longer.
+#[test]
+fn every_credential_can_live_for_less_than_a_day() {
+    let (server, admin) = Server::with_admin();
+    server.agent(&admin, "scout", &["agents.*"]);
+    let life = |id: &str| {
+        server.number(&format!("SELECT expires_at - created_at FROM credentials WHERE id = '{id}' OR key_id = '{id}'"))
+    };
+    let made = |path: &str, body: Json, status: u16| text(&admin.post(path, &body).is(status)["id"]).to_owned();
+    let short = |mut body: Json, seconds: i64| {
+        body["expires_in"] = json!(seconds);
+        body
+    };
+    assert_eq!(life(&made("/auth/tokens", short(json!({ "name": "an hour" }), 3_600), 201)), 3_600_000);
+    assert_eq!(life(&made("/api/agents/scout/token/issue", short(json!({}), 60), 200)), 60_000);
+    assert_eq!(life(&made("/api/agents/scout/keys", short(json!({ "name": "ci" }), 90_000), 201)), 90_000_000);
+    let registered = admin.post("/api/agents", &short(json!({ "name": "brief" }), 600)).is(201);
+    let brief = server.with(text(&registered["auth_token"]));
+    assert_eq!(life(text(&brief.get(WHOAMI).is(200)["credential"]["id"])), 600_000);
+    for (path, body, status) in [
+        ("/api/agents/scout/enrolment", json!({}), 201),
+        ("/api/agents/bulk/enrolment", json!({ "names": ["scout"], "with_token": true }), 200),
+    ] {
+        let answer = admin.post(path, &short(body, 120)).is(status);
+        let code = answer["issued"]["scout"]["code"].as_str().or(answer["code"].as_str()).unwrap_or_default();
+        let enrolled = server.nobody().post("/api/agents/enroll", &json!({ "code": code })).is(200);
+        assert_eq!(life(text(&enrolled["id"])), 120_000, "{path}");
+    }
+    // Neither together, nor out of bounds, nor beyond the maker's own life.
+    for (body, status, slug) in [
+        (json!({ "expires_in": 59 }), 400, "invalid_lifetime"),
+        (json!({ "expires_in": 0 }), 400, "invalid_lifetime"),
+        (json!({ "expires_in": 315_360_001 }), 400, "invalid_lifetime"),
+        (json!({ "expires_in": 3_600, "expires_in_days": 1 }), 422, "validation_error"),
+        (json!({ "expires_in": null }), 422, "validation_error"),
+        (json!({ "expires_in": "3600" }), 422, "validation_error"),
+    ] {
+        admin.post("/api/agents/scout/token/issue", &body).refused(status, slug);
+    }
+    server.agent(&admin, "minter", &["agents.*"]);
+    let own = admin.post("/api/agents/minter/token/issue", &json!({ "expires_in": 3_600 })).is(200);
+    let own = server.with(text(&own["token"]));
+    let below =
+        |seconds: i64| own.post("/api/agents", &short(json!({ "name": "below", "scope": ["agents.read"] }), seconds));
+    below(7_200).refused(400, "lifetime_too_long");
+    below(60).is(201);
+}
+
 /// R8: no sequence of mints ends with a credential that is wider, or lives longer, than the first one.
 #[test]
 fn no_sequence_of_mints_widens_or_lengthens() {
@@ -368,6 +416,7 @@ fn no_sequence_of_mints_widens_or_lengthens() {
             match roll(6) {
                 0 => body["expires_in_days"] = json!(1 + roll(30)),
                 1 => body["expires_in_days"] = Json::Null,
+                2 => body["expires_in"] = json!(60 + roll(200_000)),
                 _ => {}
             }
             // An agent that replaces its own token may not ask for either.

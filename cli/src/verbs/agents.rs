@@ -26,8 +26,7 @@ fn registry() -> Vec<Verb> {
             .field("parent", Kind::Text, "The agent above it")
             .or("none")
             .of_agent()
-            .field("expires_in_days", Kind::Lasts(Unit::Days), "How long its token lives")
-            .or("never")
+            .lives("How long its token lives")
             .field("issue_token", Kind::No, "Make no token")
             .flagged("no-token")
             .field(
@@ -82,8 +81,7 @@ fn state() -> Vec<Verb> {
                 Kind::Data,
                 "How to register it if there is none: a JSON object such as {\"parent\": \"boss\"}",
             )
-            .field("expires_in_days", Kind::Lasts(Unit::Days), "How long its token lives")
-            .or("never")
+            .lives("How long its token lives")
             .show(Show::Facts),
         Verb::new("agents deploy-status", route::DEPLOY_STATUS).about_me(),
         Verb::new("agents deploy-failed", route::DEPLOY_FAILED)

@@ -81,8 +81,7 @@ fn tokens() -> Vec<Verb> {
         Verb::new("token create", route::PATS_CREATE)
             .takes("name", Kind::Text, "Its name: the machine or job that gets it")
             .field("scope", Kind::Words, "What it may do: scopes, separated by commas; left out, all that you may")
-            .field("expires_in_days", Kind::Lasts(Unit::Days), "How long it lives; left out, 90 days")
-            .or("never")
+            .lives("How long it lives; left out, 90 days")
             .show(Show::Secret("token")),
         Verb::new("token list", route::PATS_LIST).table(TOKENS),
         pats(Verb::new("token get", route::PATS_GET)),

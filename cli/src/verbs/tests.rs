@@ -126,8 +126,8 @@ fn what_can_be_null_can_be_typed() {
         let method = verb.route.method.to_ascii_lowercase();
         let body = &document["paths"][verb.route.path][method]["requestBody"]["content"]["application/json"];
         let inputs = verb.inputs.iter().filter(|input| input.at == At::Body);
-        for input in
-            inputs.filter(|input| matches!(input.kind, Kind::Text | Kind::Number | Kind::Words | Kind::Lasts(_)))
+        for input in inputs
+            .filter(|input| matches!(input.kind, Kind::Text | Kind::Number | Kind::Words | Kind::Lasts(_) | Kind::Life))
         {
             let schema = &body["schema"]["properties"][input.name];
             let is_nullable = schema["type"].as_array().is_some_and(|types| types.contains(&"null".into()));

@@ -27,6 +27,7 @@ use service::{
     form,
     form::{Nullable, Object, nested},
     issue::Requested,
+    mint::Life,
     object,
     response::{Response, json},
 };
@@ -60,7 +61,7 @@ form! {
     pub(crate) struct Deploy {
         name: String,
         create: Option<Object<New>>,
-        expires_in_days: Option<Nullable<i64>>,
+        ..life: Life,
     }
 }
 
@@ -82,7 +83,7 @@ async fn draft(change: &Change<Body<Deploy>>) -> Result<Option<Draft>, ApiError>
     change.caller.require(Scope::AgentsCreate)?;
     let New { parent, secrets, changes } = nested("create.", sent.members.clone())?;
     let name = body.name.clone();
-    let create = Create { name, parent, expires_in_days: None, issue_token: Some(false), secrets, changes };
+    let create = Create { name, parent, life: Life::default(), issue_token: Some(false), secrets, changes };
     Draft::read(&change.app, &change.caller, &create).await.map(Some)
 }
 
@@ -100,8 +101,8 @@ pub(crate) async fn deploy(mut change: Change<Body<Deploy>>) -> Result<Response,
             found.id.to_string()
         }
     };
-    let days = change.input.0.expires_in_days.clone();
-    let requested = Requested::read(&change.app, &change.caller, (None, None), days.clone()).await?;
+    let life = change.input.0.life.clone();
+    let requested = Requested::read(&change.app, &change.caller, (None, None), &life).await?;
     change
         .run(async |write, _| {
             let found = object::agent(&write.tx, &write.caller, route, &name, write.now()).await;
@@ -121,7 +122,7 @@ pub(crate) async fn deploy(mut change: Change<Body<Deploy>>) -> Result<Response,
                 }
                 (Err(refusal), _) => return Err(refusal),
             };
-            ask(write, &agent, (&requested, &days), &mut warnings).await?;
+            ask(write, &agent, (&requested, &life), &mut warnings).await?;
             let agent =
                 agent::get(&write.tx, write.caller.subject(), agent.id.as_str(), Action::Read, write.now()).await?;
             let deployment = deploy::find(&write.tx, &agent.id).await?;
@@ -136,7 +137,7 @@ pub(crate) async fn deploy(mut change: Change<Body<Deploy>>) -> Result<Response,
 async fn ask(
     write: &Write<'_>,
     agent: &Agent,
-    wanted: (&Requested, &Option<Nullable<i64>>),
+    wanted: (&Requested, &Life),
     warnings: &mut Vec<String>,
 ) -> Result<(), ApiError> {
     let made = enrolment::make(write, agent, wanted, true).await?;

@@ -23,7 +23,7 @@ use service::{
     extract::Body,
     form,
     form::Nullable,
-    mint::{self, NewCredential, RequestedScope},
+    mint::{self, Life, NewCredential, RequestedScope},
     quota,
     response::Response,
     secrets::NewSecrets,
@@ -45,9 +45,9 @@ form! {
     pub(crate) struct Create {
         pub(crate) name: String,
         pub(crate) parent: Option<Nullable<String>>,
-        pub(crate) expires_in_days: Option<Nullable<i64>>,
         pub(crate) issue_token: Option<bool>,
         pub(crate) secrets: Option<BTreeMap<String, String>>,
+        ..pub(crate) life: Life,
         ..pub(crate) changes: AgentChanges,
     }
 }
@@ -74,7 +74,7 @@ impl Draft {
     pub(crate) async fn read(app: &App, caller: &Caller, body: &Create) -> Result<Self, ApiError> {
         let mut flaws = Flaws::default();
         let name = flaws.check("name", AgentName::parse(&body.name).ok_or_else(|| Code::InvalidName.into()));
-        let lifetime = flaws.check("expires_in_days", mint::lifetime(body.expires_in_days.clone()));
+        let lifetime = flaws.check(body.life.field(), body.life.read());
         let ceiling = flaws.check("scope", body.changes.ceiling(app.db(), caller).await);
         body.changes.put(&mut AgentSettings::new(Patterns::stored("")), &mut flaws);
         let (Some(name), Some(lifetime), Some(ceiling)) = (name, lifetime, ceiling) else {

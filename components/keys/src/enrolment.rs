@@ -24,7 +24,8 @@ use service::{
     form,
     form::Nullable,
     issue::{Plan, Requested},
-    mint, object, proof,
+    mint::Life,
+    object, proof,
     response::Response,
     secrets,
 };
@@ -41,7 +42,7 @@ form! {
     pub(crate) struct New {
         scope: Option<Vec<String>>,
         preset: Option<String>,
-        expires_in_days: Option<Nullable<i64>>,
+        ..life: Life,
     }
 }
 
@@ -49,11 +50,11 @@ form! {
 pub(crate) async fn create(change: Change<Body<New>>, Path(name): Path) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
     let asked = (body.scope.as_deref(), body.preset.as_deref());
-    let days = body.expires_in_days.clone();
-    let requested = Requested::read(&change.app, &change.caller, asked, days.clone()).await?;
+    let life = body.life.clone();
+    let requested = Requested::read(&change.app, &change.caller, asked, &life).await?;
     change
         .on_agent(&name, async |write, agent, _| {
-            let made = make(write, &agent, (&requested, &days), false).await?;
+            let made = make(write, &agent, (&requested, &life), false).await?;
             Ok(Answer::created(&made)?.with_secret().audited(&agent.id, Null, made.audited()))
         })
         .await
@@ -96,7 +97,7 @@ form! {
         with_token: Option<bool>,
         scope: Option<Vec<String>>,
         preset: Option<String>,
-        expires_in_days: Option<Nullable<i64>>,
+        ..life: Life,
     }
 }
 
@@ -110,8 +111,8 @@ pub(crate) async fn create_many(mut change: Change<Body<NewOfMany>>) -> Result<R
     change.bind(ids.iter().map(String::as_str));
     let Body(body) = &change.input;
     let asked = (body.scope.as_deref(), body.preset.as_deref());
-    let (days, also_with_token) = (body.expires_in_days.clone(), body.with_token.unwrap_or(false));
-    let requested = Requested::read(&change.app, &change.caller, asked, days.clone()).await?;
+    let (life, also_with_token) = (body.life.clone(), body.with_token.unwrap_or(false));
+    let requested = Requested::read(&change.app, &change.caller, asked, &life).await?;
     change
         .run(async |write, _| {
             let mut results = Results::default();
@@ -122,7 +123,7 @@ pub(crate) async fn create_many(mut change: Change<Body<NewOfMany>>) -> Result<R
                         results.skipped.insert(name, Skipped { reason: "has_token" });
                         continue;
                     }
-                    Ok(agent) => make(write, &agent, (&requested, &days), false).await.map(|made| (agent, made)),
+                    Ok(agent) => make(write, &agent, (&requested, &life), false).await.map(|made| (agent, made)),
                     Err(refusal) => Err(refusal),
                 };
                 match outcome {
@@ -205,7 +206,8 @@ pub(crate) async fn enrol(app: App, route: &'static Route, Body(body): Body<Enro
     let scope = member("scope").and_then(|scope| scope.as_array().cloned());
     let scope = scope.map(|scope| scope.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(" "));
     let scope = scope.map(|scope| Patterns::stored(&scope));
-    let lifetime = mint::lifetime(member("expires_in_days").map(|days| Nullable(days.as_i64())))?;
+    let expires_in_days = member("expires_in_days").map(|days| Nullable(days.as_i64()));
+    let lifetime = Life { expires_in_days, expires_in: member("expires_in").and_then(|life| life.as_i64()) }.read()?;
     let id = granted.agent_id.ok_or(refusal)?;
     let is_of_deployment = member(OF_DEPLOYMENT).is_some();
     let made_by = if is_of_deployment { route::DEPLOY } else { route::ENROLMENT_CREATE };

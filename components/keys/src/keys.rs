@@ -30,10 +30,10 @@ use service::{
     event::Event,
     extract::{Body, Path, Query},
     form,
-    form::{Nullable, PageQuery},
+    form::PageQuery,
     grantee,
     issue::grantable_scope,
-    mint::{self, NewCredential},
+    mint::{self, Life, NewCredential},
     object, quota,
     response::{Response, json},
 };
@@ -89,8 +89,8 @@ form! {
         r#type: Option<String>,
         scope: Option<Vec<String>>,
         preset: Option<String>,
-        expires_in_days: Option<Nullable<i64>>,
         value: Option<String>,
+        ..life: Life,
     }
 }
 
@@ -100,7 +100,8 @@ impl Create {
         let sent = [
             ("scope", self.scope.is_some()),
             ("preset", self.preset.is_some()),
-            ("expires_in_days", self.expires_in_days.is_some()),
+            ("expires_in_days", self.life.expires_in_days.is_some()),
+            ("expires_in", self.life.expires_in.is_some()),
             ("value", self.value.is_some()),
         ];
         let is_foreign = |field: &str| (field == "value") != r#type.is_webhook();
@@ -131,7 +132,7 @@ impl Draft {
         let (scope, preset) = (body.scope.as_deref(), body.preset.as_deref());
         let mut flaws = Flaws::default();
         let scope = flaws.check("scope", mint::requested_scope(app.db(), caller, scope, preset).await);
-        let lifetime = flaws.check("expires_in_days", mint::lifetime(body.expires_in_days.take()));
+        let lifetime = flaws.check(body.life.field(), body.life.read());
         flaws.check("name", text("name", &body.name, 64));
         let (Some(scope), Some(lifetime)) = (scope, lifetime) else { return Err(flaws.refusal()) };
         flaws.end()?;

@@ -22,9 +22,8 @@ use service::{
     event::Event,
     extract::{Body, Path},
     form,
-    form::Nullable,
     issue::{Plan, Requested},
-    mint::{self, NewCredential},
+    mint::{self, Life, NewCredential},
     proof,
     response::Response,
 };
@@ -37,9 +36,9 @@ form! {
     pub(crate) struct Issue {
         scope: Option<Vec<String>>,
         preset: Option<String>,
-        expires_in_days: Option<Nullable<i64>>,
         grace_seconds: Option<i64>,
         dpop_jkt: Option<String>,
+        ..life: Life,
     }
 }
 
@@ -55,7 +54,7 @@ impl Wanted {
     async fn read(app: &App, caller: &Caller, body: &Issue) -> Result<Self, ApiError> {
         mint::grace(body.grace_seconds, 0)?;
         let scope = (body.scope.as_deref(), body.preset.as_deref());
-        let requested = Requested::read(app, caller, scope, body.expires_in_days.clone()).await?;
+        let requested = Requested::read(app, caller, scope, &body.life).await?;
         let key = key(app, caller, body.dpop_jkt.as_deref()).await?;
         Ok(Self { requested, grace_seconds: body.grace_seconds, key })
     }

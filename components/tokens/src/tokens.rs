@@ -22,8 +22,8 @@ use service::{
     change::{Answer, Change, Done, Write},
     extract::{Body, Path, Query},
     form,
-    form::{Nullable, PageQuery},
-    mint::{self, NewCredential},
+    form::PageQuery,
+    mint::{self, Life, NewCredential},
     quota,
     response::{Response, json},
 };
@@ -41,7 +41,7 @@ form! {
     pub(crate) struct Create {
         name: String,
         scope: Option<Vec<String>>,
-        expires_in_days: Option<Nullable<i64>>,
+        ..life: Life,
     }
 }
 
@@ -85,7 +85,7 @@ pub(crate) async fn create(mut change: Change<Body<Create>>) -> Result<Response,
     let name = flaws.check("name", text("name", &body.name, 64));
     let scope = body.scope.take().unwrap_or_else(|| vec!["*".to_owned()]);
     let scope = flaws.check("scope", change.caller.read_scope(&scope));
-    let asked = flaws.check("expires_in_days", mint::lifetime(body.expires_in_days.take()));
+    let asked = flaws.check(body.life.field(), body.life.read());
     let (Some(name), Some(scope), Some(asked)) = (name, scope, asked) else { return Err(flaws.refusal()) };
     if asked == Some(Lifetime::Never) {
         change.require_fresh()?;

@@ -22,7 +22,7 @@ use service::{app::App, extract::Path, response::Response};
 use crate::{
     agents::Ended,
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, number},
+    form::{Form, number, put_life},
     page::{Shell, answer, answer_form, see, see_done},
     scopes::chosen,
     words::{self, Html},
@@ -308,10 +308,9 @@ async fn send(api: &Api<'_>, name: &str, asked: &Asked, typed: &Form) -> Result<
         }
         (_, "credentials") => {
             let mut body = typed.filled(&["name", "type", "value"]);
-            for (field, member) in [("days", "expires_in_days"), ("grace", "grace_seconds")] {
-                if !typed.text(field).is_empty() {
-                    body.insert(member.to_owned(), number(typed.text(field)));
-                }
+            put_life(typed.text("days"), &mut body);
+            if !typed.text("grace").is_empty() {
+                body.insert("grace_seconds".to_owned(), number(typed.text("grace")));
             }
             if let Some(scope) = chosen(typed)? {
                 body.insert("scope".to_owned(), scope);

@@ -8,7 +8,7 @@ use service::{app::App, credential::own_base, response::Response};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, number},
+    form::{Form, put_life},
     list::List,
     page::{Shell, answer, answer_form, see, write, write_with},
     words::{self, Html},
@@ -176,9 +176,7 @@ fn use_it(app: &App, name: &str) -> String {
 pub(crate) async fn register(app: App, typed: Form) -> Result<Response, ApiError> {
     answer_form(&app, &typed, async {
         let mut body = typed.body(&["name"], &["display_name", "description", "runtime", "model", "parent", "preset"]);
-        if let Some(days) = Some(typed.text("days")).filter(|days| !days.is_empty()) {
-            body.insert("expires_in_days".to_owned(), number(days));
-        }
+        put_life(typed.text("days"), &mut body);
         let typed_name = typed.text("name");
         // What is no name of an agent is kept for people.
         if !typed_name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')

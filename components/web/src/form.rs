@@ -163,6 +163,28 @@ pub(crate) fn number(text: &str) -> Json {
     text.parse::<i64>().map_or_else(|_| text.into(), Json::from)
 }
 
+/// How long a credential can be made to live by the pages, beside for ever: what is sent, and how it is called.
+pub(crate) const LIVES: [(&str, &str); 7] = [
+    ("1h", "an hour"),
+    ("8h", "8 hours"),
+    ("1", "a day"),
+    ("7", "a week"),
+    ("30", "30 days"),
+    ("90", "90 days"),
+    ("365", "a year"),
+];
+
+/// Puts one of them into the body of a request for a credential.
+pub(crate) fn put_life(text: &str, body: &mut Map<String, Json>) {
+    let (member, value) = match text.strip_suffix('h').and_then(|hours| hours.parse::<i64>().ok()) {
+        _ if text.is_empty() => return,
+        _ if text == "never" => ("expires_in_days", Json::Null),
+        Some(hours) => ("expires_in", hours.saturating_mul(3_600).into()),
+        None => ("expires_in_days", number(text)),
+    };
+    body.insert(member.to_owned(), value);
+}
+
 /// The words of a field that takes several, with blanks, commas or line ends between them.
 pub(crate) fn several(text: &str) -> Vec<Json> {
     text.split([' ', ',', '\n', '\r']).filter(|word| !word.is_empty()).map(Json::from).collect()

@@ -14,7 +14,7 @@ use crate::{
     agent::ended,
     agents::Secret,
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, number},
+    form::{Form, put_life},
     list::List,
     page::{Shell, answer, answer_form, see, write_with},
     scopes::{Choice, chosen},
@@ -129,11 +129,7 @@ pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> 
             Ok(scope) => drop(scope.map(|scope| body.insert("scope".to_owned(), scope))),
             Err(trouble) => return again(&app, &typed, trouble).await,
         }
-        match typed.text("days") {
-            "" => {}
-            "never" => drop(body.insert("expires_in_days".to_owned(), Json::Null)),
-            days => drop(body.insert("expires_in_days".to_owned(), number(days))),
-        }
+        put_life(typed.text("days"), &mut body);
         let api = Api::of(&app)?;
         match api.change(route::PATS_CREATE, &[], Change { form: &typed, body: body.into() }).await {
             Ok(made) => secret(&made, "is made", "This is the token.").show(&app, &api, "tokens").await,

@@ -155,30 +155,41 @@ impl Serialize for Timestamp {
 
 /// The longest life that can be asked for, in days; longer is only "never".
 pub const MAX_DAYS: i64 = 3650;
+const DAY: i64 = 86_400;
 
-/// How long a credential is to live: a number of whole days, or for ever.
+/// How long a credential is to live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
-    /// 1 to [`MAX_DAYS`] days.
-    Days(i64),
+    /// A minute to [`MAX_DAYS`] days, in seconds.
+    Seconds(i64),
     /// No end: stored as NULL, never as a far-away date.
     Never,
 }
 
 impl Lifetime {
+    /// A number of whole days.
+    pub const fn days(days: i64) -> Self {
+        Self::Seconds(days.saturating_mul(DAY))
+    }
+
     /// Reads `expires_in_days`; `None` stands for JSON's null, which means never. `Err` holds the number that is out of range.
-    pub fn parse(days: Option<i64>) -> Result<Self, i64> {
+    pub fn parse_days(days: Option<i64>) -> Result<Self, i64> {
         match days {
             None => Ok(Self::Never),
-            Some(days) if (1..=MAX_DAYS).contains(&days) => Ok(Self::Days(days)),
+            Some(days) if (1..=MAX_DAYS).contains(&days) => Ok(Self::days(days)),
             Some(days) => Err(days),
         }
+    }
+
+    /// Reads `expires_in`, seconds. `Err` holds the number that is out of range.
+    pub fn parse_seconds(seconds: i64) -> Result<Self, i64> {
+        if (60..=MAX_DAYS * DAY).contains(&seconds) { Ok(Self::Seconds(seconds)) } else { Err(seconds) }
     }
 
     /// When a life that starts at `now` ends; `None` is never.
     pub fn ending(self, now: Timestamp) -> Option<Timestamp> {
         match self {
-            Self::Days(days) => Some(now.plus_seconds(days.saturating_mul(86_400))),
+            Self::Seconds(seconds) => Some(now.plus_seconds(seconds)),
             Self::Never => None,
         }
     }
@@ -239,12 +250,18 @@ mod tests {
 
     /// R10: "never" is never, and what is out of range is refused.
     #[test]
-    fn a_lifetime_is_1_to_3650_days_or_never() {
-        assert_eq!(Lifetime::parse(None), Ok(Lifetime::Never));
+    fn a_lifetime_is_a_minute_to_3650_days_or_never() {
+        assert_eq!(Lifetime::parse_days(None), Ok(Lifetime::Never));
         assert_eq!(Lifetime::Never.ending(Timestamp::from_millis(5)), None);
-        assert_eq!(Lifetime::parse(Some(1)), Ok(Lifetime::Days(1)));
+        assert_eq!(Lifetime::parse_days(Some(1)), Ok(Lifetime::Seconds(86_400)));
         for bad in [0, -1, 3651, i64::MAX, i64::MIN] {
-            assert_eq!(Lifetime::parse(Some(bad)), Err(bad));
+            assert_eq!(Lifetime::parse_days(Some(bad)), Err(bad));
+        }
+        for good in [60, 3_601, 315_360_000] {
+            assert_eq!(Lifetime::parse_seconds(good), Ok(Lifetime::Seconds(good)));
+        }
+        for bad in [0, -1, 59, 315_360_001, i64::MAX, i64::MIN] {
+            assert_eq!(Lifetime::parse_seconds(bad), Err(bad));
         }
     }
 

@@ -319,30 +319,30 @@ pub trait Form: Sized {
 macro_rules! form {
     ($(#[$meta:meta])* $vis:vis struct $name:ident {
         $($(#[$about:meta])* $inner:vis $field:ident: $type:ty,)*
-        $(..$(#[$part_about:meta])* $part_vis:vis $part:ident: $part_type:ty,)?
+        $(..$(#[$part_about:meta])* $part_vis:vis $part:ident: $part_type:ty,)*
     }) => {
         $(#[$meta])*
         $vis struct $name {
             $($(#[$about])* $inner $field: $type,)*
-            $($(#[$part_about])* $part_vis $part: $part_type,)?
+            $($(#[$part_about])* $part_vis $part: $part_type,)*
         }
 
         impl $crate::form::Form for $name {
             fn fields() -> Vec<&'static str> {
                 let own: &[&'static str] = &[$($crate::form::plain(stringify!($field))),*];
-                own.iter().copied()$(.chain(<$part_type as $crate::form::Form>::fields()))?.collect()
+                own.iter().copied()$(.chain(<$part_type as $crate::form::Form>::fields()))*.collect()
             }
 
             fn shapes() -> Vec<$crate::form::Shape> {
                 let own = [$($crate::form::Shape::of::<$type>($crate::form::plain(stringify!($field)))),*];
-                own.into_iter()$(.chain(<$part_type as $crate::form::Form>::shapes()))?.collect()
+                own.into_iter()$(.chain(<$part_type as $crate::form::Form>::shapes()))*.collect()
             }
 
             fn read(input: &mut $crate::form::Input) -> Option<Self> {
                 $(let $field = input.take::<$type>($crate::form::plain(stringify!($field)));)*
-                $(let $part = <$part_type as $crate::form::Form>::read(input);)?
+                $(let $part = <$part_type as $crate::form::Form>::read(input);)*
                 let _ = &input;
-                Some(Self { $($field: $field?,)* $($part: $part?,)? })
+                Some(Self { $($field: $field?,)* $($part: $part?,)* })
             }
         }
     };

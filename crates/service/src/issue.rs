@@ -8,7 +8,7 @@ use common::{
 };
 use store::{agent::Agent, credential};
 
-use crate::{app::App, caller::Caller, change::Write, form::Nullable, grantee, mint};
+use crate::{app::App, caller::Caller, change::Write, grantee, mint};
 
 /// The fields of a request for a token. `None`: left out.
 #[derive(Clone)]
@@ -20,15 +20,15 @@ pub struct Requested {
 }
 
 impl Requested {
-    /// Reads what was sent: scopes or a preset, and days.
+    /// Reads what was sent: scopes or a preset, and how long it lives.
     pub async fn read(
         app: &App,
         caller: &Caller,
         (scope, preset): (Option<&[String]>, Option<&str>),
-        expires_in_days: Option<Nullable<i64>>,
+        life: &mint::Life,
     ) -> Result<Self, ApiError> {
         let scope = mint::requested_scope(app.db(), caller, scope, preset).await?.map(|requested| requested.scope);
-        Ok(Self { scope, lifetime: mint::lifetime(expires_in_days)? })
+        Ok(Self { scope, lifetime: life.read()? })
     }
 }
 

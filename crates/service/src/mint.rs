@@ -17,18 +17,42 @@ use store::{
     preset,
 };
 
-use crate::{caller::Caller, form::Nullable};
+use crate::{caller::Caller, form, form::Nullable};
 
 /// The longest grace of a credential that is replaced, seconds.
 const MOST_GRACE: i64 = 86_400;
 /// The shortest grace of a credential that replaces itself, seconds: its bearer must get the answer before the old one ends.
 pub const OWN_GRACE: i64 = 60;
 
-/// Reads `expires_in_days`. `None`: it was left out.
-pub fn lifetime(days: Option<Nullable<i64>>) -> Result<Option<Lifetime>, ApiError> {
-    match days {
-        None => Ok(None),
-        Some(Nullable(days)) => Lifetime::parse(days).map(Some).map_err(|_| Code::InvalidLifetime.into()),
+form! {
+    /// How long a new credential is to live.
+    #[derive(Clone, Default)]
+    pub struct Life {
+        /// Whole days; null: for ever.
+        pub expires_in_days: Option<Nullable<i64>>,
+        /// Seconds.
+        pub expires_in: Option<i64>,
+    }
+}
+
+impl Life {
+    /// What was sent. `None`: neither was.
+    pub fn read(&self) -> Result<Option<Lifetime>, ApiError> {
+        match (&self.expires_in_days, self.expires_in) {
+            (None, None) => Ok(None),
+            (Some(_), Some(_)) => Err(ApiError::field("expires_in", "must not be sent together with expires_in_days")),
+            (Some(Nullable(days)), None) => Lifetime::parse_days(*days).map(Some).map_err(|_| Code::InvalidLifetime.into()),
+            (None, Some(seconds)) => Lifetime::parse_seconds(seconds).map(Some).map_err(|_| {
+                Code::InvalidLifetime
+                    .detail("expires_in is out of range.")
+                    .fix("Send expires_in as a whole number of seconds from 60 to 315360000, or send expires_in_days in its place.")
+            }),
+        }
+    }
+
+    /// The field that was sent, for what is wrong about it.
+    pub const fn field(&self) -> &'static str {
+        if self.expires_in.is_some() { "expires_in" } else { "expires_in_days" }
     }
 }
 

@@ -43,7 +43,7 @@ impl FromRow for Tenant {
 impl Tenant {
     /// How long a personal access token lives if its maker does not say.
     pub fn pat_lifetime(&self) -> Lifetime {
-        self.pat_days.map_or(Lifetime::Never, Lifetime::Days)
+        self.pat_days.map_or(Lifetime::Never, Lifetime::days)
     }
 }
 

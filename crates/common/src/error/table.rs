@@ -80,13 +80,13 @@ errors! {
         "Send expires_in_days as a whole number from 1 to 3650, or as null for a credential that never expires.",
         page: "/docs/agents/concepts/credentials#lifetimes";
     LifetimeTooLong 400 "lifetime_too_long": "A credential cannot outlive the credential that creates it.",
-        "Leave out expires_in_days to get the whole remaining lifetime, which is {days}.",
+        "Leave the lifetime out to get the whole remaining one, which is {days}.",
         page: "/docs/agents/concepts/credentials#never-wider-never-longer";
     InvalidGrace 400 "invalid_grace": "grace_seconds is out of range.",
         "Send grace_seconds as a whole number from 0 to 86400, or from 60 to 86400 if you replace the credential that you present.",
         page: "/docs/agents/concepts/credentials#rotation";
     RotationKeepsRights 400 "rotation_keeps_rights": "A token that replaces itself keeps its scope and its expiry.",
-        "Send the same request again without scope, preset and expires_in_days.",
+        "Send the same request again without scope, preset and a lifetime.",
         page: "/docs/agents/concepts/credentials#rotation";
     InvalidCursor 400 "invalid_cursor": "This cursor is not valid for you, this list and these filters.",
         "Leave out cursor to start at the beginning. For each further page, send the next_cursor of the previous page with the same filters.",
