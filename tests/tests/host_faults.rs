@@ -1,11 +1,7 @@
 //! R80: what goes wrong in the host, or around it, reaches the one caller that it concerns, as an answer with a body; and a host that
 //! was killed leaves nothing behind that the next one does not clean.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests: whatever is not as expected ends the test"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
 
 use std::{
     collections::BTreeMap,
