@@ -413,6 +413,23 @@ fn a_list_is_read_to_its_end() {
     assert!(shown.contains("There is more: add --all"), "{shown}");
 }
 
+/// R240: the operator lets somebody into a tenant from a terminal: a link once, or a password at once.
+#[test]
+fn the_operator_makes_an_admin_of_a_tenant() {
+    let (server, _admin) = Server::with_admin();
+    let cli = Cli::of(server.host().base_url());
+    let secret = format!("{}\n", server.operator_secret());
+    let words = ["operator", "recover", "main", "new@example.com", "--name", "New", "--secret", "-", "--raw"];
+    let linked = cli.fed(&secret, &words);
+    let url = linked.is(0).out;
+    assert!(url.contains("/invite?code="), "{url}");
+    let both = format!("{secret}{PASSWORD}\n");
+    let words = ["operator", "recover", "main", "new@example.com", "--secret", "-", "--password", "-"];
+    cli.fed(&both, &words).is(0);
+    let new = server.sign_in("new@example.com", None);
+    assert_eq!(new.get("/api/auth/whoami").is(200)["role"], "admin");
+}
+
 /// R287: a duration, a date and a time are typed alike everywhere, in whatever the route counts.
 #[test]
 fn durations_are_typed_alike() {

@@ -2,7 +2,7 @@
 
 use common::route;
 
-use super::{Kind, Verb};
+use super::{Kind, Show, Verb};
 
 /// All of them.
 pub(super) fn all() -> Vec<Verb> {
@@ -19,6 +19,13 @@ pub(super) fn all() -> Vec<Verb> {
             .needs("name", Kind::Text, "Its admin's name")
             .needs("secret", Kind::Secret, "The operator secret")
             .needs("password", Kind::Secret, "Its admin's password"),
+        Verb::new("operator recover", route::OPERATOR_RECOVER)
+            .takes("tenant", Kind::Text, "The tenant's short name")
+            .takes("email", Kind::Text, "The address of the one who gets in: a user of the tenant, or a new one")
+            .field("name", Kind::Text, "The name of a new one")
+            .needs("secret", Kind::Secret, "The operator secret")
+            .field("password", Kind::Secret, "A password; left out, the link by which that person sets one is shown")
+            .show(Show::Secret("url")),
         Verb::new("operator revoke", route::OPERATOR_REVOKE)
             .takes("issued_before", Kind::When, "The moment, such as 2026-11-22T02:38:46Z")
             .needs("secret", Kind::Secret, "The operator secret")

@@ -18,6 +18,14 @@ async fn ask(t: &TestApp, actor: &Actor, form: &str) -> Answer {
     t.send(request.body(RequestBody::from(form.to_owned())).unwrap()).await
 }
 
+/// Makes the custom scopes that the tests name.
+async fn let_have_scopes(t: &TestApp, admin: &Actor) {
+    let names = r#"["x.crm.read", "x.crm.write", "x.mail"]"#;
+    let sql =
+        format!("INSERT INTO custom_scopes SELECT '{}', value, 'd', 0, 'u' FROM json_each('{names}')", admin.tenant);
+    t.execute(&sql).await.unwrap();
+}
+
 /// A scope that was approved for the agent is part of what its token may do, until the approval ends.
 #[tokio::test]
 async fn an_approved_scope_is_told_while_it_counts() {
@@ -47,11 +55,7 @@ async fn a_live_token_is_told_with_its_effective_scope() {
     let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
     let max = t.user(&tenant, "max@example.com", Role::Member).await;
     let scout = t.agent(&max, "scout", "agents.read x.crm.* users.read").await;
-    t.execute(&format!(
-        "INSERT INTO custom_scopes VALUES ('{tenant}', 'x.crm.read', 'r', 0, 'u'), ('{tenant}', 'x.crm.write', 'w', 0, 'u'), ('{tenant}', 'x.mail', 'm', 0, 'u')"
-    ))
-    .await
-    .unwrap();
+    let_have_scopes(&t, &ada).await;
     let body = ask(&t, &ada, &format!("token={}&token_type_hint=x&other=1", scout.token)).await.is(200);
     assert_eq!(
         body,
@@ -111,12 +115,7 @@ async fn a_key_is_told_as_its_agents() {
 async fn a_service_learns_the_scopes_of_its_own_resource_only() {
     let t = TestApp::new(router());
     let ada = t.ada().await;
-    t.execute(&format!(
-        "INSERT INTO custom_scopes SELECT '{}', value, 'd', 0, 'u' FROM json_each('[\"x.crm.read\", \"x.crm.write\", \"x.mail\"]')",
-        ada.tenant
-    ))
-    .await
-    .unwrap();
+    let_have_scopes(&t, &ada).await;
     let scout = t.agent(&ada, "scout", "agents.read x.crm.read x.mail").await;
     for (carries, told) in [
         ("tokens.introspect", ""),
@@ -135,12 +134,7 @@ async fn a_service_learns_the_scopes_of_its_own_resource_only() {
 async fn a_service_learns_the_scopes_of_the_resources_that_name_it() {
     let t = TestApp::new(router());
     let ada = t.ada().await;
-    t.execute(&format!(
-        "INSERT INTO custom_scopes SELECT '{}', value, 'd', 0, 'u' FROM json_each('[\"x.crm.read\", \"x.crm.write\", \"x.mail\"]')",
-        ada.tenant
-    ))
-    .await
-    .unwrap();
+    let_have_scopes(&t, &ada).await;
     let scout = t.agent(&ada, "scout", "agents.read x.crm.* x.mail").await;
     let crm = t.agent(&ada, "crm", "tokens.introspect").await;
     let mail = t.agent(&ada, "mail", "tokens.introspect x.crm.write").await;
