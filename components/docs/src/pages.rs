@@ -81,6 +81,7 @@ const PAGES: &[&str] = &[
     "agents/recipes/do-one-thing-once",
     "agents/recipes/enrol-an-agent",
     "agents/recipes/first-agent",
+    "agents/recipes/follow-an-agent",
     "agents/recipes/github-actions",
     "agents/recipes/give-a-secret",
     "agents/recipes/headless-in-ci",
