@@ -12,10 +12,10 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tests::{
-    Client, Shared, Start, host,
+    Client, Server, Shared, Start, host,
     process::{Running, Signal, signal},
     server::PASSWORD,
 };
@@ -67,9 +67,15 @@ fn the_archive_serves_from_an_empty_place() {
     assert_eq!(mode & 0o111, 0o111);
     let readme = fs::read_to_string(server.join("README.md")).unwrap();
     assert!(!readme.contains('{') && readme.contains("glibc"), "{readme}");
-    for file in
-        ["accredit.service", "accredit.env.example", "Containerfile", "LICENSE", "spinapp.yaml", "docs/operations.md"]
-    {
+    for file in [
+        "accredit.service",
+        "accredit.env.example",
+        "Containerfile",
+        "LICENSE",
+        "spinapp.yaml",
+        "docs/operations.md",
+        "guard/spin.toml",
+    ] {
         assert!(server.join(file).is_file(), "{file}");
     }
 
@@ -92,6 +98,40 @@ fn the_archive_serves_from_an_empty_place() {
     client.call("GET", "/", &[("accept", "text/html")], None).is(303);
     client.call("GET", "/setup", &[("accept", "text/html")], None).is_text(200, "Operator secret");
     assert!(state.join("sqlite_db.db").exists());
+}
+
+/// R364: the guard of the archive, with the manifest beside it, protects an application of somebody else.
+#[test]
+fn the_guard_of_the_archive_goes_before_an_application() {
+    let archive = archive();
+    let (server, admin) = Server::with_admin();
+    admin.post("/api/scopes/custom", &json!({ "name": "x.crm.read", "description": "d" })).is(201);
+    let crm = server.agent(&admin, "crm", &["tokens.introspect"]);
+    let resource =
+        json!({ "identifier": "https://crm.example.com", "scopes": ["x.crm.read"], "introspectors": ["crm"] });
+    admin.post("/api/resources", &resource).is(201);
+    let reader = server.agent(&admin, "reader", &["x.crm.read"]);
+    let other = server.agent(&admin, "other", &["agents.read"]);
+
+    let folder = archive.folder.path().join("guarded");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(archive.server.join("guard/guard.wasm"), folder.join("guard.wasm")).unwrap();
+    fs::copy(host::wasm_directory().join("trap.wasm"), folder.join("crm.wasm")).unwrap();
+    let address = server.host().address();
+    let manifest = fs::read_to_string(archive.server.join("guard/spin.toml")).unwrap();
+    let manifest = manifest.replace("https://accredit.example.com", &format!("http://{address}"));
+    fs::write(folder.join("spin.toml"), manifest).unwrap();
+    let cache = archive.folder.path().join("cache-of-the-guard");
+    let start = Start::new(folder.join("spin.toml")).program(archive.server.join("accredit-host")).switch("--no-tick");
+    let start = start.variable("crm_token", crm.client.bearer()).flag("--allow-private", address);
+    let guarded = start.flag("--cache-dir", &cache).run();
+    // The application alone was compiled.
+    assert_eq!(kept_in(&cache), 1, "{}", guarded.log());
+    let at = |bearer: &str| guarded.client().with(bearer).get("/orders/who");
+    assert_eq!(at(reader.client.bearer()).status(), 200, "{}", guarded.log());
+    assert_eq!((at(other.client.bearer()).status(), guarded.client().get("/").status()), (403, 401));
+    admin.post("/api/agents/reader/stop", &Json::Null).is(200);
+    assert_eq!(at(reader.client.bearer()).status(), 403);
 }
 
 /// The lines of the first block of shell behind this text.
@@ -164,15 +204,16 @@ fn what_was_compiled_for_another_machine_is_compiled_here() {
     let copied = Command::new("cp").arg("-al").arg(&archive.server).arg(&server).status().unwrap();
     assert!(copied.success());
     let all: Vec<PathBuf> = fs::read_dir(server.join("compiled")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(all.len(), fs::read_dir(server.join("components")).unwrap().count());
-    let smallest = all.iter().min_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
-    let mut bytes = fs::read(smallest).unwrap();
+    // The guard beside those of the application, and smaller than each of them.
+    assert_eq!(all.len(), fs::read_dir(server.join("components")).unwrap().count() + 1);
+    let largest = all.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = fs::read(largest).unwrap();
     // As a file of another version says it: its header has the version of the engine.
     let version = bytes.windows(5).position(|found| found == b"48.0.").unwrap();
     bytes[version] = b'3';
     // Not the file that the other copy has too.
-    fs::remove_file(smallest).unwrap();
-    fs::write(smallest, bytes).unwrap();
+    fs::remove_file(largest).unwrap();
+    fs::write(largest, bytes).unwrap();
 
     let cache = place.path().join("cache");
     let start = Start::new(server.join("spin.toml")).program(server.join("accredit-host")).switch("--no-tick");
@@ -215,7 +256,7 @@ fn the_bill_of_materials_is_whole() {
     assert_eq!((&bill["bomFormat"], &bill["specVersion"]), (&"CycloneDX".into(), &"1.6".into()));
     let parts = bill["components"].as_array().unwrap();
     let names: BTreeSet<&str> = parts.iter().filter_map(|part| part["name"].as_str()).collect();
-    for name in ["wasmtime", "rusqlite", "spin-sdk", "accredit-host", "web", "common"] {
+    for name in ["wasmtime", "rusqlite", "spin-sdk", "accredit-host", "web", "common", "guard"] {
         assert!(names.contains(name), "{name}");
     }
     // What only tests and builds need is not in it.

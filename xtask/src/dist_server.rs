@@ -19,6 +19,8 @@ const PLAIN: [&str; 3] = ["LICENSE", "SECURITY.md", "runtime-config.toml"];
 const PACKAGING: [&str; 3] = ["accredit.service", "accredit.env.example", "Containerfile"];
 /// Files of `packaging/` that say which version they belong to.
 const FILLED: [&str; 2] = ["README.md", "spinapp.yaml"];
+/// The component for applications of the company's own, which is none of this one.
+const GUARD: &str = "guard";
 /// Folders that the components read, and the operator's pages.
 const FOLDERS: [&str; 3] = ["docs/agents", "docs/reference", "dist"];
 const PAGES: [&str; 5] = ["architecture.md", "contract.md", "grafana.json", "operations.md", "security.md"];
@@ -31,6 +33,8 @@ pub(crate) fn run(is_built: bool, into: Option<PathBuf>) -> Result<()> {
         Host::of_this_machine(workspace.native("accredit-host"))
     } else {
         build::components(&workspace, &components)?;
+        // By a call of its own: built together, the features of one go into the others.
+        build::components(&workspace, &[GUARD])?;
         Host::build(&workspace)?
     };
     let step = Step::begin("packing the server".to_owned());
@@ -47,13 +51,17 @@ pub(crate) fn run(is_built: bool, into: Option<PathBuf>) -> Result<()> {
         let file = format!("{component}.wasm");
         copy(&workspace.wasm_folder().join(&file), &folder.join("components").join(&file))?;
     }
+    fs::create_dir(folder.join(GUARD))?;
+    copy(&workspace.wasm_folder().join("guard.wasm"), &folder.join("guard/guard.wasm"))?;
+    copy(&workspace.root.join("packaging/guard/spin.toml"), &folder.join("guard/spin.toml"))?;
     let program = folder.join("accredit-host");
     copy(&host.program, &program)?;
     make_executable(&program)?;
     // By the host that will use it, so that engine and settings are the same.
     let mut ahead = std::process::Command::new(&program);
     ahead.arg("compile-ahead").arg("--into").arg(folder.join("compiled"));
-    command::run(ahead.args(components.iter().map(|name| folder.join(format!("components/{name}.wasm")))))?;
+    ahead.args(components.iter().map(|name| folder.join(format!("components/{name}.wasm"))));
+    command::run(ahead.arg(folder.join("guard/guard.wasm")))?;
     let manifest = fs::read_to_string(workspace.manifest())?;
     fs::write(folder.join("spin.toml"), packed(&manifest, &components)?)?;
     for file in PLAIN {
@@ -74,7 +82,7 @@ pub(crate) fn run(is_built: bool, into: Option<PathBuf>) -> Result<()> {
         let text = fs::read_to_string(workspace.root.join("packaging").join(file))?;
         fs::write(folder.join(file), filled(&text, &values))?;
     }
-    let bill = bill(&workspace, &components)?;
+    let bill = bill(&workspace, &[&components[..], &[GUARD]].concat())?;
     fs::write(folder.join("sbom.cdx.json"), format!("{bill:#}\n"))?;
     fs::write(folder.join("SHA256SUMS"), sums(&folder)?)?;
 
