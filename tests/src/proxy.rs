@@ -193,9 +193,16 @@ environment = { NAME = "app" }
 /// A host with an application behind the component `guard`, which has these settings and asks Accredit at this host and port.
 #[track_caller]
 pub fn guarded(accredit: &str, settings: &[(&str, String)]) -> Host {
+    guarded_by(accredit, settings, &[])
+}
+
+/// The same by a host with more flags.
+#[track_caller]
+pub fn guarded_by(accredit: &str, settings: &[(&str, String)], flags: &[(&str, &str)]) -> Host {
     let settings: String = settings.iter().map(|(name, value)| format!("{name} = \"{value}\"\n")).collect();
     let wasm = wasm_directory().join("guard.wasm").canonicalize().expect("the component guard");
     let manifest =
         GUARDED.replace("ACCREDIT", accredit).replace("GUARD", &wasm.to_string_lossy()).replace("SETTINGS", &settings);
-    Start::trap(&manifest).flag("--allow-private", accredit).run()
+    let start = Start::trap(&manifest).flag("--allow-private", accredit);
+    flags.iter().fold(start, |start, (flag, value)| start.flag(flag, value)).run()
 }

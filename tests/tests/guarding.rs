@@ -7,21 +7,14 @@
     reason = "helpers of tests: whatever is not as expected ends the test"
 )]
 
-use std::{
-    io::{Read as _, Write as _},
-    net::{Shutdown, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    thread,
-};
+use std::{net::TcpListener, thread};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use guard_tower::{GuardLayer, Settings};
 use serde_json::{Value as Json, json};
 use tests::{
     Agent, Answer, Client, Host, Server,
+    line::Line,
     oauth::{encoded, exchange},
     proxy,
     server::text,
@@ -35,84 +28,6 @@ const NEW: &str = "the-new-secret-of-the-operator-is-long-enough";
 const SECRET: &str = "s3cret-of-the-upstream";
 const RULES: &str =
     "GET /orders/* = x.crm.read; POST /mcp tool delete_order = x.crm.write; GET /admin/** = x.crm.write";
-
-/// What carries bytes between guards and Accredit, counts what is asked about credentials, and can be cut.
-struct Line {
-    address: String,
-    target: Arc<Mutex<String>>,
-    asked: Arc<AtomicUsize>,
-    is_cut: Arc<AtomicBool>,
-    open: Arc<Mutex<Vec<TcpStream>>>,
-}
-
-impl Line {
-    fn to(target: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let line = Self {
-            address: listener.local_addr().unwrap().to_string(),
-            target: Arc::new(Mutex::new(target.to_owned())),
-            asked: Arc::default(),
-            is_cut: Arc::default(),
-            open: Arc::default(),
-        };
-        let (target, asked) = (Arc::clone(&line.target), Arc::clone(&line.asked));
-        let (is_cut, open) = (Arc::clone(&line.is_cut), Arc::clone(&line.open));
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let there = target.lock().unwrap().clone();
-                let Ok(server) = TcpStream::connect(there) else { continue };
-                let mut kept = open.lock().unwrap();
-                if is_cut.load(Ordering::Acquire) {
-                    continue;
-                }
-                for stream in [&client, &server] {
-                    kept.push(stream.try_clone().unwrap());
-                }
-                let (back, there) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                let asked = Arc::clone(&asked);
-                thread::spawn(move || carry(client, server, Some(&asked)));
-                thread::spawn(move || carry(there, back, None));
-            }
-        });
-        line
-    }
-
-    fn count(&self) -> usize {
-        self.asked.load(Ordering::Acquire)
-    }
-
-    fn close_all(&self) {
-        for stream in self.open.lock().unwrap().drain(..) {
-            drop(stream.shutdown(Shutdown::Both));
-        }
-    }
-
-    fn cut(&self) {
-        self.is_cut.store(true, Ordering::Release);
-        self.close_all();
-    }
-
-    fn mend(&self, target: &str) {
-        target.clone_into(&mut self.target.lock().unwrap());
-        self.is_cut.store(false, Ordering::Release);
-        self.close_all();
-    }
-}
-
-fn carry(mut from: TcpStream, mut to: TcpStream, asked: Option<&AtomicUsize>) {
-    let mut bytes = [0; 64 * 1024];
-    while let Ok(number) = from.read(&mut bytes) {
-        let text = String::from_utf8_lossy(&bytes[..number]);
-        let of_credentials = text.matches("POST /auth/introspect").count() + text.matches("GET /auth/verify").count();
-        if let Some(asked) = asked {
-            asked.fetch_add(of_credentials, Ordering::AcqRel);
-        }
-        if number == 0 || to.write_all(&bytes[..number]).is_err() {
-            break;
-        }
-    }
-    drop(to.shutdown(Shutdown::Both));
-}
 
 /// A server, a service's own agent, an agent that calls it, and the line between.
 struct Site {
