@@ -5,13 +5,16 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag};
 use serde_json::{Value as Json, json};
 use tests::{
-    Client, Server, at_once,
+    Client, Host, Server, Start, at_once,
+    host::wasm_directory,
     process::asking,
+    provider::{EvilProvider, Signed, token},
     server::{EMAIL, KEY, PASSWORD, text},
     sink::{Reply, Sink},
     totp::Authenticator,
@@ -139,6 +142,11 @@ fn replay_request(client: &Client, request: &str, (status, answer): (u16, Option
     let (method, path) = first.split_once(' ').unwrap_or_else(|| panic!("{first:?} is no request line"));
     let headers: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(": ")).collect();
     let body = body.trim();
+    if let Some(guarded) = values.get("guarded").filter(|guarded| path.starts_with(*guarded)) {
+        let (client, path) = (Client::plain(guarded), path.trim_start_matches(guarded.as_str()));
+        let sent = || client.call(method, path, &headers, None).status() == status;
+        return until(first, || sent().then_some(()));
+    }
     let got = client.call(method, path, &headers, (!body.is_empty()).then_some(body.as_bytes())).is(status);
     let Some(answer) = answer else { return };
     // A placeholder is a value wherever it stands: in the middle of a text it has one already.
@@ -262,34 +270,74 @@ fn every_recipe_says_who_runs_it() {
     assert!(of_agents >= 5);
 }
 
+/// What SPIRE hands to a workload.
+fn svid() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let (subject, audience) = ("spiffe://acme.example/ns/prod/sa/scout", ["https://accredit.example.com"]);
+    token(&json!({ "sub": subject, "aud": audience, "exp": now + 300 }), &Signed::By("one"))
+}
+
+/// The host that runs the manifest of a recipe, once a block asks for what it guards.
+fn guarded(recipe: &str, server: &Server, block: &str, values: &mut Values) -> Option<(tempfile::TempDir, Host)> {
+    if !["{{guarded}}", "$GUARDED"].iter().any(|name| block.contains(name)) || values.contains_key("guarded") {
+        return None;
+    }
+    let manifest = recipe.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (component, file) in [("guard", "guard.wasm"), ("trap", "crm.wasm")] {
+        fs::copy(wasm_directory().join(format!("{component}.wasm")), folder.path().join(file)).unwrap();
+    }
+    let manifest = manifest.replace("{{accredit}}", server.host().base_url());
+    fs::write(folder.path().join("spin.toml"), filled(&manifest, values)).unwrap();
+    let start = Start::new(folder.path().join("spin.toml")).flag("--state-dir", folder.path().join("state"));
+    let host = start.flag("--allow-private", server.host().address()).run();
+    values.insert("guarded".to_owned(), host.base_url().to_owned());
+    Some((folder, host))
+}
+
 /// Replays one, by requests or where it can with the CLI; gives the number of blocks that were replayed so.
 fn replay(path: &Path, with_cli: bool) -> usize {
-    let sink = Sink::new();
-    let server = Server::settings()
+    let text = fs::read_to_string(path).unwrap();
+    let (sink, issuer) = (Sink::new(), text.contains("{{bundle}}").then(EvilProvider::start));
+    let bundle = issuer.as_ref().map(EvilProvider::address).unwrap_or_default();
+    let trusted = issuer.as_ref().map_or_else(|| sink.runtime_config(), EvilProvider::runtime_config);
+    let mut settings = Server::settings()
         .variable("secrets_key", KEY)
         .variable("signing_key", KEY)
-        .variable("outbound_hosts", &format!("token.actions.githubusercontent.com {}", sink.address()))
-        .flag("--runtime-config-file", &sink.runtime_config().to_string_lossy())
-        .flag("--allow-private", &sink.address())
-        .start();
+        .variable("outbound_hosts", &format!("token.actions.githubusercontent.com {} {bundle}", sink.address()))
+        .flag("--runtime-config-file", &trusted.to_string_lossy())
+        .flag("--allow-private", &sink.address());
+    if issuer.is_some() {
+        settings = settings.flag("--allow-private", &bundle);
+    }
+    let server = settings.start();
     let admin = server.bootstrap();
     sink.answers("/user", Reply::Status(401, r#"{"message": "Bad credentials"}"#));
     let host = sink.address();
-    let given = [("email", EMAIL), ("password", PASSWORD), ("receiver", &*host), ("service", &*host)];
+    let svid = svid();
+    let given = [
+        ("email", EMAIL),
+        ("password", PASSWORD),
+        ("receiver", &*host),
+        ("service", &*host),
+        ("bundle", &*bundle),
+        ("jwt_svid", &*svid),
+    ];
     let mut values: Values = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let text = fs::read_to_string(path).unwrap();
     if text.contains("{{accredit_token}}") {
         // A recipe for agents begins with what an agent has.
         let made = admin.post("/api/agents", &json!({ "name": "Courier", "preset": "worker" })).is(201);
         values.insert("accredit_token".to_owned(), made.get("auth_token").and_then(Json::as_str).unwrap().to_owned());
     }
+    let recipe = text.as_str();
     let blocks = blocks(&text).unwrap_or_else(|wrong| panic!("{}, {wrong}", path.display()));
-    let (home, mut replayed) = (tempfile::tempdir().unwrap(), 0);
+    let (home, mut replayed, mut guard) = (tempfile::tempdir().unwrap(), 0, None);
     for (number, block) in blocks.iter().enumerate() {
         let is_request = |block: &&Block| matches!(block, Block::Http { .. });
         match block {
             Block::Http { request: text, .. } | Block::Bash(text) | Block::Cli { commands: text, .. } => {
                 put_code(&server, text, &mut values);
+                guard = guarded(recipe, &server, text, &mut values).or(guard);
             }
         }
         match block {
@@ -313,6 +361,7 @@ fn replay(path: &Path, with_cli: bool) -> usize {
             Block::Bash(_) | Block::Cli { .. } => {}
         }
     }
+    drop(guard);
     replayed
 }
 

@@ -262,3 +262,49 @@ fn a_client_proves_itself_by_a_key_that_is_fetched() {
     }
     assert_eq!(answers.iter().filter(|answer| answer.status() == 200).count(), 1);
 }
+
+/// R389: a workload of SPIFFE, by an SVID that does not say who has signed it; the keys of a trust domain speak for that domain alone.
+#[test]
+fn a_workload_of_spiffe_need_not_say_who_has_signed() {
+    let site = Site::new();
+    let domain = "spiffe://acme.example";
+    let body = json!({
+        "name": "spire", "issuer": domain, "subject": "spiffe://acme.example/ns/*/sa/api", "audience": AUDIENCE,
+        "jwks_uri": format!("{}/keys", site.issuer.issuer()), "single_use": false,
+    });
+    let id = text(&site.admin.post(PATH, &body).is(201)["id"]).to_owned();
+    let send = |client: &str, changes: &[(&str, Json)]| {
+        let mut claims = site.claims("1");
+        claims.as_object_mut().unwrap().retain(|name, _| ["aud", "exp"].contains(&name.as_str()));
+        claims["sub"] = json!("spiffe://acme.example/ns/prod/sa/api");
+        for (name, value) in changes {
+            claims[*name] = value.clone();
+        }
+        let assertion = token(&claims, &Signed::By("one"));
+        let form = encoded(&[("grant_type", GRANT), ("client_id", client), ("assertion", &assertion)]);
+        site.server.nobody().form("/oauth/token", &form)
+    };
+    let got = send(&id, &[]).is(200);
+    assert_eq!(site.issuer.asked(), ["/keys"]);
+    let who = site.server.with(text(&got["access_token"])).get("/api/auth/whoami").is(200);
+    assert_eq!(who["agent_name"], "scout");
+    // Once more, as SPIRE hands it out for a while; and with an issuer that is the domain.
+    send(&id, &[]).is(200);
+    send(&id, &[("iss", json!(domain))]).is(200);
+    let before = site.server.number(GIVEN);
+    for (changes, why) in [
+        (vec![("iss", json!(site.issuer.issuer()))], "its iss is another issuer"),
+        (vec![("iss", json!(""))], "its iss is another issuer"),
+        (vec![("sub", json!("spiffe://evil.example/ns/prod/sa/api"))], "its sub is of another trust domain"),
+        (vec![("sub", json!("spiffe://acme.example/ns/prod/sa/db"))], "its sub is not trusted"),
+        (vec![("aud", json!(["https://other.example.com"]))], "its aud is another audience"),
+    ] {
+        let refused = send(&id, &changes).refused(400, "invalid_grant");
+        assert_eq!(refused["error_description"], format!("The assertion is not accepted: {why}."));
+    }
+    // Every other issuer has to be named.
+    let refused = send(&site.id, &[("sub", json!(SUBJECT)), ("environment", json!("prod"))]);
+    let refused = refused.refused(400, "invalid_grant");
+    assert_eq!(refused["error_description"], "The assertion is not accepted: its iss is another issuer.");
+    assert_eq!(site.server.number(GIVEN), before);
+}

@@ -98,6 +98,7 @@ const PAGES: &[&str] = &[
     "agents/recipes/rotate-your-own-token",
     "agents/recipes/second-factor",
     "agents/recipes/sign-in-from-a-terminal",
+    "agents/recipes/spiffe-behind-a-guard",
     "agents/recipes/stop-an-agent",
     "agents/recipes/stop-trusting-a-token",
 ];

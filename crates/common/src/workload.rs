@@ -27,6 +27,18 @@ pub fn is_pattern(text: &str) -> bool {
     is_subject(text) && stars <= MOST_STARS && !text.contains("**") && (stars == 0 || is_owned)
 }
 
+/// Whether an issuer is a trust domain of SPIFFE (SPIFFE-ID, section 2.1): `spiffe://acme.example`.
+pub fn is_trust_domain(issuer: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
+    let name = issuer.strip_prefix("spiffe://");
+    name.is_some_and(|name| (1..=LONGEST).contains(&name.len()) && name.bytes().all(is_plain))
+}
+
+/// Whether a subject, or a pattern of subjects, is of this trust domain.
+pub fn is_of_domain(domain: &str, subject: &str) -> bool {
+    subject.strip_prefix(domain).and_then(|rest| rest.strip_prefix('/')).is_some_and(|path| !path.is_empty())
+}
+
 /// Whether a subject is one that the pattern stands for: byte by byte, but for its stars.
 pub fn matches(pattern: &str, subject: &str) -> bool {
     let mut literals = pattern.split('*');
@@ -73,6 +85,44 @@ pub fn differs_by_ids(pattern: &str, subject: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// R389: a trust domain has no path, and another one is never within it.
+    #[test]
+    fn a_trust_domain_is_a_name_alone() {
+        for good in ["spiffe://acme.example", "spiffe://a-1_b", "spiffe://10.0.0.1"] {
+            assert!(is_trust_domain(good), "{good}");
+        }
+        for bad in [
+            "",
+            "spiffe://",
+            "spiffe:acme",
+            "SPIFFE://acme",
+            "spiffe://Acme",
+            "spiffe://acme/",
+            "spiffe://acme/ns",
+            "spiffe://acme:8443",
+            "spiffe://*",
+            "spiffe://u@acme",
+            "https://acme.example",
+            "spiffe://acme?x",
+            "spiffe://acme#x",
+            "spiffe://ac%6de",
+        ] {
+            assert!(!is_trust_domain(bad), "{bad}");
+        }
+        let domain = "spiffe://acme.example";
+        assert!(is_of_domain(domain, "spiffe://acme.example/a") && is_of_domain(domain, "spiffe://acme.example/*"));
+        for other in [
+            "spiffe://acme.example",
+            "spiffe://acme.example/",
+            "spiffe://acme.example.evil/a",
+            "spiffe://acme/a",
+            "/a",
+            "",
+        ] {
+            assert!(!is_of_domain(domain, other), "{other}");
+        }
+    }
 
     /// R256: the hint is for ids that one side lacks; ids that are other ones are another repository.
     #[test]

@@ -1,7 +1,7 @@
 //! Assertions in JWT (RFC 7523, section 3): what somebody else has signed, held against what is expected of it. RFC 8725 says what can be wrong
 //! with it.
 
-use common::{error::ApiError, secret::Digest, time::Timestamp};
+use common::{error::ApiError, secret::Digest, time::Timestamp, workload};
 use jose::Jws;
 use serde_json::Value as Json;
 use service::app::App;
@@ -16,6 +16,7 @@ const LONGEST: i64 = 86_400;
 
 /// What is expected of an assertion.
 pub(super) struct Expected<'a> {
+    /// What `iss` must be. A trust domain of SPIFFE need not stand there: the subject names it (JWT-SVID, section 3).
     pub(super) issuer: &'a str,
     /// `aud` must hold one of them.
     pub(super) audiences: &'a [&'a str],
@@ -80,7 +81,12 @@ fn text_of<'a>(claims: &'a Json, name: &str) -> &'a str {
 
 /// Checks issuer, audience and times; gives the moment from which it is refused for its age.
 fn check(claims: &Json, expected: &Expected<'_>, now: Timestamp) -> Result<Timestamp, &'static str> {
-    if text_of(claims, "iss").is_empty() || text_of(claims, "iss") != expected.issuer {
+    let is_domain = workload::is_trust_domain(expected.issuer);
+    let is_known = match claims.get("iss") {
+        None => is_domain,
+        Some(issuer) => issuer.as_str().is_some_and(|issuer| !issuer.is_empty() && issuer == expected.issuer),
+    };
+    if !is_known {
         return Err("its iss is another issuer");
     }
     let is_for_us = |audience: &str| expected.audiences.contains(&audience);
@@ -97,6 +103,10 @@ fn check(claims: &Json, expected: &Expected<'_>, now: Timestamp) -> Result<Times
     }
     if text_of(claims, "sub").is_empty() {
         return Err("it has no sub");
+    }
+    // The keys of a trust domain speak for no other one.
+    if is_domain && !workload::is_of_domain(expected.issuer, text_of(claims, "sub")) {
+        return Err("its sub is of another trust domain");
     }
     let now = now.millis().div_euclid(1000);
     let time = |name: &str| match claims.get(name) {
@@ -196,6 +206,38 @@ mod tests {
             (vec![("iat", json!(-99_999_999_999_i64))], "it lives longer than 24 hours"),
         ] {
             assert_eq!(check_with(&changes), Err(why), "{changes:?}");
+        }
+    }
+
+    /// R389: an SVID need not say who has signed it; what it says has to be right, and its subject is of the trust domain.
+    #[test]
+    fn a_svid_is_of_its_trust_domain() {
+        let domain = "spiffe://acme.example";
+        let keys = Keys::Pasted(Vec::new());
+        let expected = |issuer| Expected { issuer, audiences: &["a"], is_sole: false, types: &[], keys: &keys };
+        let check = |issuer, iss: Json, sub: &str| {
+            let mut claims = json!({ "aud": ["a"], "sub": sub, "exp": 1600 });
+            if !iss.is_null() {
+                claims["iss"] = iss;
+            }
+            check(&claims, &expected(issuer), Timestamp::from_millis(1_000_000)).map(drop)
+        };
+        let own = "spiffe://acme.example/ns/prod/sa/api";
+        assert_eq!(check(domain, Json::Null, own), Ok(()));
+        assert_eq!(check(domain, json!(domain), own), Ok(()));
+        for iss in
+            [json!(""), json!("https://acme.example"), json!("spiffe://acme.example/"), json!([domain]), json!(false)]
+        {
+            assert_eq!(check(domain, iss.clone(), own), Err("its iss is another issuer"), "{iss}");
+        }
+        for sub in
+            ["spiffe://evil.example/ns/prod/sa/api", "spiffe://acme.example.evil/a", "spiffe://acme.example", "api"]
+        {
+            assert_eq!(check(domain, Json::Null, sub), Err("its sub is of another trust domain"), "{sub}");
+        }
+        // Every other issuer has to be named.
+        for issuer in ["https://acme.example", "spiffe://acme.example/ns", "fed_1"] {
+            assert_eq!(check(issuer, Json::Null, own), Err("its iss is another issuer"), "{issuer}");
         }
     }
 

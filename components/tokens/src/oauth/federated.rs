@@ -125,6 +125,10 @@ impl Draft {
             let problem = "must be 1 to 255 visible characters of ASCII; * stands for characters other than : and /, at most 8 times, and never in the first two parts";
             return Err(ApiError::field("subject", problem));
         }
+        if workload::is_trust_domain(&body.issuer) && !workload::is_of_domain(&body.issuer, &body.subject) {
+            let problem = format!("must begin with {}/, as all subjects of this trust domain do", body.issuer);
+            return Err(ApiError::field("subject", problem));
+        }
         let claims = body.claims.clone().unwrap_or_default();
         check_claims(&claims)?;
         let life = within("expires_in", body.expires_in.unwrap_or(LONGEST_LIFE), 60..=LONGEST_LIFE)?;

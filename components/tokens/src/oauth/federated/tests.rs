@@ -78,6 +78,27 @@ async fn keys_come_from_one_place() {
     assert!(refusal.to_string().contains("private or a shared key"), "{refusal}");
 }
 
+/// R389: of a trust domain of SPIFFE, whose keys have to be said, subjects of that domain alone are trusted.
+#[tokio::test]
+async fn a_trust_domain_is_trusted_for_its_own_subjects() {
+    let t = app();
+    let ada = t.ada().await;
+    t.agent(&ada, "scout", "agents.read").await;
+    let issuer = "spiffe://acme.example";
+    let of = |subject: &str| json!({ "issuer": issuer, "subject": subject });
+    for bad in ["spiffe://evil.example/ns/prod", "spiffe://acme.example.evil/ns/prod", "spiffe://acme.example/", "api"]
+    {
+        let refused = t.as_(&ada, "POST", PATH, body(of(bad))).await.refused(422, "validation_error");
+        assert_eq!(refused["fields"][0]["field"], "subject", "{bad}: {refused}");
+    }
+    let mut without_keys = of("spiffe://acme.example/ns/prod/sa/*");
+    without_keys["jwks"] = Null;
+    let refused = t.as_(&ada, "POST", PATH, body(without_keys)).await.refused(422, "validation_error");
+    assert_eq!(refused["fields"][0]["field"], "issuer");
+    let made = t.as_(&ada, "POST", PATH, body(of("spiffe://acme.example/ns/prod/sa/*"))).await.is(201);
+    assert_eq!(made["issuer"], issuer);
+}
+
 /// R170: what is trusted is said exactly.
 #[tokio::test]
 async fn what_is_trusted_is_said_exactly() {
