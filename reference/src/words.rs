@@ -167,6 +167,11 @@ const SENT: &[(&str, &str, &str)] = &[
     ("/api/access-requests", "method", "The method of the request."),
     ("/api/access-requests", "path", "The path of the request."),
     ("/api/access-requests", "body_sha256", "The SHA-256 of its body, in hexadecimal; left out, it has none."),
+    (
+        "/api/access-requests",
+        "body",
+        "The body itself as a text, at most 2048 bytes, for the person who decides; left out, they see its digest alone.",
+    ),
     ("/api/access-requests", "state", "Only those of this state: open, approved, denied, revoked, ended or spent."),
     ("/api/access-requests", "agent", "Only those of this agent."),
     ("/api/mail/outbox", "state", "Only those of this state: due, sent or dead."),

@@ -113,7 +113,7 @@ export async function fill(server, say = plain) {
   const request = await ask("refunds", ["x.payments.refund", "agents.logs"], "Ticket 8812: the customer was charged twice.");
   await ask("night-report", ["agents.logs"], "The report lists what went wrong.");
   const desk = agents["support-desk"].api;
-  const refused = await desk.send("PATCH", "/api/agents/translator", { tier: 2 });
+  const refused = await desk.send("PATCH", "/api/agents/translator", { tier: 2, description: say("Translates letters.", 300) });
   const exact = await desk.post("/api/access-requests", refused.json.ask.body);
   const given = await ask("build-bot-7", ["agents.logs"], "To see why the release failed.");
   await admin.must("POST", `/api/access-requests/${given.id}/approve`, { hours: 8 });

@@ -9,7 +9,7 @@
 use serde_json::{Value as Json, json};
 use tests::{
     Agent, Answer, Client, Server,
-    browser::{Browser, encoded, fields, has_policy, hidden, is_page},
+    browser::{Browser, encoded, fields, has_policy, hidden, is_page, unescaped},
     server::{KEY, PASSWORD, text},
     totp::{Authenticator, age_proofs},
 };
@@ -715,6 +715,26 @@ fn an_access_request_is_decided_by_form() {
     leads_to(&browser.submit("/access", &format!("{both}/revoke"), &[]), "/access?done=revoked");
     assert_eq!(agent.client.get("/api/auth/whoami").is(200)["scope"], json!(["agents.read"]));
     assert!(browser.page(&other).contains("Denied"));
+}
+
+/// R386: the page of a request shows the body that its agent sends, a member a line; what would not be seen, or would turn what stands beside
+/// it, is an escape. Of a body that is not shown it says so.
+#[test]
+fn a_body_is_shown_on_the_page_of_its_request() {
+    let (server, admin) = Server::with_admin();
+    let agent = server.agent(&admin, "scout", &["agents.read"]).client;
+    let browser = Browser::of(&server, &admin);
+    let page_of = |body: &str| {
+        let headers = [("content-type", "application/json")];
+        let refused = agent.call("POST", "/api/agents", &headers, Some(body.as_bytes())).refused(403, "scope_denied");
+        let asked = agent.post("/api/access-requests", &refused["ask"]["body"]).is(201);
+        unescaped(&browser.page(&format!("/access/{}", text(&asked["id"]))))
+    };
+    let page = page_of("{\"name\":\"helper\",\"description\":\"a\u{202e}b<i>\u{200b}\",\"scope\":[\"agents.read\"]}");
+    let shown = "{\n  \"name\": \"helper\",\n  \"description\": \"a\\u202eb<i>\\u200b\",\n  \"scope\": [\n    \"agents.read\"\n  ]\n}</pre>";
+    assert!(page.contains(shown) && page.contains("with this body, and no other"), "{page}");
+    let page = page_of("{\"name\":\"helper\",\"secrets\":{\"A\":\"hush\"}}");
+    assert!(page.contains("which it does not show") && !page.contains("hush"), "{page}");
 }
 
 /// Tokens and sessions of one's own.

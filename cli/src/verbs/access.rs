@@ -116,7 +116,7 @@ fn requests() -> Vec<Verb> {
             .takes("scope", Kind::Words, "The scopes, separated by commas")
             .needs("reason", Kind::Text, "What for")
             .field("hours", Kind::Lasts(Unit::Hours), "For how long, at most 30d")
-            .field("for", Kind::Data, "The one request that it is for: {method, path, body_sha256}"),
+            .field("for", Kind::Data, "The one request that it is for: {method, path, body_sha256, body}"),
         Verb::new("access list", route::ACCESS_LIST).table(REQUESTS),
         requests(Verb::new("access get", route::ACCESS_GET)),
         Verb::new("closures get", route::CLOSURE_GET),

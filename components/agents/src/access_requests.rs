@@ -95,6 +95,7 @@ form! {
         method: String,
         path: String,
         body_sha256: Option<Nullable<String>>,
+        body: Option<Nullable<String>>,
     }
 }
 
@@ -125,9 +126,14 @@ fn asked(body: &Ask) -> Result<(Option<Exact>, Vec<String>), ApiError> {
 
 fn exact(named: &Object<Named>) -> Result<Exact, ApiError> {
     let named: Named = nested("for.", named.members.clone())?;
-    let body = named.body_sha256.and_then(|Nullable(digest)| digest);
-    Exact::new(&named.method, &named.path, body.as_deref())
-        .map_err(|(member, problem)| ApiError::field(format!("for.{member}"), problem))
+    let (digest, text) =
+        (named.body_sha256.and_then(|Nullable(digest)| digest), named.body.and_then(|Nullable(text)| text));
+    let exact = Exact::new(&named.method, &named.path, digest.as_deref())
+        .map_err(|(member, problem)| ApiError::field(format!("for.{member}"), problem))?;
+    match text {
+        None => Ok(exact),
+        Some(text) => missing::show(exact, &text),
+    }
 }
 
 /// The scopes that a request can be refused for: that of its row first, and those of the fields that its body may have.

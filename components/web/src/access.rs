@@ -74,6 +74,8 @@ struct DecidePage {
     possible: Vec<Possible>,
     agent: Json,
     holds: Html,
+    /// The body that the one request has, for people to read. Empty: the agent does not show it, or it has none.
+    body: String,
     /// For how long it can be given.
     terms: Vec<Term>,
 }
@@ -152,6 +154,7 @@ async fn show(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -> Re
         state: words::state(request.text("state")),
         granted: words::tags(request.list("granted"), usize::MAX),
         holds: words::tags(agent.list("scope"), usize::MAX),
+        body: words::body(request.at("for").text("body")),
         terms: terms(&request, &agent, typed.text("lasts")),
         shell,
         request,

@@ -13,12 +13,22 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 const MOST: usize = 2_000;
 
 /// A method, a path with its query, and a body by its digest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Exact {
     route: &'static Route,
     path: String,
     body: Option<String>,
+    /// The body itself, if the agent shows it. It makes no other request of it.
+    text: Option<String>,
 }
+
+impl PartialEq for Exact {
+    fn eq(&self, other: &Self) -> bool {
+        (self.route, &self.path, &self.body) == (other.route, &other.path, &other.body)
+    }
+}
+
+impl Eq for Exact {}
 
 /// What is wrong with a request that was named: the member, and the problem.
 pub type Flaw = (&'static str, &'static str);
@@ -51,7 +61,14 @@ impl Exact {
         if !query.is_empty() {
             path = format!("{path}?{query}");
         }
-        Ok(Self { route, path, body })
+        Ok(Self { route, path, body, text: None })
+    }
+
+    /// The same with its body itself, which gives the digest where none was named. `None`: the digest that was named is of another body.
+    pub fn showing(self, text: &str) -> Option<Self> {
+        let digest = Digest::of(text.as_bytes()).to_string();
+        let is_same = self.body.as_ref().is_none_or(|named| *named == digest);
+        is_same.then(|| Self { body: Some(digest), text: Some(text.to_owned()), ..self })
     }
 
     /// The request that was sent: its route, its path and query, and its body.
@@ -65,9 +82,9 @@ impl Exact {
     }
 
     /// One that was stored. `None`: its route is no more.
-    pub fn stored(method: &str, path: String, body: Option<String>) -> Option<Self> {
+    pub fn stored(method: &str, path: String, body: Option<String>, text: Option<String>) -> Option<Self> {
         let bare = path.split('?').next().unwrap_or_default();
-        Some(Self { route: row(method, bare)?, path, body })
+        Some(Self { route: row(method, bare)?, path, body, text })
     }
 
     /// Its route.
@@ -83,6 +100,11 @@ impl Exact {
     /// The SHA-256 of its body, in hexadecimal; `None`: it has none.
     pub fn body(&self) -> Option<&str> {
         self.body.as_deref()
+    }
+
+    /// Its body itself, if the agent shows it.
+    pub fn text(&self) -> Option<&str> {
+        self.text.as_deref()
     }
 
     /// What the names in its path stand for.
@@ -212,7 +234,7 @@ mod tests {
         assert_eq!((odd.path(), odd.names()), ("/api/agents/a%2Fb%20c", vec!["a/b c".to_owned()]));
         assert_eq!(odd.words(), "Get an agent: a%2Fb%20c");
         for one in [&plain, &made, &odd] {
-            let again = Exact::stored(one.route().method, one.path().to_owned(), one.body().map(str::to_owned));
+            let again = Exact::stored(one.route().method, one.path().to_owned(), one.body().map(str::to_owned), None);
             assert_eq!(again.as_ref(), Some(one));
         }
     }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value as Json;
+
 use crate::{
     error::{ApiError, Code},
     secret::Secret,
@@ -31,6 +33,18 @@ pub fn prose(field: &'static str, value: &str, most: usize) -> Result<String, Ap
 /// The refusal of a text that holds one of our credentials, by the field that it stands in.
 pub fn credential_in(field: &str) -> ApiError {
     ApiError::field(field, "holds a credential of this server").instead(Code::CredentialInText)
+}
+
+/// Whether a value holds one of our credentials, in a text or in the name of a member, at any depth.
+pub fn holds_credential(value: &Json) -> bool {
+    match value {
+        Json::String(text) => Secret::is_in(text.as_bytes()),
+        Json::Array(items) => items.iter().any(holds_credential),
+        Json::Object(members) => {
+            members.iter().any(|(name, value)| Secret::is_in(name.as_bytes()) || holds_credential(value))
+        }
+        _ => false,
+    }
 }
 
 fn checked(field: &'static str, value: &str, most: usize, allowed: fn(char) -> bool) -> Result<String, ApiError> {

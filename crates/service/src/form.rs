@@ -9,7 +9,7 @@ use common::{
     error::{ApiError, Code},
     json,
     secret::Secret,
-    text::{credential_in, part},
+    text::{credential_in, holds_credential, part},
 };
 use serde_json::{Map, Value as Json};
 use store::page::Order;
@@ -473,18 +473,6 @@ impl Input {
             }
         }
         Some(ApiError::from(Code::ValidationError).extra("fields", self.problems))
-    }
-}
-
-/// Whether a value holds one of our credentials, in a text or in the name of a member, at any depth.
-fn holds_credential(value: &Json) -> bool {
-    match value {
-        Json::String(text) => Secret::is_in(text.as_bytes()),
-        Json::Array(items) => items.iter().any(holds_credential),
-        Json::Object(members) => {
-            members.iter().any(|(name, value)| Secret::is_in(name.as_bytes()) || holds_credential(value))
-        }
-        _ => false,
     }
 }
 

@@ -4,8 +4,9 @@ use common::{
     error::{ApiError, Code},
     exact::Exact,
     permission::Action,
-    route::{Object, Route},
-    scope::{Patterns, Scopes},
+    route::{Access, Object, Route},
+    scope::{Patterns, Scope, Scopes},
+    text::{credential_in, holds_credential},
     time::Timestamp,
 };
 use serde_json::{Value as Json, json};
@@ -23,6 +24,9 @@ use crate::{
     fixes::{self, ASK},
     object,
 };
+
+/// The longest body that is shown, bytes.
+const MOST_SHOWN: usize = 2_048;
 
 /// The refusal of a scope with what else is in the way: a relation to the object that the path names, an open request for this scope, or one
 /// that was denied. An object that the caller may not read is in the way as an absent one is. Else the refusal carries the ask as a request
@@ -42,7 +46,7 @@ pub(crate) async fn beside(call: &Call, refusal: ApiError, exact: Option<&Exact>
     }
     let refusal = match exact {
         None => refusal,
-        Some(exact) => naming(refusal, exact),
+        Some(exact) => naming(refusal, exact, &call.body_bytes()),
     };
     match decided(&call.app, caller, &refusal, exact).await {
         Ok(Some(Decided::Open(open))) => refusal
@@ -57,8 +61,30 @@ pub(crate) async fn beside(call: &Call, refusal: ApiError, exact: Option<&Exact>
     }
 }
 
-/// The refusal whose ask names the request that was refused.
-fn naming(refusal: ApiError, exact: &Exact) -> ApiError {
+/// The request with its body itself, for the person who decides. A body with a value that nobody is shown, such as an agent's secret, is not
+/// taken.
+pub fn show(exact: Exact, text: &str) -> Result<Exact, ApiError> {
+    const FIELD: &str = "for.body";
+    let refused = |problem: &str| Err(ApiError::field(FIELD, problem));
+    if text.is_empty() || text.len() > MOST_SHOWN {
+        return refused("must have 1 to 2048 bytes; name a longer one by body_sha256 alone");
+    }
+    let Ok(body @ Json::Object(_)) = common::json::parse_strict(text) else {
+        return refused("must be the JSON object that is sent, byte for byte");
+    };
+    if holds_credential(&body) {
+        return Err(credential_in(FIELD));
+    }
+    let route = exact.route();
+    let has_secrets = route.secrets.iter().chain(&["secrets"]).any(|name| body.get(name).is_some());
+    if has_secrets || route.access == Access::Scope(Scope::AgentsSecretsWrite) {
+        return refused("has values of secrets, which nobody is shown: name it by body_sha256 alone");
+    }
+    exact.showing(text).map_or_else(|| refused("is not the body whose SHA-256 is body_sha256"), Ok)
+}
+
+/// The refusal whose ask names the request that was refused, and shows its body where that can be shown.
+fn naming(refusal: ApiError, exact: &Exact, body: &[u8]) -> ApiError {
     let Some(mut ask) = refusal.member(ASK).cloned() else { return refusal };
     let route = exact.route();
     let reason: String =
@@ -66,6 +92,8 @@ fn naming(refusal: ApiError, exact: &Exact) -> ApiError {
     let mut named = json!({ "method": route.method, "path": exact.path() });
     if let (Some(members), Some(digest)) = (named.as_object_mut(), exact.body()) {
         members.insert("body_sha256".to_owned(), digest.into());
+        let text = std::str::from_utf8(body).ok().filter(|text| show(exact.clone(), text).is_ok());
+        members.extend(text.map(|text| ("body".to_owned(), text.into())));
     }
     if let Some(body) = ask.get_mut("body").and_then(Json::as_object_mut) {
         body.insert("reason".to_owned(), reason.into());

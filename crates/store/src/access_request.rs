@@ -85,22 +85,27 @@ pub struct ExactRequest {
     pub path: String,
     /// The SHA-256 of the body in hexadecimal; null: it has none.
     pub body_sha256: Option<String>,
+    /// The body itself, byte for byte, if the agent shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
     /// What it does, and with what, in words.
     pub words: String,
 }
 
 /// An exact request is answered with its words.
 fn shown<S: Serializer>(exact: &Option<Exact>, serializer: S) -> Result<S::Ok, S::Error> {
-    exact.as_ref().map(ExactRequest::of).serialize(serializer)
+    let with_body = |exact: &Exact| ExactRequest { body: exact.text().map(str::to_owned), ..ExactRequest::of(exact) };
+    exact.as_ref().map(with_body).serialize(serializer)
 }
 
 impl ExactRequest {
-    /// An exact request, with its words.
+    /// An exact request, with its words, and without the body itself.
     pub fn of(exact: &Exact) -> Self {
         Self {
             method: exact.route().method,
             path: exact.path().to_owned(),
             body_sha256: exact.body().map(str::to_owned),
+            body: None,
             words: exact.words(),
         }
     }
@@ -219,11 +224,11 @@ impl FromRow for AccessRequest {
     }
 }
 
-/// The exact request of the next three columns. One whose route is no more is none.
+/// The exact request of the next four columns. One whose route is no more is none.
 fn exact(row: &mut Row) -> Result<Option<Exact>, DbError> {
-    let (method, path, body): (Option<String>, Option<String>, Option<String>) =
-        (row.take()?, row.take()?, row.take()?);
-    Ok(method.zip(path).and_then(|(method, path)| Exact::stored(&method, path, body)))
+    let mut next = || row.take::<Option<String>>();
+    let (method, path, body, text) = (next()?, next()?, next()?, next()?);
+    Ok(method.zip(path).and_then(|(method, path)| Exact::stored(&method, path, body, text)))
 }
 
 /// A request and the two answers about its agent.
@@ -247,7 +252,7 @@ fn state(now: &str) -> String {
 /// Columns and joins; requests of archived agents are left out. `extra` are columns more.
 fn select(now: &str, extra: &str) -> String {
     format!(
-        "SELECT r.id, a.id, a.name, ifnull(r.for_scope, r.scope) AS s, r.reason, r.hours, r.for_method, r.for_path, r.for_body, {} AS state,
+        "SELECT r.id, a.id, a.name, ifnull(r.for_scope, r.scope) AS s, r.reason, r.hours, r.for_method, r.for_path, r.for_body, r.for_text, {} AS state,
                 ifnull(r.once, r.granted) AS g, r.granted IS NOT NULL AS h, r.once IS NOT NULL AS o, r.ends_at IS {} AS f,
                 r.created_at, r.decided_at, d.email, r.word, r.ends_at, u.role, a.scope, u.email AS w{extra}
          FROM access_requests r
@@ -376,7 +381,7 @@ impl FromRow for Open {
 
 /// The agent's open requests, the oldest first.
 pub async fn open(reads: &dyn Rows, agent: &AgentId) -> Result<Vec<Open>, DbError> {
-    let sql = "SELECT id, ifnull(for_scope, scope) AS s, hours, for_method, for_path, for_body
+    let sql = "SELECT id, ifnull(for_scope, scope) AS s, hours, for_method, for_path, for_body, for_text
                FROM access_requests WHERE agent_id = ?1 AND state = 'open' ORDER BY created_at, id";
     reads.list(sql, args![agent]).await
 }
@@ -412,7 +417,7 @@ impl FromRow for Denied {
 
 /// What people have denied the agent within [`DENIED_FOR`], the latest first.
 pub async fn denied(reads: &dyn Rows, agent: &AgentId, now: Timestamp) -> Result<Vec<Denied>, DbError> {
-    let sql = "SELECT r.id, ifnull(r.for_scope, r.scope) AS s, r.for_method, r.for_path, r.for_body, r.decided_at, d.email, r.word
+    let sql = "SELECT r.id, ifnull(r.for_scope, r.scope) AS s, r.for_method, r.for_path, r.for_body, r.for_text, r.decided_at, d.email, r.word
                FROM access_requests r JOIN users d ON d.id = r.decided_by
                WHERE r.agent_id = ?1 AND r.state = 'denied' AND r.decided_at > ?2 ORDER BY r.decided_at DESC";
     reads.list(sql, args![agent, now.plus_seconds(-DENIED_FOR)]).await
@@ -474,19 +479,20 @@ fn agent_name(exact: &Exact) -> Option<String> {
     exact.agent().filter(|name| name != "me" && !name.starts_with(AgentId::PREFIX))
 }
 
-/// Stores a request. One that an open request covers changes only that one's reason, and its hours if they are not more: a person
+/// Stores a request. One that an open request covers changes only that one's reason, shows its body, and its hours if they are not more: a person
 /// who approves it by its id never gives more than they have read.
 pub async fn insert(tx: &Tx<'_>, new: &New<'_>, covered_by: Option<&Open>) -> Result<InsertOutcome, DbError> {
     if let Some(open) = covered_by {
-        let sql = "UPDATE access_requests SET reason = ?2, hours = ?3
-                   WHERE id = ?1 AND state = 'open' AND (reason, hours) IS NOT (?2, ?3) RETURNING 1";
-        let is_changed = tx.optional::<Affected>(sql, args![&open.id, new.reason, new.hours]).await?.is_some();
+        let sql = "UPDATE access_requests SET reason = ?2, hours = ?3, for_text = ifnull(?4, for_text)
+                   WHERE id = ?1 AND state = 'open' AND (reason, hours, for_text) IS NOT (?2, ?3, ifnull(?4, for_text)) RETURNING 1";
+        let args = args![&open.id, new.reason, new.hours, new.exact.and_then(Exact::text)];
+        let is_changed = tx.optional::<Affected>(sql, args).await?.is_some();
         return Ok(InsertOutcome::Already { id: open.id.clone(), is_changed });
     }
     let sql = "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, created_at,
-                                            for_method, for_path, for_body, for_scope, for_agent)
+                                            for_method, for_path, for_body, for_scope, for_agent, for_text)
                SELECT ?1, a.tenant_id, a.id, ?3, ?4, ?5, ?6, ?8, ?9, ?10, ?11,
-                      (SELECT b.id FROM agents b WHERE b.tenant_id = a.tenant_id AND b.name = ?12 AND b.archived_at IS NULL)
+                      (SELECT b.id FROM agents b WHERE b.tenant_id = a.tenant_id AND b.name = ?12 AND b.archived_at IS NULL), ?13
                FROM agents a
                WHERE a.id = ?2 AND (SELECT count(*) FROM access_requests o WHERE o.agent_id = a.id AND o.state = 'open') < ?7
                ON CONFLICT (agent_id, scope) WHERE state = 'open' DO NOTHING RETURNING 1";
@@ -505,7 +511,8 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>, covered_by: Option<&Open>) -> Re
         exact.map(Exact::path),
         exact.and_then(Exact::body),
         exact.map(|_| patterns.as_str()),
-        exact.and_then(agent_name)
+        exact.and_then(agent_name),
+        exact.and_then(Exact::text)
     ];
     let is_stored = tx.optional::<Affected>(sql, row).await?.is_some();
     Ok(if is_stored { InsertOutcome::Done } else { InsertOutcome::TooMany })

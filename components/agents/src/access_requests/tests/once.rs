@@ -49,13 +49,15 @@ async fn a_change_that_was_approved_once_is_made_once() {
         json!({ "method": "POST", "path": ASK, "body": {
             "scope": ["agents.create"],
             "reason": "Register an agent and issue its token: POST /api/agents",
-            "for": { "method": "POST", "path": "/api/agents", "body_sha256": digest },
+            "for": { "method": "POST", "path": "/api/agents", "body_sha256": digest, "body": HELPER },
         } })
     );
     let path = ask_of(&t, &scout, &refused).await;
     let open = t.as_(&max, "GET", &path, Null).await.is(200);
     let named = json!({ "method": "POST", "path": "/api/agents", "body_sha256": digest, "words": "Register an agent and issue its token" });
-    assert_eq!((&open["for"], &open["scope"]), (&named, &json!(["agents.create"])));
+    let mut shown = named.clone();
+    shown["body"] = json!(HELPER);
+    assert_eq!((&open["for"], &open["scope"]), (&shown, &json!(["agents.create"])));
     let told = t.texts("SELECT body FROM notifications").await;
     assert!(
         told[0].starts_with("For: Register an agent and issue its token (POST /api/agents)\nScope: agents.create\n"),
@@ -87,6 +89,75 @@ async fn a_change_that_was_approved_once_is_made_once() {
     assert_eq!(rows, ["access.request done", "access.approve done", "access.spend done", "agent.create done"]);
     // What was approved once is no right to give on.
     assert!(!made["scope"].to_string().contains("agents.create"), "{made}");
+}
+
+/// R386: the body that is shown is the one that is sent, and nothing that nobody may read; what stays behind has its digest alone.
+#[tokio::test]
+async fn a_body_is_shown_to_those_who_decide() {
+    let Stage { t, max, scout, .. } = stage("ui.notify").await;
+    let digest = Digest::of(HELPER.as_bytes()).to_string();
+    let ask = |named: Json| json!({ "reason": "to help", "for": named });
+    let named = |members: Json| {
+        let mut named = json!({ "method": "POST", "path": "/api/agents" });
+        named.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        ask(named)
+    };
+    let flaw = async |body: Json| {
+        let answer = t.as_(&scout, "POST", ASK, body).await;
+        assert_eq!(answer.status, 422, "{}", answer.text);
+        let refused: Json = serde_json::from_str(&answer.text).unwrap();
+        (refused["error"].as_str().unwrap().to_owned(), refused["fields"][0].clone())
+    };
+    let escaped = format!(r#"{{"description":"{}"}}"#, max.token.replace("acr_", "\\u0061cr_"));
+    let long = format!(r#"{{"description":"{}"}}"#, "x".repeat(2_048));
+    for (members, slug, field) in [
+        (json!({ "body": HELPER, "body_sha256": "0".repeat(64) }), "validation_error", "for.body"),
+        (json!({ "body": long }), "validation_error", "for.body"),
+        (json!({ "body": "" }), "validation_error", "for.body"),
+        (json!({ "body": "[]" }), "validation_error", "for.body"),
+        (json!({ "body": r#"{"name":"a","name":"b"}"# }), "validation_error", "for.body"),
+        (json!({ "body": { "name": "a" } }), "validation_error", "for.body"),
+        (json!({ "body": r#"{"name":"a","secrets":{"A":"hush"}}"# }), "validation_error", "for.body"),
+        (json!({ "body": format!(r#"{{"name":"{}"}}"#, max.token) }), "credential_in_text", "for"),
+        (json!({ "body": escaped }), "credential_in_text", "for.body"),
+    ] {
+        let (said, told) = flaw(named(members.clone())).await;
+        assert_eq!((said.as_str(), &told["field"]), (slug, &json!(field)), "{members}");
+        assert!(!told.to_string().contains("hush"), "{told}");
+    }
+    let secret = json!({ "method": "PUT", "path": "/api/agents/scout/secrets/A", "body": r#"{"value":"hush"}"# });
+    assert_eq!(flaw(ask(secret)).await.1["field"], "for.body");
+    assert_eq!(t.number("SELECT count(*) FROM access_requests").await, 0);
+
+    // Named by its digest first, and shown later: the same request. Without a digest the body gives it.
+    let first = t.as_(&scout, "POST", ASK, named(json!({ "body_sha256": digest }))).await.is(201);
+    assert_eq!(first["for"].get("body"), None, "{first}");
+    for body in [json!({ "body": HELPER }), json!({ "body": HELPER, "body_sha256": digest.to_uppercase() })] {
+        let again = t.as_(&scout, "POST", ASK, named(body)).await.is(200);
+        assert_eq!((&again["id"], &again["for"]["body"]), (&first["id"], &json!(HELPER)));
+        assert_eq!(again["for"]["body_sha256"], json!(digest));
+    }
+    // One that does not show it takes it from nobody's eyes.
+    let hidden = t.as_(&scout, "POST", ASK, named(json!({ "body_sha256": digest }))).await.is(200);
+    assert_eq!(hidden["for"]["body"], json!(HELPER));
+    let path = format!("{ASK}/{}", first["id"].as_str().unwrap());
+    assert_eq!(t.as_(&max, "GET", &path, Null).await.is(200)["for"]["body"], json!(HELPER));
+    t.as_(&max, "POST", &format!("{path}/approve"), json!({ "lasts": "once" })).await.is(200);
+    send(&t, &scout, ("POST", "/api/agents"), HELPER, None).await.is(201);
+    for left in [
+        "SELECT after FROM audit",
+        "SELECT body FROM notifications",
+        "SELECT data FROM inbox",
+        "SELECT data FROM outbox",
+    ] {
+        assert!(
+            t.texts(left).await.iter().all(|text| !text.contains(r#"{\"name"#) && !text.contains(HELPER)),
+            "{left}"
+        );
+    }
+    // A refusal shows no secret back.
+    let refused = send(&t, &scout, ("POST", "/api/agents"), r#"{"name":"a","secrets":{"A":"hush"}}"#, None).await;
+    assert!(!refused.text.contains("hush") && refused.text.contains("body_sha256"), "{}", refused.text);
 }
 
 /// R174: a replay gets the kept answer and spends nothing; what was refused has spent nothing.
