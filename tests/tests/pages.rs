@@ -733,6 +733,10 @@ fn a_body_is_shown_on_the_page_of_its_request() {
     let page = page_of("{\"name\":\"helper\",\"description\":\"a\u{202e}b<i>\u{200b}\",\"scope\":[\"agents.read\"]}");
     let shown = "{\n  \"name\": \"helper\",\n  \"description\": \"a\\u202eb<i>\\u200b\",\n  \"scope\": [\n    \"agents.read\"\n  ]\n}</pre>";
     assert!(page.contains(shown) && page.contains("with this body, and no other"), "{page}");
+    // Where one click decides, too.
+    for list in ["/access", "/"] {
+        assert!(unescaped(&browser.page(list)).contains(shown), "{list}");
+    }
     let page = page_of("{\"name\":\"helper\",\"secrets\":{\"A\":\"hush\"}}");
     assert!(page.contains("which it does not show") && !page.contains("hush"), "{page}");
 }
