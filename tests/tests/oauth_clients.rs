@@ -21,6 +21,9 @@ use tests::{
 
 const CLIENTS: &str = "/api/oauth/clients";
 
+/// How many requests race, and how often.
+const TIMES: usize = 20;
+
 fn registered(admin: &Client) -> String {
     let body = json!({ "name": "Planner", "redirect_uris": [CALLBACK, "http://127.0.0.1/cb"] });
     text(&admin.post(CLIENTS, &body).is(201)["id"]).to_owned()
@@ -290,14 +293,15 @@ fn openid_client_is_let_in() {
     process.wait().unwrap();
 }
 
-/// R136: sixteen requests at once over two hosts: one gets tokens for a code, one for a refresh token, and what was sent twice ends.
+/// R136, R396: twenty times twenty requests at once over two hosts: one gets tokens for a code, one for a refresh token, and what was sent
+/// twice ends.
 #[test]
-fn sixteen_at_once_over_two_hosts_get_one_answer() {
+fn twenty_at_once_over_two_hosts_get_one_answer() {
     let (server, admin) = Server::with_admin();
     let second = server.second();
     let id = registered(&admin);
     let send = |body: &str| -> Vec<Json> {
-        let answers = at_once(16, |number| {
+        let answers = at_once(TIMES, |number| {
             let at = if number % 2 == 0 { &server } else { &second };
             server.nobody().at(at.host().base_url()).form("/oauth/token", body)
         });
@@ -306,7 +310,7 @@ fn sixteen_at_once_over_two_hosts_get_one_answer() {
         }
         answers.iter().filter(|answer| answer.status() == 200).map(Answer::json).collect()
     };
-    for _ in 0..3 {
+    for _ in 0..TIMES {
         let decided = admin.post("/api/oauth/authorize", &json!({ "request": request(&id) })).is(200);
         let got = send(&trade(&id, &code(&decided)));
         assert_eq!(got.len(), 1, "{got:?}");
@@ -328,6 +332,30 @@ fn sixteen_at_once_over_two_hosts_get_one_answer() {
         ("authorization_response_iss_parameter_supported", json!(true)),
     ] {
         assert_eq!(metadata[member], value, "{member}");
+    }
+}
+
+/// R396: of twenty requests at once over two hosts one gets the token of an approved device, and no later one does.
+#[test]
+fn twenty_at_once_get_one_token_for_a_device() {
+    let (server, admin) = Server::with_admin();
+    let second = server.second();
+    for round in 1..=5 {
+        let codes = server.nobody().form("/auth/device/code", "name=laptop&scope=agents.read").is(200);
+        admin.post(&format!("/auth/device/{}/approve", text(&codes["user_code"])), &json!({})).is(200);
+        let grant = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code";
+        let body = format!("grant_type={grant}&device_code={}", text(&codes["device_code"]));
+        let answers = at_once(TIMES, |number| {
+            let at = if number % 2 == 0 { &server } else { &second };
+            server.nobody().at(at.host().base_url()).form("/oauth/token", &body)
+        });
+        assert!(answers.iter().all(|answer| matches!(answer.status(), 200 | 400 | 503)), "{answers:?}");
+        let got: Vec<&Answer> = answers.iter().filter(|answer| answer.status() == 200).collect();
+        assert_eq!(got.len(), 1, "{answers:?}");
+        let token = got[0].json()["access_token"].clone();
+        server.nobody().form("/oauth/token", &body).refused(400, "invalid_grant");
+        server.with(text(&token)).get("/api/auth/whoami").is(200);
+        assert_eq!(server.number("SELECT count(*) FROM credentials WHERE kind = 'pat'"), round);
     }
 }
 
