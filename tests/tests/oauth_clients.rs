@@ -21,6 +21,8 @@ use tests::{
 
 const CLIENTS: &str = "/api/oauth/clients";
 
+const KEY: &str = "a-signing-key-of-the-tests-that-is-long-enough";
+
 /// How many requests race, and how often.
 const TIMES: usize = 20;
 
@@ -393,7 +395,8 @@ fn what_is_sent_twice_has_a_closure() {
 /// where its visitor was, and sends nobody on that has not signed in; a decision is answered so that no form is sent on.
 #[test]
 fn the_page_of_consent_tells_nobody_else() {
-    let (server, admin) = Server::with_admin();
+    let server = Server::settings().variable("signing_key", KEY).start();
+    let admin = server.bootstrap();
     let id = registered(&admin);
     // A request with a fault does not make this server the first step of somebody else's link.
     let stranger = Browser::new(&server);
@@ -403,6 +406,15 @@ fn the_page_of_consent_tells_nobody_else() {
         assert!(answer.status() == 303 && answer.header("location").starts_with("/login?next="), "{asked}: {answer:?}");
     }
     let browser = Browser::of(&server, &admin);
+    // Nor of a link to a program that registered itself: its person follows the way back by hand.
+    let local = "http://127.0.0.1/cb";
+    let body = json!({ "redirect_uris": [local] });
+    let dynamic = text(&server.nobody().post("/oauth/register", &body).is(201)["client_id"]).to_owned();
+    let asked = request_for(&dynamic, local, "agents.read").replace("S256", "plain");
+    let answer = browser.get(&format!("/oauth/authorize?{asked}"));
+    assert_eq!(answer.header("location"), "", "{answer:?}");
+    assert!(answer.text().contains("error=invalid_request"), "{}", answer.text());
+
     let path = format!("/oauth/authorize?{}", request(&id));
     let answer = browser.get(&path);
     assert_eq!((answer.status(), answer.header("referrer-policy")), (200, "same-origin"));
@@ -490,7 +502,7 @@ fn encoded_password() -> String {
 /// R398, RFC 9700 section 4.15: no client chooses its id, and neither its id nor its secret is a credential of the API, of a person or an agent.
 #[test]
 fn no_client_passes_for_a_person_or_an_agent() {
-    let server = Server::settings().variable("signing_key", "a-signing-key-of-the-tests-that-is-long-enough").start();
+    let server = Server::settings().variable("signing_key", KEY).start();
     let admin = server.bootstrap();
     let person = text(&admin.get("/api/auth/whoami").is(200)["user_id"]).to_owned();
     for name in ["id", "client_id", "sub"] {
