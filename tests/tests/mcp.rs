@@ -291,6 +291,14 @@ fn a_call_is_the_request_of_its_route() {
     let stopped = call(admin, "agent_stop", &json!({ "agent": "by-tool" }));
     assert_eq!(stopped["isError"], false, "{stopped}");
     assert_eq!(server.texts("SELECT state FROM agents WHERE name = 'by-tool'"), ["stopped"]);
+    // R399: an answer without a body names what has ended in a header, which a model does not see.
+    call(admin, "agents_create", &json!({ "name": "to-delete" }));
+    let deleted = call(admin, "agents_delete", &json!({ "agent": "to-delete" }));
+    let id = text(&deleted["structuredContent"]["closure"]["id"]).to_owned();
+    let said = text(&deleted["content"][0]["text"]);
+    assert!(said.starts_with("Done. ") && said.contains("closure_get") && said.contains(&id), "{said}");
+    let closure = call(admin, "closure_get", &json!({ "closure_id": id }))["structuredContent"].clone();
+    assert_eq!((&closure["status"], &closure["ended"]["agents"]), (&json!("closed"), &json!(1)), "{closure}");
     for (tool, arguments, slug) in [
         ("agents_get", json!({ "agent": "nobody" }), "agent_not_found"),
         ("agents_get", json!({}), "validation_error"),
