@@ -22,6 +22,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod closing;
 mod config;
 mod context;
 mod fail;

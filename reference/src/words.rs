@@ -236,6 +236,7 @@ const SENT: &[(&str, &str, &str)] = &[
     ("", "email", "The address of the person."),
     ("", "every_hours", "How often the probe runs by itself; null: never."),
     ("", "expect_status", "The status that is a success."),
+    ("", "expires_in", "How long the credential lives, seconds; not beside expires_in_days."),
     ("", "expires_in_days", "How long the credential lives, days; null: for ever."),
     ("", "expiring", "Whether a mail tells of credentials that end."),
     ("", "flow", "What the beginning answered."),
