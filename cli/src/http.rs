@@ -72,6 +72,8 @@ pub(crate) struct Answer {
     /// Null, if there is none.
     pub(crate) json: Json,
     pub(crate) tag: Option<String>,
+    /// The id of the closure of what it has ended.
+    pub(crate) closure: Option<String>,
     /// The answer is the one that the caller has.
     pub(crate) is_known: bool,
 }
@@ -237,17 +239,18 @@ impl Client {
         // Nothing that others have written controls a terminal.
         let text = if is_json || media == "application/x-ndjson" { escaped(&text) } else { text };
         let json = if is_json { serde_json::from_str(&text).unwrap_or_default() } else { Json::Null };
-        let tag = Some(header("etag")).filter(|tag| !tag.is_empty()).map(str::to_owned);
+        let given = |name: &str| Some(header(name)).filter(|value| !value.is_empty()).map(str::to_owned);
+        let (tag, closure) = (given("etag"), given("x-accredit-closure"));
         match status {
-            200..=299 if is_json && !json.is_null() => Ok(Answer { text, json, tag, is_known: false }),
-            204 => Ok(Answer { text, json, tag, is_known: false }),
-            304 if is_asked => Ok(Answer { text, json, tag, is_known: true }),
+            200..=299 if is_json && !json.is_null() => Ok(Answer { text, json, tag, closure, is_known: false }),
+            204 => Ok(Answer { text, json, tag, closure, is_known: false }),
+            304 if is_asked => Ok(Answer { text, json, tag, closure, is_known: true }),
             // Of plain text, which any portal answers, only what has an id of ours.
             200..=299
                 if matches!(media, "application/x-ndjson" | "application/jwt")
                     || (media == "text/plain" && header("x-request-id").starts_with("req_")) =>
             {
-                Ok(Answer { text, json, tag, is_known: false })
+                Ok(Answer { text, json, tag, closure, is_known: false })
             }
             300..=399 => {
                 let place = show::line(header("location"));

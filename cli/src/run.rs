@@ -11,6 +11,7 @@ use common::{
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
+    closing,
     context::Context,
     fail::{Exit, Failure},
     fix,
@@ -67,11 +68,25 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
     for (typed, stored) in renamed(&sent, &answer.json) {
         show::say(&format!("Registered as {}, not as {}.", show::line(stored), show::line(typed)));
     }
+    let closure = closing::of(&client, &answer);
     if context.is_json {
         answer.print();
         pages::hint(&answer.json, true);
+        match &closure {
+            Some(closure) if answer.text.is_empty() => show::json(&json!({ "closure": closure })),
+            Some(closure) if answer.json.get("closure").is_none() => show::say(&closing::in_words(closure)),
+            _ => {}
+        }
     } else {
         show_answer(verb, typed, &names, &answer);
+        if let Some(closure) = &closure {
+            let line = closing::in_words(closure);
+            // Beside a secret, which may be all that a pipe is for.
+            match verb.show {
+                Show::Secret(_) => show::say(&line),
+                _ => show::out(&line),
+            }
+        }
     }
     Ok(u8::from(answer.json.get("allowed") == Some(&Json::Bool(false))))
 }
@@ -297,7 +312,7 @@ fn bulk(
     // Where none was changed, each says why.
     let of_each = |failure: Failure| match failure.answer.clone() {
         Some(json) if failure.slug() == "none_changed" && !context.is_json => {
-            Ok(Answer { text: String::new(), json, tag: None, is_known: false })
+            Ok(Answer { text: String::new(), json, tag: None, closure: None, is_known: false })
         }
         _ => Err(failure),
     };
@@ -327,6 +342,9 @@ fn bulk(
     }
     for (name, _) in members("skipped") {
         show::say(&format!("{}  skipped: it has a live token", show::line(name)));
+    }
+    if let Some(closure) = closing::of(client, &answer) {
+        show::out(&closing::in_words(&closure));
     }
     Ok(has_failed)
 }
@@ -364,13 +382,13 @@ fn show_answer(verb: &Verb, typed: &ArgMatches, names: &[String], answer: &Answe
                 }
                 return;
             }
-            show::out(&show::facts(json, &[member, "warnings"]));
+            show::out(&show::facts(json, &[member, "warnings", "closure"]));
             if let Some(secret) = secret {
                 show::out(&format!("\n{secret}"));
                 show::say("Copy it now: it is shown this once.");
             }
         }
-        Show::Facts => show::out(&show::facts(json, &["warnings", "csrf_token", "next"])),
+        Show::Facts => show::out(&show::facts(json, &["warnings", "csrf_token", "next", "closure"])),
     }
     show_next(json);
     for warning in list(json, "warnings").iter().filter_map(Json::as_str) {

@@ -13,6 +13,9 @@ use service::{form, form::Shape, router::Described};
 
 use crate::{examples, fields, fields::generator, words};
 
+/// The header of a response whose change has ended something.
+const CLOSURE: &str = "X-Accredit-Closure";
+
 /// The document.
 pub fn openapi(rows: &[Described]) -> Json {
     let mut generator = generator();
@@ -76,6 +79,13 @@ pub fn openapi(rows: &[Described]) -> Json {
                     "description": "How many rows to answer, 1 to 200.",
                     "schema": { "type": "integer" },
                     "example": 50,
+                },
+            },
+            "headers": {
+                "Closure": {
+                    "description": "The id of the closure of what the change has ended, which GET /api/closures/{id} shows: closed, or partial with the guards that may still accept it. Left out if nothing has ended, and where a response without a body is replayed.",
+                    "schema": { "type": "string", "pattern": "^cls_[0-9a-z]{26}$" },
+                    "example": "cls_01kahq0h8gpzq3wzkdw9b7v5xt",
                 },
             },
             "responses": {
@@ -329,10 +339,12 @@ fn responses(row: &Described, generator: &mut SchemaGenerator) -> Json {
             if let (false, Some(members)) = (content.is_empty(), response.as_object_mut()) {
                 members.insert("content".to_owned(), content.into());
             }
+            name_closure(row.route, &mut response);
             responses.insert(status.to_string(), response);
         }
         for status in given.empty {
-            let plain = json!({ "description": meaning(*status) });
+            let mut plain = json!({ "description": meaning(*status) });
+            name_closure(row.route, &mut plain);
             let response = responses.entry(status.to_string()).or_insert(plain);
             if let Some(members) = response.as_object_mut().filter(|members| members.contains_key("content")) {
                 members.insert("description".to_owned(), json!(format!("{}, or no body", meaning(*status))));
@@ -356,6 +368,15 @@ fn responses(row: &Described, generator: &mut SchemaGenerator) -> Json {
     responses.insert("4XX".to_owned(), refusal.clone());
     responses.insert("5XX".to_owned(), refusal);
     Json::Object(responses)
+}
+
+/// The header that names what the change has ended.
+fn name_closure(route: &Route, response: &mut Json) {
+    // An app that revokes its token is no caller, so that its row says nothing of closures.
+    let names = route.closes || route == common::route::OAUTH_REVOKE;
+    if let (true, Some(members)) = (names, response.as_object_mut()) {
+        members.insert("headers".to_owned(), json!({ CLOSURE: { "$ref": "#/components/headers/Closure" } }));
+    }
 }
 
 /// The schema of an answer, with its example.

@@ -180,6 +180,30 @@ test("one request is read in words and approved once, and another request for go
     await clerk.get("/api/agents");
   }));
 
+test("several requests are decided in one go", () =>
+  as("ada@example.com", async (page) => {
+    const many = await agent("many");
+    const ask = (scope) => many.post("/api/access-requests", { scope: [scope], reason: "For all of it", hours: 2 });
+    const [one, two, three] = [await ask("agents.create"), await ask("agents.update"), await ask("agents.logs")];
+    const state = async ({ id }) => (await admin.get(`/api/access-requests/${id}`)).state;
+    await page.goto("/access?q=For+all&state=open");
+    await page.getByRole("button", { name: "Tick all" }).click();
+    await page.getByRole("checkbox", { name: /agents\.logs/ }).uncheck();
+    // Another person is faster with one of them.
+    await admin.post(`/api/access-requests/${two.id}/deny`, {});
+    await page.getByRole("button", { name: "Allow what is ticked" }).click();
+    const note = page.getByRole("alert");
+    await note.getByText("1 of 2 requests are approved.").waitFor();
+    assert.match(await note.innerText(), /many, agents\.update:.*already denied/);
+    assert.deepEqual([await state(one), await state(two), await state(three)], ["approved", "denied", "open"]);
+    // The same list is there again, to go on with.
+    assert.equal(await page.getByRole("searchbox").inputValue(), "For all");
+    await page.getByRole("checkbox", { name: /agents\.logs/ }).check();
+    await page.getByRole("button", { name: "Deny what is ticked" }).click();
+    await page.getByRole("status").first().waitFor();
+    assert.equal(await state(three), "denied");
+  }));
+
 test("two people who decide at once: the second one is told what the first one did", async () => {
   const noor = await admin.post("/api/users", { email: "noor@example.com", name: "Noor", role: "admin" });
   await admin.post(`/api/users/${noor.id}/set-password`, { password: PASSWORD });
@@ -382,6 +406,14 @@ test("everything can be done with the keyboard alone", () =>
     await page.keyboard.press("Enter");
     await page.getByRole("status").first().waitFor();
     assert.equal(await stateOf("by-keyboard"), "stopped");
+    const asked = await (await agent("asks-keys")).post("/api/access-requests", { scope: ["agents.logs"], reason: "By keyboard" });
+    await page.goto("/access?q=By+keyboard");
+    await to("Tick the request of asks-keys");
+    await page.keyboard.press("Space");
+    await to("Allow what is ticked");
+    await page.keyboard.press("Enter");
+    await page.getByRole("status").first().waitFor();
+    assert.equal((await admin.get(`/api/access-requests/${asked.id}`)).state, "approved");
     // A step that is meant twice opens, closes by Escape, and gives the focus back.
     await page.goto("/agents/by-keyboard/credentials");
     await to("Revoke…");
@@ -408,6 +440,12 @@ test("everything works on a phone", () =>
     await page.getByRole("button", { name: "Start" }).tap();
     await page.getByRole("status").first().waitFor();
     assert.equal(await stateOf("pocket"), "running");
+    const asked = await (await agent("asks-phone")).post("/api/access-requests", { scope: ["agents.logs"], reason: "By phone" });
+    await page.goto("/access?q=By+phone");
+    await page.getByRole("checkbox", { name: /asks-phone/ }).tap();
+    await page.getByRole("button", { name: "Deny what is ticked" }).tap();
+    await page.getByRole("status").first().waitFor();
+    assert.equal((await admin.get(`/api/access-requests/${asked.id}`)).state, "denied");
   }, MODES.phone));
 
 test("everything works without scripts", () =>
@@ -424,6 +462,13 @@ test("everything works without scripts", () =>
     const token = await page.locator("#secret").textContent();
     await server.api(token).get("/api/auth/whoami");
     assert.equal(await page.getByRole("button", { name: "Copy" }).count(), 0);
+    const asked = await (await agent("asks-plainly")).post("/api/access-requests", { scope: ["agents.logs"], reason: "Plainly" });
+    await page.goto("/access?q=Plainly");
+    assert.equal(await page.getByRole("button", { name: "Tick all" }).count(), 0);
+    await page.getByRole("checkbox", { name: /asks-plainly/ }).check();
+    await page.getByRole("button", { name: "Allow what is ticked" }).click();
+    await page.getByRole("status").first().waitFor();
+    assert.equal((await admin.get(`/api/access-requests/${asked.id}`)).state, "approved");
   }, { ...MODES.light, javaScriptEnabled: false }));
 
 /**

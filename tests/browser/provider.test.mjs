@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 
 import { enter, launch, visitor } from "./browser.mjs";
 import { company } from "./provider.mjs";
-import { bootstrap, start } from "./server.mjs";
+import { bootstrap, signIn, start } from "./server.mjs";
 
 let browser;
 let acme;
@@ -91,6 +91,27 @@ test("a person links an identity, signs in with it, and unlinks it", () =>
     await page.goto("/security");
     await page.getByRole("button", { name: /^Unlink/ }).click();
     await page.getByRole("row", { name: /Acme.*ada@example\.com/ }).waitFor({ state: "detached" });
+  }));
+
+test("an admin unlinks what a colleague has linked, and the next sign-in links it anew", () =>
+  visit(async (page) => {
+    const admin = await signIn(server, "ada@example.com");
+    const max = (await admin.get("/api/users?q=max@acme.example")).items[0].id;
+    await enter(page, "ada@example.com", { next: `/admin/users/${max}` });
+    await page.getByRole("heading", { name: "Sign-ins through providers" }).waitFor();
+    await page.getByRole("row", { name: /Acme.*max@acme\.example/ }).waitFor();
+    await page.getByText("Unlink it…").click();
+    await page.getByRole("button", { name: "Unlink the sign-ins of Max" }).click();
+    await page.getByText("Unlinked, and the person was told.").waitFor();
+    await page.getByText("They have linked none.").waitFor();
+    assert.deepEqual((await admin.get(`/api/users/${max}/identities`)).items, []);
+    await visit(async (colleague) => {
+      await colleague.goto("/login");
+      await colleague.getByRole("link", { name: "Continue with Acme" }).click();
+      await through(colleague, "max");
+      await colleague.waitForURL(`${server.url}/`);
+    });
+    assert.equal((await admin.get(`/api/users/${max}/identities`)).items.length, 1);
   }));
 
 test("a colleague without a password signs in again at the provider, and goes on with the form that was sent", () =>

@@ -39,7 +39,7 @@ export async function start(variables = {}, more = [], manifest = process.env.AC
     await ended;
     rmSync(state, { recursive: true, force: true });
   };
-  return { url, secret, stop, ageProofs: (email) => change(database, AGE, email), ageUses: (email) => change(database, UNUSED, email), forgetPassword: (email) => change(database, FORGET, email), api: (bearer) => new Api(url, bearer) };
+  return { url, secret, stop, ageProofs: (email) => change(database, AGE, email), ageUses: (email) => change(database, UNUSED, email), forgetPassword: (email) => change(database, FORGET, email), link: (email, provider, there) => change(database, LINK, provider, there, email), api: (bearer) => new Api(url, bearer) };
 }
 
 /** Changes rows of a database, as nobody but its operator could. */
@@ -51,6 +51,11 @@ function change(database, sql, ...values) {
 /** Makes the proofs of who a person is, and the sign-ins before them, a quarter of an hour older. */
 const AGE = `UPDATE credentials SET created_at = created_at - 900000, proved_at = proved_at - 900000
   WHERE kind = 'session' AND user_id IN (SELECT id FROM users WHERE email = ?)`;
+
+/** Links an identity to a person, as a provider does that is not there in a test of pages. */
+const LINK = `INSERT INTO identities (id, user_id, issuer, subject, provider, email, created_at, last_used_at)
+  SELECT 'idn_' || hex(randomblob(13)), id, 'https://' || ?1, hex(randomblob(8)), ?1, ?2, unixepoch() * 1000 - 9e8, unixepoch() * 1000 - 9e6
+  FROM users WHERE email = ?3`;
 
 /** Makes the last use of a person's sessions an hour older. */
 const UNUSED = `UPDATE credentials SET last_used_at = last_used_at - 3600000

@@ -40,7 +40,9 @@ export async function wire(server) {
   const before = await signIn(server, again);
   server.forgetPassword(again);
   server.ageProofs(again);
-  return { factor: own.bearer, again: before.bearer };
+  server.link(email, "github", "fay.example.with.a.long.name@users.noreply.github.com");
+  server.link(email, "left-last-year", "fay@old.example.com");
+  return { factor: own.bearer, again: before.bearer, linked: fay.id };
 }
 
 /** Fills a new server; answers what the pages' paths name. */

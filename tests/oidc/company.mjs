@@ -2,7 +2,7 @@
 
 /** The settings of a provider with these people, by their subject. */
 export const settings = (people) => ({
-  claims: { openid: ["sub"], email: ["email", "email_verified"], profile: ["name"] },
+  claims: { openid: ["sub", "amr"], email: ["email", "email_verified"], profile: ["name"] },
   conformIdTokenClaims: false,
   pkce: { required: () => true },
   cookies: { keys: ["of the tests"] },

@@ -22,6 +22,10 @@ const conformIdTokenClaims = process.argv[4] === "thin";
 const people = {
   max: { email: "max@acme.example", email_verified: true, name: "Max" },
   una: { email: "una@acme.example", email_verified: false, name: "Una" },
+  // The company asks her for a second factor, and says so (RFC 8176).
+  kim: { email: "kim@acme.example", email_verified: true, name: "Kim", amr: ["pwd", "otp", "mfa"] },
+  // An old client of the same company says how he proved who he is, and no more than that.
+  tom: { email: "tom@acme.example", email_verified: true, name: "Tom", amr: ["pwd"] },
   zoe: { email: "zoe@foreign.example", email_verified: true, name: "Zoe" },
   ada: { email: "ada@example.com", email_verified: true, name: "Ada" },
 };
@@ -67,7 +71,7 @@ async function interact(request, response) {
     return provider.interactionFinished(request, response, { error: "access_denied", error_description: "<b>no</b>" });
   }
   if (details.prompt.name === "login") {
-    return provider.interactionFinished(request, response, { login: { accountId: present } });
+    return provider.interactionFinished(request, response, { login: { accountId: present, amr: people[present].amr } });
   }
   return provider.interactionFinished(request, response, await consent(provider, details));
 }

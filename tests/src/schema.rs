@@ -33,6 +33,10 @@ pub fn check(what: &str, answer: &Answer) {
             let Some(response) = responses.get(status.to_string()) else {
                 panic!("{what}: /openapi.json says nothing of {status}: {answer:?}");
             };
+            // R399: what a change has ended is named where a program looks for it.
+            let closure = answer.header("x-accredit-closure");
+            let is_said = response["headers"].get("X-Accredit-Closure").is_some();
+            assert!(closure.is_empty() || is_said, "{what}: /openapi.json says nothing of X-Accredit-Closure");
             let media = answer.header("content-type").split(';').next().unwrap_or_default().trim();
             // The manual is HTML for browsers, and a stream may be asked for by HEAD.
             let is_text = media == "text/html" || response["content"].get(media).is_some();

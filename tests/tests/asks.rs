@@ -12,13 +12,9 @@ use tests::{Answer, Client, Over, Server, at_once, server::text};
 
 /// A request that an agent wants to send.
 struct Wish {
-    method: &'static str,
+    method: String,
     path: String,
     body: Option<Json>,
-}
-
-fn wish(method: &'static str, path: impl Into<String>, body: Option<Json>) -> Wish {
-    Wish { method, path: path.into(), body }
 }
 
 /// What became of a wish.
@@ -35,7 +31,7 @@ struct Fate {
 fn send(client: &Client, wish: &Wish, key: Option<&str>) -> Answer {
     let body = wish.body.as_ref().map(Json::to_string);
     let headers: Vec<(&str, &str)> = key.iter().map(|key| ("idempotency-key", *key)).collect();
-    client.call(wish.method, &wish.path, &headers, body.as_deref().map(str::as_bytes))
+    client.call(&wish.method, &wish.path, &headers, body.as_deref().map(str::as_bytes))
 }
 
 /// An agent without documentation. It sends its request; of a refusal it sends what `ask` holds; of the answer it does what `next` says; and
@@ -96,28 +92,22 @@ fn run(server: &Server, owner: &Client, wishes: &[(Client, Wish)], click: (&str,
     (fates, clicks.load(SeqCst))
 }
 
+/// What ten agents want to send; `cargo xtask conformance` lets agents send the same.
+const WISHES: &str = include_str!("../conformance/refusals.json");
+
 /// Ten agents, each with a token that lacks one right.
 fn ten(server: &Server, owner: &Client) -> Vec<(Client, Wish)> {
-    let mut wishes = Vec::new();
-    let mut number = 0;
-    let mut one = |make: &dyn Fn(&str) -> Wish| {
-        number += 1;
+    let wishes: Vec<Json> = serde_json::from_str(WISHES).unwrap_or_default();
+    assert_eq!(wishes.len(), 10);
+    let one = |(number, wish): (usize, &Json)| {
         let name = format!("worker-{number}");
         // Any right but the one that it will need.
         let agent = server.agent(owner, &name, &["x.none"]).client;
-        wishes.push((agent, make(&name)));
+        let method = text(&wish["method"]).to_owned();
+        let path = text(&wish["path"]).replace("{name}", &name);
+        (agent, Wish { method, path, body: wish.get("body").cloned() })
     };
-    one(&|_| wish("POST", "/api/agents", Some(json!({ "name": "helper", "scope": ["x.none"] }))));
-    one(&|_| wish("GET", "/api/agents?limit=5", None));
-    one(&|name| wish("GET", format!("/api/agents/{name}"), None));
-    one(&|name| wish("PATCH", format!("/api/agents/{name}"), Some(json!({ "description": "Sorts the mail." }))));
-    one(&|_| wish("POST", "/api/ui/notify", Some(json!({ "title": "Done", "body": "12 letters." }))));
-    one(&|name| wish("POST", format!("/api/agents/{name}/messages"), Some(json!({ "text": "Remember the stamps." }))));
-    one(&|name| wish("POST", format!("/api/agents/{name}/logs"), Some(json!({ "text": "begun" }))));
-    one(&|_| wish("GET", "/api/audit?limit=1", None));
-    one(&|name| wish("GET", format!("/api/agents/{name}/secrets"), None));
-    one(&|name| wish("POST", format!("/api/agents/{name}/keys"), Some(json!({ "name": "ci", "scope": ["x.none"] }))));
-    wishes
+    (1..).zip(&wishes).map(one).collect()
 }
 
 fn stage() -> (Server, Client, Client) {
@@ -208,7 +198,8 @@ fn one_of_sixteen_over_two_hosts_passes() {
         }
     }
     let keyed = server.agent(&max, "keyed", &["x.none"]).client;
-    let wish = wish("POST", "/api/agents", Some(json!({ "name": "only", "scope": ["x.none"] })));
+    let body = json!({ "name": "only", "scope": ["x.none"] });
+    let wish = Wish { method: "POST".to_owned(), path: "/api/agents".to_owned(), body: Some(body) };
     let refused = send(&keyed, &wish, Some("k")).refused(403, "scope_denied");
     let asked = keyed.post("/api/access-requests", &refused["ask"]["body"]).is(201);
     max.post(&format!("/api/access-requests/{}/approve", text(&asked["id"])), &json!({ "lasts": "once" })).is(200);

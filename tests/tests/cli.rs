@@ -797,6 +797,56 @@ fn a_name_that_can_mean_several_is_refused_with_the_candidates() {
     assert_eq!(server.texts("SELECT role FROM users WHERE email = 'max@example.com'"), ["viewer"]);
 }
 
+/// R399: a command that ends something says as its last line, or as JSON, what has ended and since when nobody accepts it; or which guard can
+/// still do so, and how to follow it.
+#[test]
+fn a_command_says_what_it_has_ended() {
+    let (server, admin) = Server::with_admin();
+    let cli = signed_in(&server);
+    let make = |name: &str| text(&admin.post("/auth/tokens", &json!({ "name": name })).is(201)["id"]).to_owned();
+    make("laptop");
+    let ran = cli.run(&["token", "revoke", "laptop", "--yes"]).is(0);
+    let (done, line) = ran.out.split_once('\n').unwrap();
+    assert!(done == "Revoked." && line.starts_with("closed: Nothing of it is accepted anywhere since 20"), "{ran:?}");
+    assert!(line.contains("Ended: tokens 1. Closure: cls_"), "{ran:?}");
+    make("desk");
+    let closure = cli.run(&["token", "revoke", "desk", "--yes", "--json"]).is(0).json()["closure"].clone();
+    assert_eq!((&closure["status"], &closure["ended"]["tokens"]), (&json!("closed"), &json!(1)), "{closure}");
+    // A credential that ends itself cannot read its closure; its person can.
+    let body = json!({ "name": "own", "scope": ["tokens.read", "tokens.write"] });
+    let own = admin.post("/auth/tokens", &body).is(201);
+    let by_token = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", text(&own["token"]));
+    let ran = by_token.run(&["token", "revoke", text(&own["id"]), "--yes"]).is(0);
+    assert!(ran.out.contains("closure: accredit closures get cls_"), "{ran:?}");
+
+    // A guard remembers, so that what ends is closed once it knows.
+    let guard = server.plant_pat(&admin, "tokens.introspect");
+    for name in ["scout", "other"] {
+        server.agent(&admin, name, &["agents.read", "ui.notify"]);
+    }
+    guard.get("/auth/epochs?guard=crm&lease=60").is(200);
+    let ran = cli.run(&["agents", "stop", "scout"]).is(0);
+    assert!(ran.out.starts_with("Stopped scout, and all below.\npartial: crm can accept it until 20"), "{ran:?}");
+    let id = ran.out.split_once("accredit closures get ").unwrap().1.split(' ').next().unwrap().to_owned();
+    let stopped = cli.run(&["agents", "stop", "other", "--json"]).is(0);
+    assert_eq!((&stopped.json()["closure"]["status"], stopped.err.as_str()), (&json!("partial"), ""), "{stopped:?}");
+    // The answer is what was changed, and stays it.
+    let ran = cli.run(&["agents", "update", "other", "--scope", "agents.read", "--json"]).is(0);
+    assert_eq!(ran.json()["name"], "other");
+    assert!(ran.err.starts_with("partial: crm can accept it until 20"), "{ran:?}");
+    let deleted = cli.run(&["agents", "delete", "other", "--yes", "--json"]).is(0).json();
+    assert_eq!(deleted["closure"]["action"], "agent.archive", "{deleted}");
+    let epoch = guard.get("/auth/epochs?guard=crm&lease=60").is(200)["epoch"].clone();
+    guard.get(&format!("/auth/epochs?guard=crm&lease=60&after={epoch}")).is(200);
+    assert_eq!(cli.run(&["closures", "get", &id, "--wait", "5s", "--json"]).is(0).json()["status"], "closed");
+    // Several at once have one closure; what ends nothing has none.
+    let ran = cli.run(&["agents", "start", "scout"]).is(0);
+    assert_eq!(ran.out, "Started scout.\n");
+    server.agent(&admin, "third", &["agents.read"]);
+    let ran = cli.run(&["agents", "stop", "scout", "third"]).is(0);
+    assert!(ran.out.lines().count() == 3 && ran.out.contains("Ended: agents 2, tokens 2."), "{ran:?}");
+}
+
 /// R107: what answers may be no Accredit; what it says controls no terminal; and it gets no credential by leading elsewhere.
 #[test]
 fn a_stranger_in_the_servers_place_is_found_out() {

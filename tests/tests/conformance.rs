@@ -73,6 +73,33 @@ fn a_script_that_reads_what_the_server_says_succeeds_at_every_task() {
     assert!(tasks.iter().filter(|task| task["refused"].as_u64() > Some(0)).count() >= 2, "{document:#}");
 }
 
+/// R397: without an agent, the scripted ones show which share of them reaches its answer with one click, and how fast; with a task, they
+/// do not run.
+#[test]
+fn the_scripted_agents_reach_their_answer_with_one_click() {
+    let played = xtask().current_dir(host::root()).args(["conformance", "--no-build"]).output().unwrap();
+    let said = String::from_utf8_lossy(&played.stderr);
+    assert!(played.status.success(), "{said}");
+    assert!(
+        said.contains("refusals: 10 of 10 agents reach their answer with one click of a person; median "),
+        "{said}"
+    );
+    let document: Json = serde_json::from_slice(&played.stdout).unwrap();
+    let refusals = &document["refusals"];
+    assert_eq!((&refusals["agents"], &refusals["reached"], &refusals["share"]), (&json!(10), &json!(10), &json!(1.0)));
+    let each = refusals["each"].as_array().unwrap();
+    assert_eq!(each.len(), 10);
+    for agent in each {
+        // Its request, the ask, at least one look at the decision, and its request again.
+        assert!(agent["clicks"] == 1 && agent["requests"].as_u64() >= Some(4), "{agent}");
+        assert!(agent["ms_after_decision"].as_u64() <= agent["ms"].as_u64(), "{agent}");
+        assert!(agent["ms"].as_u64() <= refusals["slowest_ms"].as_u64(), "{agent}");
+    }
+    assert_eq!(document["tasks"], json!([]));
+    let (_, document) = play("exit 7", &["--task", "who-am-i"]);
+    assert_eq!(document["refusals"], Json::Null);
+}
+
 /// R160: an agent that changes nothing has given up, whether it ends at once, fails, or hangs until its time is over.
 #[test]
 fn an_agent_that_does_nothing_gives_up() {

@@ -5,6 +5,7 @@
 use serde_json::{Value as Json, json};
 use tests::{
     Answer, Client, Server, at_once,
+    browser::{Browser, hidden},
     secret::unique,
     server::{PASSWORD, text},
     totp::{Authenticator, age_proofs},
@@ -59,6 +60,57 @@ fn one_code_at_once_over_two_hosts_lets_one_in() {
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
     assert_eq!(sessions(), before + 1);
     assert_eq!(server.number("SELECT count(*) FROM recovery_codes WHERE used_at IS NOT NULL"), 2);
+}
+
+/// R381: a second factor that is set up ends the other sessions of its person that have proved one factor; the session that sets it up, one
+/// that has proved two, tokens, and the sessions of others go on. The page says so before and after.
+#[test]
+fn a_second_factor_ends_sessions_that_knew_only_the_password() {
+    let (server, admin) = server();
+    let mia = server.user(&admin, "mia@example.com", "member");
+    let (thief, strong) = (server.sign_in(ADA, None), server.sign_in(ADA, None));
+    let strong_id = text(&strong.get("/api/auth/whoami").is(200)["credential"]["id"]).to_owned();
+    server.execute(&format!("UPDATE credentials SET two_factors = 1 WHERE id = '{strong_id}'"));
+    let pat = admin.post("/auth/tokens", &json!({ "name": "laptop", "scope": ["agents.read"] })).is(201);
+    let pat = server.with(text(&pat["token"]));
+    let second = server.second();
+
+    // Begun, and a wrong code: nothing has happened yet.
+    let begun = admin.post("/auth/factor", &Json::Null).is(201);
+    let app = Authenticator { secret: text(&begun["secret"]).to_owned(), recovery_codes: Vec::new() };
+    let code = app.code(&server);
+    let wrong = if code == "000000" { "000001" } else { "000000" };
+    admin.post("/auth/factor/confirm", &json!({ "code": wrong })).refused(403, "wrong_code");
+    thief.get("/api/auth/whoami").is(200);
+    let confirmed = admin.post("/auth/factor/confirm", &json!({ "code": app.code(&server) }));
+    let closure = confirmed.header("x-accredit-closure").to_owned();
+    confirmed.is(200);
+    for host in [&server, &second] {
+        host.with(thief.bearer()).get("/api/auth/whoami").refused(401, "token_revoked");
+        for goes_on in [&admin, &strong, &pat, &mia] {
+            host.with(goes_on.bearer()).get("/api/auth/whoami").is(200);
+        }
+    }
+    assert_eq!(admin.get(&format!("/api/closures/{closure}")).is(200)["ended"]["sessions"], 1);
+    // What has proved two factors elsewhere takes this one away by its code alone.
+    strong.delete("/auth/factor").refused(403, "reauthentication_required");
+    let after = server.texts("SELECT after FROM audit WHERE action = 'factor.confirm'");
+    assert!(after.iter().any(|row| row.contains("\"sessions_ended\":1")), "{after:?}");
+
+    // By the page: the same browser goes on, another is signed out.
+    let (one, other) = (Browser::new(&server), Browser::new(&server));
+    for browser in [&one, &other] {
+        browser.sign_in("mia@example.com", PASSWORD, "/");
+    }
+    assert!(one.page("/security").contains("Your other sessions that knew only the password end then."));
+    let html = one.submit("/security", "/security/begin", &[]).text();
+    assert!(html.contains("Your other sessions that knew only the password"), "{html}");
+    let app = Authenticator { secret: hidden(&html, "seed").replace(' ', ""), recovery_codes: Vec::new() };
+    let code = app.code(&server);
+    let html = one.submit_in(&html, "/security/confirm", &[("code", &code)]).text();
+    assert!(html.contains("Your other sessions that had not proved two factors have ended."), "{html}");
+    assert!(one.is_signed_in() && !other.is_signed_in());
+    assert_eq!(other.get("/security").status(), 303);
 }
 
 /// R14, R98: a cookie beside a header does not count, whichever of them is fresh, and another credential is no step down.

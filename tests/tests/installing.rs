@@ -30,28 +30,32 @@ struct Site {
 static SITE: Shared<Site> = Shared::new();
 
 fn site() -> Arc<Site> {
-    SITE.get(|| {
-        let folder = tempfile::Builder::new().prefix("accredit-release-").tempdir().unwrap();
-        let manifest = host::write_manifest(folder.path());
-        let dist = folder.path().join("dist");
-        match std::env::var_os("ACCREDIT_DIST") {
-            Some(made) => {
-                fs::create_dir(&dist).unwrap();
-                for entry in fs::read_dir(PathBuf::from(made)).unwrap().flatten() {
-                    fs::copy(entry.path(), dist.join(entry.file_name())).unwrap();
-                }
-            }
-            None => {
-                let mut pack = Command::new(env!("CARGO"));
-                pack.current_dir(host::root()).args(["run", "--quiet", "--package", "xtask", "--"]);
-                let packed = pack.args(["dist", "--no-build", "--into"]).arg(&dist).output().unwrap();
-                assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
+    SITE.get(|| release(|_| ()))
+}
+
+/// A site that hands out what this makes of the release.
+fn release(change: fn(&Path)) -> Site {
+    let folder = tempfile::Builder::new().prefix("accredit-release-").tempdir().unwrap();
+    let manifest = host::write_manifest(folder.path());
+    let dist = folder.path().join("dist");
+    match std::env::var_os("ACCREDIT_DIST") {
+        Some(made) => {
+            fs::create_dir(&dist).unwrap();
+            for entry in fs::read_dir(PathBuf::from(made)).unwrap().flatten() {
+                fs::copy(entry.path(), dist.join(entry.file_name())).unwrap();
             }
         }
-        let server = Server::settings().manifest(manifest).start();
-        let admin = server.bootstrap();
-        Site { server, admin, _folder: folder }
-    })
+        None => {
+            let mut pack = Command::new(env!("CARGO"));
+            pack.current_dir(host::root()).args(["run", "--quiet", "--package", "xtask", "--"]);
+            let packed = pack.args(["dist", "--no-build", "--into"]).arg(&dist).output().unwrap();
+            assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
+        }
+    }
+    change(&dist);
+    let server = Server::settings().manifest(manifest).start();
+    let admin = server.bootstrap();
+    Site { server, admin, _folder: folder }
 }
 
 /// A person with an empty home and one shell.
@@ -154,36 +158,93 @@ fn of_the_manual(site: &Site, begin: &str) -> Vec<String> {
     found
 }
 
-/// R64: the wheel, by its name, with pip and with uv. A uv is part of the list of packages: a test that cannot have it fails.
-#[test]
-fn the_release_is_installed_by_name_with_pip_and_with_uv() {
-    let site = site();
-    let url = site.server.host().base_url();
-    let person = Person::with(Path::new("/bin/sh"));
-    let own = person.path("env");
-    let made = Command::new("python3").args(["-m", "venv"]).arg(&own).output().unwrap();
-    assert!(made.status.success(), "{made:?}");
-    let pip = own.join("bin").display().to_string();
-    let ask = |begin: &str, path: &str| {
-        let path = format!("{path}:/usr/bin:/bin");
+/// A person with an environment of Python, and with uv, which is part of the list of packages: a test that cannot have it fails.
+struct Pythonist<'s> {
+    site: &'s Site,
+    person: Person,
+    env: PathBuf,
+}
+
+impl<'s> Pythonist<'s> {
+    fn new(site: &'s Site) -> Self {
+        let person = Person::with(Path::new("/bin/sh"));
+        let env = person.path("env");
+        let made = Command::new("python3").args(["-m", "venv"]).arg(&env).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        Self { site, person, env }
+    }
+
+    /// Runs lines with both on the path.
+    fn types(&self, lines: &[String]) -> Ran {
+        let packages = packages::pypi(Path::new(env!("CARGO_TARGET_TMPDIR")), "install").join("packages");
+        let path = format!("{}:{}:/usr/bin:/bin", self.env.join("bin").display(), packages.join("bin").display());
         let variables = [
-            ("ACCREDIT_URL", url),
+            ("ACCREDIT_URL", self.site.server.host().base_url()),
             ("PATH", &path),
             ("NO_PROXY", "*"),
             ("no_proxy", "*"),
             ("UV_PYTHON_DOWNLOADS", "never"),
             ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
         ];
-        person.types(&of_the_manual(&site, begin), &variables).is(0);
-    };
-    let version = |program: PathBuf| {
+        self.person.types(lines, &variables).is(0)
+    }
+
+    /// The version that both say they have installed.
+    fn has(&self, version: &str) {
+        let shown = self.types(&lines(&["pip show accredit", "uv tool list"])).out;
+        for part in [format!("Version: {version}\n"), format!("accredit v{version}\n")] {
+            assert!(shown.contains(&part), "{part} is not in {shown}");
+        }
+    }
+}
+
+/// R64: the wheel, by its name, with pip and with uv; and the next version, as the manual says.
+#[test]
+fn the_release_is_installed_and_upgraded_by_name_with_pip_and_with_uv() {
+    let (site, later) = (site(), release(next_version));
+    let mut person = Pythonist::new(&site);
+    let (by_pip, by_uv) =
+        (of_the_manual(&site, "pip install accredit "), of_the_manual(&site, "uv tool install accredit "));
+    for (command, program) in
+        [(&by_pip, person.env.join("bin/accredit")), (&by_uv, person.person.path(".local/bin/accredit"))]
+    {
+        person.types(command);
         let ran = Ran::of(Command::new(program).arg("--version").output().unwrap()).is(0);
         assert_eq!(ran.out.trim(), format!("accredit {}", env!("CARGO_PKG_VERSION")));
-    };
-    ask("pip install accredit ", &pip);
-    version(own.join("bin/accredit"));
-    let packages = packages::pypi(Path::new(env!("CARGO_TARGET_TMPDIR")), "install").join("packages");
-    let uv = format!("{}:{pip}", packages.join("bin").display());
-    ask("uv tool install accredit ", &uv);
-    version(person.path(".local/bin/accredit"));
+    }
+    person.has(env!("CARGO_PKG_VERSION"));
+
+    // The server was upgraded; this one has another address.
+    person.site = &later;
+    let upgrade = by_pip.iter().map(|line| line.replace("pip install ", "pip install --upgrade "));
+    person.types(&upgrade.collect::<Vec<_>>());
+    person.types(&lines(&["uv tool upgrade accredit --default-index \"$ACCREDIT_URL/cli/simple/\""]));
+    person.has("99.0.0");
+}
+
+/// Makes the wheel of a folder that of version 99.0.0.
+fn next_version(dist: &Path) {
+    let script = r#"
+import hashlib, json, os, sys, zipfile
+old, new, dist = sys.argv[1], "99.0.0", sys.argv[2]
+manifest = json.load(open(f"{dist}/manifest.json"))
+wheel = next(file for file in manifest["files"] if file["kind"] == "wheel")
+before = zipfile.ZipFile(f"{dist}/{wheel['file']}")
+name = wheel["file"].replace(f"-{old}-", f"-{new}-")
+with zipfile.ZipFile(f"{dist}/{name}", "w") as after:
+    for entry in before.infolist():
+        data = before.read(entry)
+        if entry.filename.endswith(".dist-info/METADATA"):
+            data = data.replace(f"Version: {old}".encode(), f"Version: {new}".encode())
+        if entry.filename.endswith(".dist-info/RECORD"):
+            data = b"".join(line.replace(old.encode(), new.encode()).split(b",")[0] + b",,\n" for line in data.splitlines())
+        entry.filename = entry.filename.replace(f"-{old}.", f"-{new}.")
+        after.writestr(entry, data)
+data = open(f"{dist}/{name}", "rb").read()
+wheel.update(file=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+manifest["version"] = new
+json.dump(manifest, open(f"{dist}/manifest.json", "w"))
+"#;
+    let made = Command::new("python3").args(["-c", script, env!("CARGO_PKG_VERSION")]).arg(dist).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }

@@ -105,10 +105,19 @@ fn the_address_of_a_page_is_the_state_of_its_list() {
     let (server, admin) = started();
     filled(&admin);
     let browser = Browser::of(&server, &admin);
-    for path in
-        ["/agents", "/tokens", "/admin/users", "/admin/clients", "/admin/resources", "/admin/webhooks", "/admin/tokens"]
-    {
-        let page = browser.get(&format!("{path}?q=nothing-like-this&cursor=&sort=created_at"));
+    admin.delete("/api/agents/gamma").is(204);
+    for path in [
+        "/agents",
+        "/tokens",
+        "/admin/users",
+        "/admin/clients",
+        "/admin/resources",
+        "/admin/webhooks",
+        "/admin/tokens",
+        "/access",
+        "/archived",
+    ] {
+        let page = browser.get(&format!("{path}?q=nothing-like-this&cursor="));
         assert_eq!(page.status(), 200, "{path}");
         let html = page.text();
         assert!(html.contains("value=\"nothing-like-this\"") && html.contains("matches"), "{path}: {html}");
@@ -143,6 +152,258 @@ fn the_address_of_a_page_is_the_state_of_its_list() {
     // What the tile of the first page counts is what its list shows.
     let html = browser.page("/");
     assert!(html.contains("/tokens?status=expiring&amp;kind=any"), "{html}");
+}
+
+/// The items of all pages of a list, one on each.
+fn all_of(client: &Client, path: &str, item: impl Fn(&Json) -> String) -> Vec<String> {
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = client.get(&format!("{path}&limit=1{cursor}")).is(200);
+        seen.extend(page.get("items").and_then(Json::as_array).into_iter().flatten().map(&item));
+        let Some(next) = page.get("next_cursor").and_then(Json::as_str) else { return seen };
+        cursor = format!("&cursor={next}");
+    }
+}
+
+/// R341: a filter of a person takes what lists show of people; a name only from those that are shown names.
+#[test]
+fn a_person_is_filtered_by_what_is_shown() {
+    let (server, admin) = Server::with_admin();
+    let max = server.user(&admin, "max@example.com", "member");
+    let mia = server.user(&admin, "mia@example.com", "member");
+    let id = text(&max.get("/api/auth/whoami").is(200)["user_id"]).to_owned();
+    admin.patch(&format!("/api/users/{id}"), &json!({ "name": "Maximilian Weber" })).is(200);
+    server.agent(&admin, "alpha", &["agents.read"]);
+    for name in ["beta", "gamma"] {
+        server.agent(&max, name, &["agents.read"]);
+    }
+    max.post("/api/agents/beta/grants", &json!({ "subject": "mia@example.com", "relation": "viewer" })).is(201);
+    let owned = |client: &Client, owner: &str| {
+        let mut names = names(&client.get(&format!("/api/agents?owner={owner}")).is(200), "name");
+        names.sort();
+        names
+    };
+    for owner in ["max", "MAX@example.com", "max%40example.com", &id, "weber", "%20Weber%20"] {
+        assert_eq!(owned(&admin, owner), ["beta", "gamma"], "{owner}");
+    }
+    assert_eq!(owned(&admin, "example.com").len(), 3);
+    assert_eq!(owned(&mia, "max"), ["beta"]);
+    for (client, owner) in [(&mia, "weber"), (&admin, "nobody"), (&admin, "%25"), (&admin, "m_x"), (&admin, "usr_max")]
+    {
+        assert_eq!(owned(client, owner), [""; 0], "{owner}");
+    }
+    assert_eq!(owned(&admin, "").len(), 3, "nothing typed is no filter");
+    for user in ["max", "weber", &id] {
+        let tokens = admin.get(&format!("/auth/admin/tokens?user={user}")).is(200);
+        let mut emails = names(&tokens, "user_email");
+        emails.dedup();
+        assert_eq!(emails, ["max@example.com"], "{user}");
+    }
+    // The trail: what a person and their agents did, and what was done to them. An agent that has the name comes first.
+    let actors = |actor: &str| {
+        let rows = admin.get(&format!("/api/audit?actor={actor}")).is(200);
+        let rows = rows["items"].as_array().cloned().unwrap_or_default();
+        let mut actors: Vec<String> =
+            rows.iter().map(|row| format!("{} {}", row["actor"]["email"], row["actor"]["agent_name"])).collect();
+        actors.dedup();
+        actors
+    };
+    assert_eq!(actors("max"), ["\"max@example.com\" null"]);
+    assert_eq!(actors("weber"), ["\"max@example.com\" null"]);
+    assert_eq!(actors("nobody"), [""; 0]);
+    let about = admin.get("/api/audit?object=max").is(200);
+    let mut about = names(&about, "object_name");
+    about.dedup();
+    assert_eq!(about, ["max@example.com"]);
+    let agent = server.agent(&admin, "max", &["agents.read", "ui.notify"]);
+    agent.client.post("/api/access-requests", &json!({ "scope": ["agents.update"], "reason": "Why not" })).is(201);
+    assert_eq!(actors("max"), ["\"ada@example.com\" \"max\""]);
+    admin.get("/api/audit?actor=Max").refused(400, "invalid_filter");
+
+    let browser = Browser::of(&server, &admin);
+    for (page, one, other) in [
+        ("/agents?owner=max", "beta", ">alpha<"),
+        ("/admin/tokens?user=max", "max@example.com", "title=\"ada@example.com\" class"),
+    ] {
+        let html = browser.page(page);
+        assert!(html.contains(one) && !html.contains(other), "{page}: {html}");
+    }
+}
+
+/// R341: requests and archived agents are searched, filtered and sorted, page by page; cursors belong to their filters.
+#[test]
+fn requests_and_archived_agents_are_searched_and_sorted() {
+    let (server, admin) = Server::with_admin();
+    let max = server.user(&admin, "max@example.com", "member");
+    let mia = server.user(&admin, "mia@example.com", "member");
+    let mut ids = Vec::new();
+    for (owner, name, scope, reason) in [
+        (&admin, "beta", "agents.update", "to keep my text true"),
+        (&max, "gamma", "agents.create", "100% of the desk"),
+        (&max, "alpha", "agents.update", "for ticket 8812"),
+    ] {
+        let agent = server.agent(owner, name, &["agents.read"]);
+        let asked = agent.client.post("/api/access-requests", &json!({ "scope": [scope], "reason": reason })).is(201);
+        ids.push(text(&asked["id"]).to_owned());
+        let more =
+            agent.client.post("/api/access-requests", &json!({ "scope": ["agents.message"], "reason": "to say so" }));
+        let path = format!("/api/access-requests/{}/deny", text(&more.is(201)["id"]));
+        owner.post(&path, &json!({})).is(200);
+    }
+    let agent = |one: &Json| text(&one["agent"]["name"]).to_owned();
+    let of = |client: &Client, query: &str| all_of(client, &format!("/api/access-requests?{query}"), agent);
+    for (query, found) in [
+        ("state=open", &["alpha", "gamma", "beta"][..]),
+        ("state=open&sort=created_at", &["alpha", "gamma", "beta"]),
+        ("state=open&sort=name", &["alpha", "beta", "gamma"]),
+        ("sort=name", &["alpha", "alpha", "beta", "beta", "gamma", "gamma"]),
+        ("state=decided&sort=name", &["alpha", "beta", "gamma"]),
+        ("state=decided&q=agents.message", &["alpha", "gamma", "beta"]),
+        ("q=ticket", &["alpha"]),
+        ("q=%25", &["gamma"]),
+        ("q=AGENTS.UPDATE&sort=name", &["alpha", "beta"]),
+        ("q=gam&state=open", &["gamma"]),
+        ("owner=max&state=open", &["alpha", "gamma"]),
+        ("owner=max%40example.com&agent=gamma&state=open", &["gamma"]),
+        ("owner=mia", &[]),
+        ("agent=nobody", &[]),
+    ] {
+        assert_eq!(of(&admin, query), found, "{query}");
+    }
+    assert_eq!(of(&max, "sort=name"), ["alpha", "alpha", "gamma", "gamma"]);
+    assert_eq!(of(&mia, "sort=name"), [""; 0]);
+    // Of each agent the newest first.
+    let alphas = admin.get("/api/access-requests?sort=name&limit=2").is(200);
+    assert_eq!(names(&alphas, "state"), ["denied", "open"]);
+    let cursor = text(&alphas["next_cursor"]).to_owned();
+    for query in ["sort=created_at", "sort=name&q=a", "sort=name&owner=max", ""] {
+        admin.get(&format!("/api/access-requests?{query}&cursor={cursor}")).refused(400, "invalid_cursor");
+    }
+    let words = [
+        ("/api/access-requests?state=lost", "open, approved, denied, revoked, ended, spent, decided"),
+        ("/api/access-requests?sort=size", "created_at, name"),
+        ("/api/agents/archived?sort=created_at", "archived_at, name"),
+    ];
+    for (path, valid) in words {
+        let refused = admin.get(path).refused(400, "invalid_filter");
+        assert!(text(&refused["fix"]).contains(valid), "{refused}");
+    }
+
+    for (owner, name) in [(&max, "gamma"), (&admin, "beta"), (&max, "alpha")] {
+        owner.delete(&format!("/api/agents/{name}")).is(204);
+    }
+    let name = |one: &Json| text(&one["name"]).to_owned();
+    let archived = |client: &Client, query: &str| all_of(client, &format!("/api/agents/archived?{query}"), name);
+    let gamma = text(&admin.get("/api/agents/archived?q=gamma").is(200)["items"][0]["id"]).to_owned();
+    for (query, found) in [
+        ("", &["alpha", "beta", "gamma"][..]),
+        ("sort=archived_at", &["alpha", "beta", "gamma"]),
+        ("sort=name", &["alpha", "beta", "gamma"]),
+        ("q=ALPH", &["alpha"]),
+        ("q=%25", &[]),
+        (&format!("q={gamma}"), &["gamma"]),
+        ("owner=max", &["alpha", "gamma"]),
+        ("owner=ada%40example.com&sort=name", &["beta"]),
+    ] {
+        assert_eq!(archived(&admin, query), found, "{query}");
+    }
+    assert_eq!(archived(&max, "sort=name"), ["alpha", "gamma"]);
+    assert_eq!(archived(&mia, "q=alpha"), [""; 0]);
+
+    let browser = Browser::of(&server, &admin);
+    let html = browser.page("/archived?owner=max&sort=name");
+    assert!(html.contains(">gamma<") && !html.contains(">beta<") && html.contains("aria-sort=\"ascending\""), "{html}");
+    // A purge leads back to the list that it was begun from.
+    let confirm = browser.page(&format!("/archived/{gamma}?back=%2Farchived%3Fowner%3Dmax"));
+    let purged = browser.submit_in(&confirm, &format!("/archived/{gamma}/purge"), &[]);
+    assert_eq!(purged.header("location"), "/archived?owner=max&done=purged");
+    assert!(
+        !browser
+            .page(&format!(
+                "/archived/{}?back=https%3A%2F%2Fevil.example",
+                text(&admin.get("/api/agents/archived").is(200)["items"][0]["id"])
+            ))
+            .contains("evil")
+    );
+    assert_eq!(browser.get("/archived?sort=size").status(), 400);
+}
+
+/// R341: mails are found by a part of the address that they go to.
+#[test]
+fn mails_are_found_by_their_recipient() {
+    let server = Server::settings()
+        .variable("mail_provider", "resend")
+        .variable("mail_from", "no-reply@accredit.example")
+        .variable("mail_token", "token")
+        .start();
+    let admin = server.bootstrap();
+    for name in ["max", "mia"] {
+        let email = format!("{name}@example.com");
+        admin.post("/api/users", &json!({ "email": email, "name": name, "role": "member" })).is(201);
+    }
+    let found = |query: &str| {
+        let mut found = names(&admin.get(&format!("/api/mail/outbox?{query}")).is(200), "recipient");
+        found.sort();
+        found
+    };
+    assert_eq!(found("q=MAX"), ["max@example.com"]);
+    assert_eq!((found("q=example.com").len(), found("q=m%25x").len(), found("q=max&state=sent").len()), (2, 0, 0));
+    let browser = Browser::of(&server, &admin);
+    let html = browser.page("/admin/outbox?q=mia");
+    assert!(html.contains(">mia@example.com<") && !html.contains(">max@example.com<"), "{html}");
+    assert!(
+        html.contains("href=\"/admin/outbox?q=mia&#38;state=sent\"")
+            || html.contains("/admin/outbox?q=mia&amp;state=sent"),
+        "{html}"
+    );
+}
+
+/// The address of the link of a page that stands in this relation to it.
+fn related(html: &str, relation: &str) -> Option<String> {
+    let (_, rest) = html.split_once(&format!("rel=\"{relation}\" href=\""))?;
+    Some(tests::browser::unescaped(rest.split('"').next()?))
+}
+
+/// R342: each page of a list leads to the one before it, and to the first one.
+#[test]
+fn each_page_of_a_list_leads_back() {
+    let (server, admin) = Server::with_admin();
+    for number in 0..45 {
+        server.agent(&admin, &format!("agent-{number:02}"), &["agents.read"]);
+    }
+    let browser = Browser::of(&server, &admin);
+    let mut pages = vec!["/agents?q=agent".to_owned()];
+    while let Some(next) = related(&browser.page(pages.last().unwrap()), "next") {
+        pages.push(next);
+    }
+    assert_eq!(pages.len(), 3, "{pages:?}");
+    assert_eq!(related(&browser.page(&pages[0]), "prev"), None);
+    for (page, before) in pages.iter().skip(1).zip(&pages) {
+        let html = browser.page(page);
+        assert_eq!(related(&html, "prev").as_ref(), Some(before));
+        assert!(html.contains("<a class=\"button small\" href=\"/agents?q=agent\">First page</a>"), "{html}");
+    }
+    // A click on a page leads back to it.
+    let back = tests::browser::hidden(&browser.page(&pages[2]), "back");
+    assert_eq!(back, pages[2]);
+    let stale = browser.get(&pages[2].replace("q=agent", "q=age"));
+    assert_eq!(stale.header("location"), "/agents?q=age&done=from-the-start");
+    // The parts of pages that are lists too: 45 rows of the trail are about one agent.
+    for number in 0..60 {
+        admin.patch("/api/agents/agent-00", &json!({ "description": format!("{number}") })).is(200);
+    }
+    let second = related(&browser.page("/agents/agent-00/history"), "next").unwrap();
+    assert_eq!(related(&browser.page(&second), "prev").as_deref(), Some("/agents/agent-00/history"));
+    for number in 0..20 {
+        server.sign_in("ada@example.com", None).get("/api/auth/whoami").is(200);
+        if number % 5 == 0 {
+            server.execute("DELETE FROM attempts");
+        }
+    }
+    let second = related(&browser.page("/security"), "next").unwrap();
+    assert!(second.ends_with("#sessions"), "{second}");
+    let html = browser.page(second.trim_end_matches("#sessions"));
+    assert_eq!(related(&html, "prev").as_deref(), Some("/security#sessions"));
 }
 
 /// R189: the trail says names, also of what is gone.

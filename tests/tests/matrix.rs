@@ -1,14 +1,18 @@
-//! R12: every route of the table against every kind of credential, every role and every single scope. A caller
-//! is let in exactly where the design says; no request has an effect, since each carries a query parameter that no route
-//! knows: a caller whose refusal names this parameter has passed the guard.
+//! R12, R395: every route of the table against every kind of credential, every role and every single scope: over HTTP, and once more as a
+//! tool of a model where it is one. A caller is let in exactly where the design says; no request has an effect, since each carries a
+//! parameter that no route knows: a caller whose refusal names this parameter has passed the guard.
 
-#![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests: whatever is not as expected ends the test"
+)]
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Map, Value as Json, json};
 use tests::{
-    Answer, Client, Server,
+    Answer, Client, Server, host, mcp,
     server::{PASSWORD, text},
 };
 
@@ -103,10 +107,42 @@ struct Row {
     for_agents: bool,
     session_only: bool,
     while_halted: bool,
+    tool: Option<Tool>,
+}
+
+/// A row as a tool of models.
+struct Tool {
+    name: String,
+    /// What it cannot do without, and a parameter that it does not know.
+    arguments: Json,
+}
+
+/// What a parameter that no route knows is called.
+const UNKNOWN: &str = "not-a-parameter";
+
+/// The tools, as the server describes them to models.
+fn described() -> Map<String, Json> {
+    let path = host::root().join("docs/reference/mcp.json");
+    let reference = std::fs::read_to_string(path).expect("the reference of tools");
+    let reference: Json = serde_json::from_str(&reference).expect("JSON");
+    reference["tools"].as_object().cloned().expect("tools")
+}
+
+/// The tool of a route.
+fn tool(tools: &Map<String, Json>, route: &str) -> Option<Tool> {
+    let (name, tool) = tools.iter().find(|(_, tool)| tool["_meta"]["accredit/route"] == route)?;
+    let schema = &tool["inputSchema"];
+    let mut arguments = json!({ UNKNOWN: 1 });
+    for property in schema["required"].as_array().into_iter().flatten().map(text) {
+        if schema["properties"][property]["minLength"] == 1 {
+            arguments[property] = json!("none");
+        }
+    }
+    Some(Tool { name: name.clone(), arguments })
 }
 
 fn rows(server: &Server) -> Vec<Row> {
-    let routes = server.routes();
+    let (routes, tools) = (server.routes(), described());
     routes
         .iter()
         .map(|route| Row {
@@ -120,6 +156,7 @@ fn rows(server: &Server) -> Vec<Row> {
             for_agents: route["for_agents"] == true,
             session_only: route["session_only"] == true,
             while_halted: route["while_halted"] == true,
+            tool: tool(&tools, &format!("{} {}", text(&route["method"]), text(&route["path"]))),
         })
         // What comes behind a proxy's own path is not looked at: `auth` tests it.
         .filter(|row| row.access != "public" && !row.path.contains("{*"))
@@ -128,7 +165,20 @@ fn rows(server: &Server) -> Vec<Row> {
 
 /// Sends a request that no route carries out.
 fn ask(client: &Client, row: &Row) -> Answer {
-    client.call(&row.method, &format!("{}?not-a-parameter=1", row.path), &[], None)
+    client.call(&row.method, &format!("{}?{UNKNOWN}=1", row.path), &[], None)
+}
+
+/// Calls a tool so that it is not carried out.
+fn ask_tool(client: &Client, tool: &Tool) -> Answer {
+    mcp::send(client, "tools/call", &json!({ "name": tool.name, "arguments": tool.arguments }))
+}
+
+/// The envelope of a tool's refusal, as a model reads it.
+#[track_caller]
+fn told(answer: &Answer, what: &str) -> Json {
+    let result = answer.is(200)["result"].clone();
+    assert_eq!(result["isError"], true, "{what}: {result}");
+    result["structuredContent"].clone()
 }
 
 /// The slug of the refusal that the design demands, or none for a caller that is let in.
@@ -146,13 +196,21 @@ fn expected(caller: &Caller, row: &Row) -> Option<&'static str> {
     }
 }
 
+/// One caller at one row, by both ways.
 fn check(caller: &Caller, row: &Row) {
+    check_http(caller, row);
+    if let Some(tool) = &row.tool {
+        check_tool(caller, row, tool);
+    }
+}
+
+fn check_http(caller: &Caller, row: &Row) {
     let (what, answer) = (format!("{} at {} {}", caller.what, row.method, row.path), ask(&caller.client, row));
     assert_eq!(answer.header("cache-control"), "no-store", "{what}");
     match expected(caller, row) {
         None => {
             let refused = answer.is(422);
-            assert_eq!(refused["fields"][0]["field"], "not-a-parameter", "{what}: {refused}");
+            assert_eq!(refused["fields"][0]["field"], UNKNOWN, "{what}: {refused}");
         }
         Some(slug) => {
             assert_eq!(answer.json()["error"], slug, "{what}: {}", answer.text());
@@ -166,6 +224,55 @@ fn check(caller: &Caller, row: &Row) {
     }
 }
 
+/// R395: what HTTP allows a caller, its tool allows, and nothing else.
+fn check_tool(caller: &Caller, row: &Row, tool: &Tool) {
+    let (what, answer) = (format!("{} at the tool {}", caller.what, tool.name), ask_tool(&caller.client, tool));
+    assert_eq!(answer.header("cache-control"), "no-store", "{what}");
+    match expected(caller, row) {
+        None => {
+            let refused = told(&answer, &what);
+            assert_eq!(refused["error"], "validation_error", "{what}: {refused}");
+            let mut fields = refused["fields"].as_array().into_iter().flatten();
+            assert!(fields.any(|field| field["field"] == UNKNOWN), "{what}: {refused}");
+        }
+        Some("scope_denied") => {
+            // An agent has asked for it by this; a person's client can get a token with more, from its person.
+            let refused = if caller.kind == Kind::Agent {
+                told(&answer, &what)
+            } else {
+                let challenge = format!("error=\"insufficient_scope\", scope=\"{}\"", row.access);
+                assert!(answer.header("www-authenticate").contains(&challenge), "{what}: {answer:?}");
+                answer.is(403)["error"]["data"].clone()
+            };
+            assert_eq!(refused["error"], "scope_denied", "{what}: {refused}");
+            assert_eq!(refused["missing_scopes"], json!([row.access]), "{what}");
+        }
+        Some(slug) => assert_eq!(told(&answer, &what)["error"], slug, "{what}"),
+    }
+}
+
+/// R395: a caller is shown the tools that let it in, and no other.
+fn check_list(caller: &Caller, rows: &[Row]) {
+    // What a credential may always do with itself is listed, and a call that names another one is refused.
+    let own = ["token_issue", "pats_get", "pats_revoke", "deploy_failed"];
+    let listed = mcp::send(&caller.client, "tools/list", &json!({})).is(200)["result"]["tools"].clone();
+    let listed: BTreeSet<&str> = listed.as_array().into_iter().flatten().map(|tool| text(&tool["name"])).collect();
+    for row in rows {
+        let Some(tool) = &row.tool else { continue };
+        let is_let_in = expected(caller, row).is_none();
+        let is_listed = listed.contains(tool.name.as_str());
+        let is_own = own.contains(&tool.name.as_str()) && !is_let_in;
+        assert!(is_listed == is_let_in || is_own, "{} at the tool {}: {is_listed}", caller.what, tool.name);
+    }
+}
+
+fn check_all(caller: &Caller, rows: &[Row]) {
+    for row in rows {
+        check(caller, row);
+    }
+    check_list(caller, rows);
+}
+
 /// The tests of this file must change nothing.
 fn fingerprint(server: &Server) -> Vec<i64> {
     [
@@ -174,7 +281,8 @@ fn fingerprint(server: &Server) -> Vec<i64> {
         "SELECT count(*) FROM agents WHERE archived_at IS NOT NULL",
         "SELECT count(*) FROM credentials",
         "SELECT count(*) FROM credentials WHERE revoked_at IS NOT NULL",
-        "SELECT count(*) FROM audit WHERE outcome = 'done'",
+        // A tool that an agent lacks a scope for has asked for it.
+        "SELECT count(*) FROM audit WHERE outcome = 'done' AND action <> 'access.request'",
         "SELECT count(*) FROM idempotency",
     ]
     .map(|sql| server.number(sql))
@@ -183,6 +291,20 @@ fn fingerprint(server: &Server) -> Vec<i64> {
 
 fn person(server: &Server, admin: &Client, role: &str) -> Client {
     server.user(admin, &format!("{role}@example.com"), role)
+}
+
+/// R395: every tool is a row of the table, and what takes a session is none: no model decides for a person.
+#[test]
+fn every_tool_is_a_row_that_takes_more_than_sessions() {
+    let server = Server::empty();
+    server.bootstrap();
+    let rows = rows(&server);
+    let tools: BTreeSet<String> = rows.iter().filter_map(|row| Some(row.tool.as_ref()?.name.clone())).collect();
+    assert_eq!(tools, described().keys().cloned().collect());
+    assert!(tools.len() > 80, "{}", tools.len());
+    for row in rows.iter().filter(|row| row.session_only) {
+        assert!(row.tool.is_none(), "{} {}", row.method, row.path);
+    }
 }
 
 #[test]
@@ -196,6 +318,10 @@ fn without_a_credential_every_route_of_the_table_but_the_public_ones_is_closed()
             (server.with(&tests::secret::credential("acr_ses_")), "invalid_token"),
         ] {
             ask(&client, &row).refused(401, slug);
+            if let Some(tool) = &row.tool {
+                let refused = ask_tool(&client, tool).is(401);
+                assert_eq!(refused["error"]["data"]["error"], slug, "{}: {refused}", tool.name);
+            }
         }
     }
 }
@@ -225,9 +351,7 @@ fn no_role_reaches_beyond_its_ceiling_by_session_or_pat() {
         } else {
             assert_eq!(caller.scope.len(), SCOPES.len(), "{}", caller.what);
         }
-        for row in &rows {
-            check(caller, row);
-        }
+        check_all(caller, &rows);
     }
     assert_eq!(fingerprint(&server), before);
 }
@@ -247,9 +371,7 @@ fn a_pat_with_one_scope_reaches_the_routes_of_that_scope() {
         .into();
     let before = fingerprint(&server);
     for caller in &callers {
-        for row in &rows {
-            check(caller, row);
-        }
+        check_all(caller, &rows);
     }
     assert_eq!(fingerprint(&server), before);
 }
@@ -268,9 +390,7 @@ fn an_agents_token_with_one_scope_reaches_the_routes_of_that_scope() {
         .into();
     let before = fingerprint(&server);
     for caller in &callers {
-        for row in &rows {
-            check(caller, row);
-        }
+        check_all(caller, &rows);
     }
     assert_eq!(fingerprint(&server), before);
 }
@@ -291,9 +411,7 @@ fn an_agents_authority_follows_its_owners_role_and_its_ceiling() {
             client: agent.client.clone(),
             scope,
         };
-        for row in &rows {
-            check(&caller, row);
-        }
+        check_all(&caller, &rows);
     }
     admin.patch("/api/agents/everything", &json!({ "scope": ["agents.read"] })).is(200);
     let caller = Caller {
@@ -302,9 +420,7 @@ fn an_agents_authority_follows_its_owners_role_and_its_ceiling() {
         client: agent.client.clone(),
         scope: BTreeSet::from(["agents.read"]),
     };
-    for row in &rows {
-        check(&caller, row);
-    }
+    check_all(&caller, &rows);
     // R41: an agent of an admin is not an admin.
     admin.patch("/api/agents/everything", &json!({ "scope": ["*"] })).is(200);
     let other = server.agent(&admin, "other", &["agents.read"]);
@@ -365,6 +481,14 @@ fn a_halted_agent_is_refused_on_its_next_request() {
                 let status = if row.path == "/auth/verify" { 403 } else { status };
                 ask(&agent.client, row).refused(status, slug);
             }
+            let Some(tool) = &row.tool else { continue };
+            let refused = told(&ask_tool(&agent.client, tool), &tool.name);
+            let slug = match (row.while_halted, row.for_people) {
+                (false, _) => slug,
+                (true, true) => "person_required",
+                (true, false) => "validation_error",
+            };
+            assert_eq!(refused["error"], slug, "{}: {refused}", tool.name);
         }
     };
     for (verb, back, state, slug) in

@@ -358,6 +358,7 @@ fn pages_of_every_origin_get_tokens_and_nothing_else() {
         "/auth/device/code",
         "/auth/introspect",
         "/auth/verify",
+        "/oauth/authorize",
         "/mcp",
         "/",
     ] {

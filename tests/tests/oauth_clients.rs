@@ -21,6 +21,11 @@ use tests::{
 
 const CLIENTS: &str = "/api/oauth/clients";
 
+const KEY: &str = "a-signing-key-of-the-tests-that-is-long-enough";
+
+/// How many requests race, and how often.
+const TIMES: usize = 20;
+
 fn registered(admin: &Client) -> String {
     let body = json!({ "name": "Planner", "redirect_uris": [CALLBACK, "http://127.0.0.1/cb"] });
     text(&admin.post(CLIENTS, &body).is(201)["id"]).to_owned()
@@ -290,14 +295,15 @@ fn openid_client_is_let_in() {
     process.wait().unwrap();
 }
 
-/// R136: sixteen requests at once over two hosts: one gets tokens for a code, one for a refresh token, and what was sent twice ends.
+/// R136, R396: twenty times twenty requests at once over two hosts: one gets tokens for a code, one for a refresh token, and what was sent
+/// twice ends.
 #[test]
-fn sixteen_at_once_over_two_hosts_get_one_answer() {
+fn twenty_at_once_over_two_hosts_get_one_answer() {
     let (server, admin) = Server::with_admin();
     let second = server.second();
     let id = registered(&admin);
     let send = |body: &str| -> Vec<Json> {
-        let answers = at_once(16, |number| {
+        let answers = at_once(TIMES, |number| {
             let at = if number % 2 == 0 { &server } else { &second };
             server.nobody().at(at.host().base_url()).form("/oauth/token", body)
         });
@@ -306,7 +312,7 @@ fn sixteen_at_once_over_two_hosts_get_one_answer() {
         }
         answers.iter().filter(|answer| answer.status() == 200).map(Answer::json).collect()
     };
-    for _ in 0..3 {
+    for _ in 0..TIMES {
         let decided = admin.post("/api/oauth/authorize", &json!({ "request": request(&id) })).is(200);
         let got = send(&trade(&id, &code(&decided)));
         assert_eq!(got.len(), 1, "{got:?}");
@@ -328,6 +334,30 @@ fn sixteen_at_once_over_two_hosts_get_one_answer() {
         ("authorization_response_iss_parameter_supported", json!(true)),
     ] {
         assert_eq!(metadata[member], value, "{member}");
+    }
+}
+
+/// R396: of twenty requests at once over two hosts one gets the token of an approved device, and no later one does.
+#[test]
+fn twenty_at_once_get_one_token_for_a_device() {
+    let (server, admin) = Server::with_admin();
+    let second = server.second();
+    for round in 1..=5 {
+        let codes = server.nobody().form("/auth/device/code", "name=laptop&scope=agents.read").is(200);
+        admin.post(&format!("/auth/device/{}/approve", text(&codes["user_code"])), &json!({})).is(200);
+        let grant = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code";
+        let body = format!("grant_type={grant}&device_code={}", text(&codes["device_code"]));
+        let answers = at_once(TIMES, |number| {
+            let at = if number % 2 == 0 { &server } else { &second };
+            server.nobody().at(at.host().base_url()).form("/oauth/token", &body)
+        });
+        assert!(answers.iter().all(|answer| matches!(answer.status(), 200 | 400 | 503)), "{answers:?}");
+        let got: Vec<&Answer> = answers.iter().filter(|answer| answer.status() == 200).collect();
+        assert_eq!(got.len(), 1, "{answers:?}");
+        let token = got[0].json()["access_token"].clone();
+        server.nobody().form("/oauth/token", &body).refused(400, "invalid_grant");
+        server.with(text(&token)).get("/api/auth/whoami").is(200);
+        assert_eq!(server.number("SELECT count(*) FROM credentials WHERE kind = 'pat'"), round);
     }
 }
 
@@ -359,4 +389,143 @@ fn what_is_sent_twice_has_a_closure() {
         assert_eq!((&closure["status"], &closure["ended"]["tokens"]), (&json!("closed"), &json!(1)), "{what}");
         assert_eq!(server.number("SELECT count(*) FROM closures"), number, "{what}");
     }
+}
+
+/// R398, RFC 9700 sections 4.2, 4.11, 4.12 and 4.16: the page of consent is shown in no frame, asks no other site for anything, tells no site
+/// where its visitor was, and sends nobody on that has not signed in; a decision is answered so that no form is sent on.
+#[test]
+fn the_page_of_consent_tells_nobody_else() {
+    let server = Server::settings().variable("signing_key", KEY).start();
+    let admin = server.bootstrap();
+    let id = registered(&admin);
+    // A request with a fault does not make this server the first step of somebody else's link.
+    let stranger = Browser::new(&server);
+    for asked in [request(&id), request(&id).replace("S256", "plain"), request_for(&id, CALLBACK, "nothing.like.this")]
+    {
+        let answer = stranger.get(&format!("/oauth/authorize?{asked}"));
+        assert!(answer.status() == 303 && answer.header("location").starts_with("/login?next="), "{asked}: {answer:?}");
+    }
+    let browser = Browser::of(&server, &admin);
+    // Nor of a link to a program that registered itself: its person follows the way back by hand.
+    let local = "http://127.0.0.1/cb";
+    let body = json!({ "redirect_uris": [local] });
+    let dynamic = text(&server.nobody().post("/oauth/register", &body).is(201)["client_id"]).to_owned();
+    let asked = request_for(&dynamic, local, "agents.read").replace("S256", "plain");
+    let answer = browser.get(&format!("/oauth/authorize?{asked}"));
+    assert_eq!(answer.header("location"), "", "{answer:?}");
+    assert!(answer.text().contains("error=invalid_request"), "{}", answer.text());
+
+    let path = format!("/oauth/authorize?{}", request(&id));
+    let answer = browser.get(&path);
+    assert_eq!((answer.status(), answer.header("referrer-policy")), (200, "same-origin"));
+    assert_eq!((answer.header("cache-control"), answer.header("x-content-type-options")), ("no-store", "nosniff"));
+    let policy = answer.header("content-security-policy");
+    for part in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    let page = answer.text();
+    for part in ["src=\"http", "src=\"//", "<iframe", "<base", "postMessage"] {
+        assert!(!page.contains(part), "{part} in {page}");
+    }
+    let ticked = [("scope", "agents.read"), ("days", "7")];
+    let denied = page.split("<h2>Or not</h2>").nth(1).unwrap();
+    for answer in
+        [browser.submit_in(&page, "/oauth/authorize", &ticked), browser.submit_in(denied, "/oauth/authorize", &[])]
+    {
+        // 303 and no other: with 307 or 308 a browser would send the form to the app.
+        assert_eq!(answer.status(), 303, "{}", answer.text());
+        assert!(answer.header("location").starts_with(CALLBACK), "{answer:?}");
+        assert_eq!(answer.header("cache-control"), "no-store");
+    }
+}
+
+/// R398, RFC 9700 sections 2.1.2, 2.4, 4.3.2 and 4.17: there is no flow that gives a token without a code, none that takes a person's
+/// password, no answer but in the query of the redirect URI, and no credential in an address.
+#[test]
+fn no_flow_that_was_given_up_is_there() {
+    let (server, admin) = Server::with_admin();
+    let id = registered(&admin);
+    let nobody = server.nobody();
+    let metadata = nobody.get("/.well-known/oauth-authorization-server").is(200);
+    assert_eq!(
+        (&metadata["response_types_supported"], &metadata["response_modes_supported"]),
+        (&json!(["code"]), &json!(["query"]))
+    );
+    let grants = [
+        "authorization_code",
+        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+    ];
+    let mut listed: Vec<&str> = metadata["grant_types_supported"].as_array().unwrap().iter().map(text).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, grants);
+    for grant in ["password", "client_credentials", "implicit", "PASSWORD", "Authorization_Code"] {
+        let form =
+            format!("grant_type={grant}&client_id={id}&username=ada%40example.com&password={}", encoded_password());
+        nobody.form("/oauth/token", &form).refused(400, "unsupported_grant_type");
+    }
+    let browser = Browser::of(&server, &admin);
+    let kinds = ["token", "id_token", "code+token", "code+id_token", "none"]
+        .map(|kind| ("response_type=code", kind, "response_type"));
+    let modes =
+        ["fragment", "form_post", "web_message", "query.jwt"].map(|mode| ("response_type=code", mode, "response_mode"));
+    for (known, value, name) in kinds.into_iter().chain(modes) {
+        let with = if name == "response_type" { String::new() } else { format!("{known}&") };
+        let asked = request(&id).replace(known, &format!("{with}{name}={value}"));
+        let answer = browser.get(&format!("/oauth/authorize?{asked}"));
+        let to = answer.header("location");
+        assert_eq!(answer.status(), 303, "{asked}: {}", answer.text());
+        // The error comes in the query too, whatever way was asked for.
+        assert!(to.starts_with(&format!("{CALLBACK}?error=")) && !to.contains('#'), "{asked}: {to}");
+    }
+    assert_eq!(server.number("SELECT count(*) FROM codes"), 0);
+
+    let decided = admin.post("/api/oauth/authorize", &json!({ "request": request(&id) })).is(200);
+    let form = trade(&id, &code(&decided));
+    // Neither the address of the endpoint nor GET takes a code, and looking spends none.
+    assert_eq!(nobody.get(&format!("/oauth/token?{form}")).status(), 405);
+    let by_address = nobody.form(&format!("/oauth/token?{form}"), "");
+    assert!((400..500).contains(&by_address.status()), "{}", by_address.text());
+    let got = nobody.form("/oauth/token", &form).is(200);
+    for token in [&got["access_token"], &got["refresh_token"]] {
+        let path = format!("/api/auth/whoami?access_token={}", text(token));
+        nobody.get(&path).refused(400, "credential_in_url");
+    }
+}
+
+fn encoded_password() -> String {
+    PASSWORD.replace(' ', "+")
+}
+
+/// R398, RFC 9700 section 4.15: no client chooses its id, and neither its id nor its secret is a credential of the API, of a person or an agent.
+#[test]
+fn no_client_passes_for_a_person_or_an_agent() {
+    let server = Server::settings().variable("signing_key", KEY).start();
+    let admin = server.bootstrap();
+    let person = text(&admin.get("/api/auth/whoami").is(200)["user_id"]).to_owned();
+    for name in ["id", "client_id", "sub"] {
+        let mut body = json!({ "name": "Planner", "redirect_uris": [CALLBACK] });
+        body[name] = json!(person);
+        admin.post(CLIENTS, &body).refused(422, "validation_error");
+    }
+    let body =
+        json!({ "client_id": person, "sub": person, "client_name": person, "redirect_uris": ["http://127.0.0.1/cb"] });
+    let dynamic = server.nobody().post("/oauth/register", &body).is(201);
+    assert!(text(&dynamic["client_id"]).starts_with("dyn_"), "{dynamic}");
+    let body = json!({ "name": "Server", "redirect_uris": [CALLBACK], "confidential": true });
+    let made = admin.post(CLIENTS, &body).is(201);
+    let (id, secret) = (text(&made["id"]), text(&made["client_secret"]));
+    assert!(id.starts_with("cli_"), "{id}");
+    for credential in [id, secret, text(&dynamic["client_id"])] {
+        server.with(credential).get("/api/auth/whoami").refused(401, "invalid_token");
+    }
+    // A token names its client beside its person, never in the place of it.
+    let public = registered(&admin);
+    let decided = admin.post("/api/oauth/authorize", &json!({ "request": request(&public) })).is(200);
+    let got = server.nobody().form("/oauth/token", &trade(&public, &code(&decided))).is(200);
+    let asking = server.plant_pat(&admin, "tokens.introspect agents.read");
+    let told = asking.form("/auth/introspect", &format!("token={}", text(&got["access_token"]))).is(200);
+    assert_eq!((&told["sub"], &told["client_id"], &told["kind"]), (&json!(person), &json!(public), &json!("pat")));
 }

@@ -13,6 +13,7 @@ use tests::{
     browser::{Browser, encoded, hidden, unescaped},
     provider::{EvilProvider, Fault, RealProvider, Signed, public_key},
     server::{Settings, text},
+    totp::Authenticator,
 };
 
 const SECRET: &str = "s3cret+/=of-the-client";
@@ -129,6 +130,51 @@ fn a_step_up_through_a_real_provider_asks_for_a_new_sign_in_there() {
     let made = browser.submit_in(&html, &format!("/tokens?{kept}"), &[]);
     assert!(made.status() == 200 && made.text().contains("acr_pat_"), "{}", made.text());
     assert_eq!(server.texts("SELECT name FROM credentials WHERE kind = 'pat'"), ["night build"]);
+}
+
+/// R382: a provider that says `mfa` has asked for two factors, so no code is asked for, and who must have a second factor has one; by a
+/// provider that says less, or nothing, a person goes on to the page of the code, or to the one that sets a second factor up.
+#[test]
+fn two_factors_at_a_provider_are_two_factors_here() {
+    let key = [("secrets_key", &*"k".repeat(40))];
+    let (provider, server, admin) = over_with(RealProvider::start(Path::new(env!("CARGO_TARGET_TMPDIR"))), &key);
+    // The browser, and where it is when it comes back from the provider.
+    let come_in = |person: &str| {
+        let browser = Browser::new(&server);
+        let back = provider.sign_in(person, &begin(&browser, "rs", "/agents"));
+        let arrived = browser.get(&back);
+        assert_eq!(arrived.status(), 303, "{person}: {}", arrived.text());
+        (browser, arrived.header("location").to_owned())
+    };
+    for (person, two_factors, is_asked) in [("kim", 1, false), ("tom", 0, true), ("max", 0, true)] {
+        let (browser, first) = come_in(person);
+        assert_eq!((first.as_str(), browser.is_signed_in()), ("/agents", true), "{person}");
+        let proved = format!(
+            "SELECT c.two_factors FROM credentials c JOIN users u ON u.id = c.user_id
+             WHERE u.email = '{person}@acme.example' ORDER BY c.created_at DESC LIMIT 1"
+        );
+        assert_eq!(server.number(&proved), two_factors, "{person}");
+        let session = server.with(&browser.cookie("accredit").unwrap());
+        let app = Authenticator::set_up(&server, &session);
+        let (browser, next) = come_in(person);
+        assert_eq!((browser.is_signed_in(), next == "/agents"), (!is_asked, !is_asked), "{person}: {next}");
+        if is_asked {
+            assert!(next.starts_with("/login/factor"), "{person}: {next}");
+            let ended = browser.submit(&next, "/login/factor", &[("code", &app.recovery_codes[0])]);
+            assert_eq!((ended.status(), ended.header("location")), (303, "/agents"), "{person}: {}", ended.text());
+            assert!(browser.is_signed_in());
+        }
+        server.execute("DELETE FROM factors");
+    }
+    // Demanded of all: two factors there are enough, one is not.
+    Authenticator::set_up(&server, &admin);
+    admin.patch("/api/tenant", &json!({ "second_factor": "all" })).is(200);
+    for (person, is_led) in [("kim", false), ("tom", true), ("max", true)] {
+        let (browser, _) = come_in(person);
+        let page = browser.get("/agents");
+        let led = page.status() == 303 && page.header("location").starts_with("/security?next=");
+        assert_eq!(led, is_led, "{person}: {} {}", page.status(), page.text());
+    }
 }
 
 /// As a provider writes a URL into a query.

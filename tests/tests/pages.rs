@@ -1674,6 +1674,192 @@ fn a_request_is_decided_from_its_list() {
     assert_eq!(agent.get("/api/auth/whoami").is(200)["scope"], json!(["agents.read", "agents.create"]));
 }
 
+/// R343: the page of a person shows what they have linked at providers, and one button unlinks all of it, with a fresh proof.
+#[test]
+fn an_admin_sees_and_unlinks_the_sign_ins_of_a_person() {
+    let (server, admin) = Server::with_admin();
+    let max = server.user(&admin, "max@example.com", "member");
+    let id = text(&max.get("/api/auth/whoami").is(200)["user_id"]).to_owned();
+    let (page, path) = (format!("/admin/users/{id}"), format!("/api/users/{id}/identities"));
+    let browser = Browser::of(&server, &admin);
+    assert!(!browser.page(&page).contains("Sign-ins"), "nothing is linked, and nobody offers to");
+    for number in 1..=2 {
+        server.execute(&format!(
+            "INSERT INTO identities (id, user_id, issuer, subject, provider, email, created_at, last_used_at)
+             VALUES ('idn_{number}', '{id}', 'https://old.example', '{number}', 'old', 'max{number}@old.example', {number}, 1700000000000)"
+        ));
+    }
+    let listed = admin.get(&path).is(200);
+    let first = json!({ "id": "idn_1", "provider": "old", "email": "max1@old.example",
+        "created_at": "1970-01-01T00:00:00.001Z", "last_used_at": "2023-11-14T22:13:20.000Z" });
+    assert_eq!((&listed["items"][1], listed["items"].as_array().map(Vec::len)), (&first, Some(2)), "{listed}");
+    max.get(&path).refused(403, "scope_denied");
+    admin.get("/api/users/usr_none/identities").refused(404, "user_not_found");
+    let html = browser.page(&page);
+    for part in ["Sign-ins", "max1@old.example", "max2@old.example", "Unlink the sign-ins of User"] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
+    age_proofs(&server);
+    let act = format!("{page}/unlink");
+    let asked = browser.submit_in(&html, &act, &[]);
+    assert!(asked.status() == 403 && asked.text().contains("Is it you?"), "{}", asked.text());
+    assert_eq!(server.number("SELECT count(*) FROM identities"), 2);
+    leads_to(
+        &browser.submit_in(&asked.text(), &act, &[("proof_password", PASSWORD)]),
+        &format!("{page}?done=unlinked-all"),
+    );
+    assert_eq!(server.number("SELECT count(*) FROM identities"), 0);
+    assert!(!browser.page(&page).contains("max1@old.example"));
+    assert_eq!(max.get("/api/notifications").is(200)["items"][0]["title"], "Your sign-in was unlinked");
+}
+
+/// R345: notifications of high priority are told apart, and are shown alone; a search finds the agent's name.
+#[test]
+fn notifications_of_high_priority_are_shown_alone() {
+    let (server, admin) = Server::with_admin();
+    for (agent, title, priority) in [
+        ("scout", "Disk is full", "high"),
+        ("scout", "All is well", "normal"),
+        ("clerk", "Filed", "low"),
+        ("clerk", "Stuck", "high"),
+    ] {
+        if server.number(&format!("SELECT count(*) FROM agents WHERE name = '{agent}'")) == 0 {
+            server.agent(&admin, agent, &["ui.notify"]);
+        }
+        let token = admin.post(&format!("/api/agents/{agent}/token/issue"), &json!({})).is(200);
+        let body = json!({ "title": title, "body": "as it says", "priority": priority });
+        server.with(text(&token["token"])).post("/api/ui/notify", &body).is(201);
+    }
+    let titles = |query: &str| {
+        let list = admin.get(&format!("/api/notifications?{query}")).is(200);
+        let titles: Vec<String> =
+            list["items"].as_array().into_iter().flatten().map(|one| text(&one["title"]).to_owned()).collect();
+        titles
+    };
+    assert_eq!(titles("priority=high"), ["Stuck", "Disk is full"]);
+    assert_eq!(titles("priority=low"), ["Filed"]);
+    assert_eq!(titles("q=SCOUT"), ["All is well", "Disk is full"]);
+    assert_eq!(titles("q=scout&priority=high"), ["Disk is full"]);
+    assert_eq!(
+        (titles("q=agent:").len(), titles("q=it%20say").len()),
+        (0, 4),
+        "what stands before a name is no part of it"
+    );
+    let refused = admin.get("/api/notifications?priority=urgent").refused(400, "invalid_filter");
+    assert!(text(&refused["fix"]).contains("low, normal, high"), "{refused}");
+
+    let browser = Browser::of(&server, &admin);
+    let html = browser.page("/notifications");
+    assert_eq!(
+        (html.matches("class=\"unread high\"").count(), html.matches("<li class=\"unread\"").count()),
+        (2, 2),
+        "{html}"
+    );
+    assert!(html.contains("href=\"/notifications?show=high\""), "{html}");
+    let html = browser.page("/notifications?show=high");
+    assert!(html.contains("Disk is full") && !html.contains("All is well") && !html.contains(">Filed<"), "{html}");
+    assert!(html.contains("<a href=\"/notifications?show=high\" aria-current=\"true\">High priority</a>"), "{html}");
+    admin.post("/api/notifications/read-all", &json!({})).is(200);
+    let html = browser.page("/notifications?show=high&q=scout");
+    assert!(html.contains("<li class=\"high\"") && html.contains("Disk is full") && !html.contains("Stuck"), "{html}");
+    assert!(html.contains("name=\"show\" value=\"high\""), "{html}");
+}
+
+/// R344: several requests are decided at once, each as by its own button; what could not be is named with the reason, and stays ticked.
+#[test]
+fn several_requests_are_decided_at_once() {
+    let (server, admin) = Server::with_admin();
+    let agent = server.agent(&admin, "scout", &["agents.read", "agents.update"]).client;
+    let ask = |body: Json| text(&agent.post("/api/access-requests", &body).is(201)["id"]).to_owned();
+    let of = |scope: &str| ask(json!({ "scope": [scope], "reason": "For ticket 8812", "hours": 3 }));
+    let state = |id: &str| {
+        let request = admin.get(&format!("/api/access-requests/{id}")).is(200);
+        format!("{} {} {}", text(&request["state"]), request["lasts"], request["granted"])
+    };
+    let browser = Browser::of(&server, &admin);
+    let (approve, deny) = ("/access/ticked/approve", "/access/ticked/deny");
+    let once = ask(json!({ "reason": "this one", "for": { "method": "DELETE", "path": "/api/agents/scout" } }));
+    let (first, second, third) = (of("agents.create"), of("agents.message"), of("agents.lifecycle"));
+    let none = browser.submit("/access", approve, &[]);
+    assert!(none.status() == 400 && none.text().contains("Nothing is ticked."), "{}", none.text());
+    let ticked = [("request", first.as_str()), ("request", &once), ("request", &first)];
+    leads_to(&browser.submit("/access", approve, &ticked), "/access?done=approved-all");
+    assert_eq!(state(&first), "approved \"hours\" [\"agents.create\"]");
+    assert_eq!(state(&once), "approved \"once\" [\"agents.delete\"]");
+    assert_eq!((state(&second).as_str(), state(&third).as_str()), ("open null null", "open null null"));
+
+    // Another one is decided meanwhile, one is not there, and the filters of the list stay.
+    let html = browser.page("/access?q=ticket&state=open");
+    admin.post(&format!("/api/access-requests/{second}/approve"), &json!({ "hours": 1 })).is(200);
+    let ticked = [("request", second.as_str()), ("request", &third), ("request", "acc_none")];
+    let path = "/access/ticked/deny?q=ticket&state=open";
+    let csrf = tests::browser::hidden(&html, "csrf");
+    let fields: Vec<(&str, &str)> = [("csrf", csrf.as_str())].into_iter().chain(ticked).collect();
+    let some = browser.post_from(browser.base_url(), path, &fields);
+    let html = some.text();
+    assert_eq!(some.status(), 409, "{html}");
+    for part in [
+        "1 of 3 requests are denied.",
+        "scout, agents.message:",
+        "already approved",
+        "One:</b> This request does not exist",
+        "value=\"ticket\"",
+    ] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
+    assert_eq!(state(&third), "denied null null");
+    assert_eq!(state(&second), "approved \"hours\" [\"agents.message\"]");
+
+    // A deny of all, and who may not decide decides nothing.
+    let (fourth, fifth) = (of("agents.logs"), of("agents.list"));
+    let mia = server.user(&admin, "mia@example.com", "member");
+    let other = Browser::of(&server, &mia);
+    let csrf = tests::browser::hidden(&other.page("/access"), "csrf");
+    let refused = other.post_from(other.base_url(), approve, &[("csrf", &csrf), ("request", &fourth)]);
+    assert!(refused.status() == 409 && refused.text().contains("0 of 1 requests are approved."), "{}", refused.text());
+    leads_to(
+        &browser.submit("/access", deny, &[("request", fourth.as_str()), ("request", &fifth)]),
+        "/access?done=denied-all",
+    );
+    assert_eq!((state(&fourth), state(&fifth)), ("denied null null".to_owned(), "denied null null".to_owned()));
+    let told = server.number("SELECT count(*) FROM inbox WHERE kind = 'access_denied'");
+    assert_eq!(told, 3);
+}
+
+/// R344: where one of several needs a fresh proof, the others are decided, and the form asks for the proof once for those that are left.
+#[test]
+fn several_requests_need_one_proof() {
+    let (server, admin) = Server::with_admin();
+    let wide: Vec<String> = {
+        let scopes = admin.get("/api/scopes").is(200);
+        let names = scopes["items"].as_array().or(scopes["scopes"].as_array()).cloned().unwrap_or_default();
+        let names = names.iter().map(|one| text(&one["name"]).to_owned());
+        names.filter(|name| name.starts_with("agents.") && !name.ends_with('*') && name != "agents.share").collect()
+    };
+    let ask = |name: &str, scope: Json| {
+        let agent = server.agent(&admin, name, &["ui.notify"]).client;
+        text(&agent.post("/api/access-requests", &json!({ "scope": scope, "reason": "all of it" })).is(201)["id"])
+            .to_owned()
+    };
+    let wide: Vec<&String> = wide.iter().filter(|name| name.as_str() != "agents.stop_all").collect();
+    let (one, two, small) = (ask("one", json!(wide)), ask("two", json!(wide)), ask("three", json!(["agents.read"])));
+    age_proofs(&server);
+    let browser = Browser::of(&server, &admin);
+    let ticked = [("request", one.as_str()), ("request", &two), ("request", &small)];
+    let asked = browser.submit("/access", "/access/ticked/approve", &ticked);
+    let html = asked.text();
+    assert_eq!(asked.status(), 403, "{html}");
+    assert!(
+        html.contains("Is it you?") && html.contains(&one) && html.contains(&two) && !html.contains(&small),
+        "{html}"
+    );
+    let state = |id: &str| text(&admin.get(&format!("/api/access-requests/{id}")).is(200)["state"]).to_owned();
+    assert_eq!([state(&one), state(&two), state(&small)], ["open", "open", "approved"]);
+    let done = browser.submit_in(&html, "/access/ticked/approve", &[("proof_password", PASSWORD)]);
+    leads_to(&done, "/access?done=approved-all");
+    assert_eq!([state(&one), state(&two)], ["approved", "approved"]);
+}
+
 /// R220: the page with a new token says since when the one before is not accepted, with its receipt, as a stop does; one that goes on for a
 /// time is not said to have ended.
 #[test]

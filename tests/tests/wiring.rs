@@ -542,13 +542,59 @@ fn the_pages_for_contributors_name_files_that_are_there() {
     assert!(checked > 30, "{checked}");
 }
 
+/// R398: each row of the page's table of RFC 9700 has tests, and each of them is a test of this repository.
+#[test]
+fn each_row_of_rfc_9700_names_tests_that_are_there() {
+    let page = fs::read_to_string(host::root().join("docs/security.md")).unwrap();
+    let (_, rest) = page.split_once("## OAuth: what RFC 9700 lists").unwrap();
+    let section = rest.split("\n## ").next().unwrap();
+    let mut sources = Vec::new();
+    for folder in ["tests/tests", "components", "crates"] {
+        files(&host::root().join(folder), "rs", &mut sources);
+    }
+    let is_test = |name: &str| {
+        let begins = format!("fn {name}(");
+        sources.iter().any(|path| {
+            let text = fs::read_to_string(path).unwrap();
+            let before = text.find(&begins).map(|place| text[..place].trim_end().trim_end_matches("async").trim_end());
+            before.and_then(|before| before.lines().last()).is_some_and(|line| {
+                let line = line.trim_start();
+                line.starts_with("#[test]") || line.starts_with("#[tokio::test")
+            })
+        })
+    };
+    let (mut rows, mut named) = (0, BTreeSet::new());
+    for row in section.lines().filter(|line| line.starts_with("| ") && line.contains(|c: char| c.is_ascii_digit())) {
+        let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let tests: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "{row}");
+        rows += 1;
+        named.extend(tests);
+    }
+    for name in &named {
+        assert!(is_test(name), "docs/security.md: {name} is no test");
+    }
+    // All of its recommendations and attacks.
+    for asked in (1..=6).map(|number| format!("2.{number}")).chain((1..=17).map(|number| format!("4.{number}"))) {
+        let is_it = |cell: &str| cell.split(", ").any(|one| one == asked || one.starts_with(&format!("{asked}.")));
+        let is_there = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).any(is_it);
+        assert!(is_there, "no row is about section {asked}");
+    }
+    assert!(rows >= 20 && named.len() > 30, "{rows} rows, {} tests", named.len());
+}
+
 /// Files that hold commands to paste.
 fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
+    files(folder, "md", found);
+}
+
+/// The files below a folder whose names end so.
+fn files(folder: &Path, ends: &str, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            pages(&path, found);
-        } else if path.extension().is_some_and(|end| end == "md") {
+            files(&path, ends, found);
+        } else if path.extension().is_some_and(|end| end == ends) {
             found.push(path);
         }
     }

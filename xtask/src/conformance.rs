@@ -1,8 +1,10 @@
 //! `cargo xtask conformance`: whether an agent that was given a URL, a token and a task in plain English finds its way.
 //!
 //! A host is started on an empty state. Each task has an agent of its own on it; the command gets the task on its standard input. What it
-//! did is looked up by the API afterwards, as the agent's owner; how many requests it took, in the access log of the host.
+//! did is looked up by the API afterwards, as the agent's owner; how many requests it took, in the access log of the host. Before the tasks,
+//! ten scripted agents show what a refusal takes until it is no longer one.
 
+mod refusals;
 mod tasks;
 
 use std::cell::RefCell;
@@ -35,11 +37,11 @@ const LOG: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub(crate) struct Conformance {
-    /// The agent: a command for `sh`, which gets the task on its standard input
+    /// The agent: a command for `sh`, which gets the task on its standard input. Without it, only the scripted agents run
     #[arg(long, value_name = "COMMAND")]
-    agent: String,
-    /// Only this task; may be given several times
-    #[arg(long = "task", value_name = "TASK")]
+    agent: Option<String>,
+    /// Only this task, and no scripted agents; may be given several times
+    #[arg(long = "task", value_name = "TASK", requires = "agent")]
     tasks: Vec<String>,
     /// For how long the agent may work on each task
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
@@ -50,7 +52,8 @@ pub(crate) struct Conformance {
 }
 
 impl Conformance {
-    /// Prints one JSON document. The exit status is 0 if the agent succeeded at every task.
+    /// Prints one JSON document. The exit status is 0 if the agent succeeded at every task, and every scripted agent reached its answer with
+    /// one click.
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let chosen = self.chosen()?;
         let workspace = Workspace::load()?;
@@ -72,9 +75,13 @@ impl Conformance {
         command.arg("--variable").arg(format!("secrets_key={sealing}"));
         let server = Server::start(&mut command)?;
         let world = World::bootstrap(&server, log, &operator)?;
+        let refusals = self.tasks.is_empty().then(|| refusals::play(&world)).transpose()?;
+        if let Some(refusals) = &refusals {
+            say(format_args!("refusals: {}", refusals::in_words(refusals)));
+        }
         let mut results = Vec::new();
-        for task in chosen {
-            let result = self.try_task(&world, task, state.path().join(task.name))?;
+        for (agent, task) in self.agent.iter().flat_map(|agent| chosen.iter().map(move |task| (agent, task))) {
+            let result = self.try_task(&world, agent, task, state.path().join(task.name))?;
             say(format_args!("{}: {}", task.name, result.get("verdict").and_then(Value::as_str).unwrap_or_default()));
             results.push(result);
         }
@@ -83,10 +90,14 @@ impl Conformance {
         let (succeeded, of) = (count("succeeded"), results.len());
         let document = json!({
             "agent": self.agent, "version": env!("CARGO_PKG_VERSION"), "succeeded": succeeded,
-            "wrong_path": count("wrong_path"), "gave_up": count("gave_up"), "tasks": results,
+            "wrong_path": count("wrong_path"), "gave_up": count("gave_up"), "tasks": results, "refusals": refusals,
         });
         out(format_args!("{document:#}"))?;
-        Ok(if succeeded == of { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if succeeded == of && refusals.as_ref().is_none_or(refusals::all_reached) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 
     fn chosen(&self) -> Result<Vec<&'static Task>> {
@@ -101,11 +112,11 @@ impl Conformance {
     }
 
     /// One task, from what it needs to its verdict.
-    fn try_task(&self, world: &World<'_>, task: &Task, folder: PathBuf) -> Result<Value> {
+    fn try_task(&self, world: &World<'_>, command: &str, task: &Task, folder: PathBuf) -> Result<Value> {
         let mut given = (task.prepare)(world).with_context(|| format!("preparing {}", task.name))?;
         fs::create_dir(&folder)?;
         let (before, since) = (world.log_length()?, Instant::now());
-        let mut agent = Running::start(&self.agent, world.base_url, given.token.as_deref(), &folder, &given.task)?;
+        let mut agent = Running::start(command, world.base_url, given.token.as_deref(), &folder, &given.task)?;
         let ended = loop {
             if let Some(status) = agent.child.try_wait()? {
                 break Some(status);
@@ -343,7 +354,8 @@ mod tests {
     fn the_tasks_are_ten_and_each_has_a_name_of_its_own() {
         let names: HashSet<&str> = TASKS.iter().map(|task| task.name).collect();
         assert_eq!((names.len(), TASKS.len()), (10, 10));
-        let one = Conformance { agent: String::new(), tasks: vec!["enrol".to_owned()], seconds: 1, no_build: true };
+        let one =
+            Conformance { agent: Some(String::new()), tasks: vec!["enrol".to_owned()], seconds: 1, no_build: true };
         assert_eq!(one.chosen().unwrap().len(), 1);
         let none = Conformance { tasks: vec!["fly".to_owned()], ..one };
         assert!(none.chosen().err().unwrap().to_string().contains("who-am-i"));

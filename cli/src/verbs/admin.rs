@@ -47,6 +47,12 @@ fn users() -> Vec<Verb> {
         users(Verb::new("admin users remove-factor", route::USERS_FACTOR))
             .asks("Remove the second factor of the user {id}?")
             .done("Removed."),
+        users(Verb::new("admin users identities", route::USERS_IDENTITIES_LIST)).table(&[
+            ("PROVIDER", "provider"),
+            ("ADDRESS", "email"),
+            ("LINKED", "created_at"),
+            ("USED", "last_used_at"),
+        ]),
         users(Verb::new("admin users unlink", route::USERS_IDENTITIES))
             .asks("Unlink the sign-ins of the user {id} at providers?")
             .done("Unlinked."),

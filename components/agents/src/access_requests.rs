@@ -18,7 +18,7 @@ use common::{
     route::{Access, Route},
     scope::{Patterns, Scope, Scopes},
     secret::Kind,
-    text::{isolated, prose, within},
+    text::{isolated, part, prose, within},
 };
 use http::StatusCode;
 use serde_json::{
@@ -39,10 +39,11 @@ use service::{
 };
 use store::{
     access_request::{
-        self, AccessRequest, AccessRequestState, ExactRequest, Filter, InsertOutcome, Lasts, MOST_REASON, Open,
+        self, AccessRequest, AccessRequestState, ExactRequest, Filter, InsertOutcome, Lasts, MOST_REASON, Open, Wanted,
     },
     db::Rows,
     notification, outbox,
+    page::Order,
 };
 
 /// Hours of a request that names none.
@@ -381,8 +382,11 @@ async fn tell(write: &Write<'_>, new: &access_request::New<'_>) -> Result<(), Ap
 
 form! {
     pub(crate) struct List {
+        q: Option<String>,
         state: Option<String>,
         agent: Option<String>,
+        owner: Option<String>,
+        sort: Option<String>,
         ..page: PageQuery,
     }
 }
@@ -390,19 +394,22 @@ form! {
 /// `GET /api/access-requests`: an agent sees its own requests and those of the agents below it; a person sees the requests that they
 /// decide about.
 pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
+    let q = part(query.q.as_deref())?;
     let state = query.state.as_deref().map(state).transpose()?;
-    let agent = query.agent.as_deref();
     let wanted = caller.page(&app, &query.page)?;
-    let filter = Filter { state, agent };
+    let order = Order::read(query.sort.as_deref())?;
+    let owner = caller.named("owner", query.owner.as_deref())?;
+    let filter = Filter { q: q.as_deref(), state, agent: query.agent.as_deref(), owner, order };
     let rows = access_request::list(app.db(), caller.subject(), &filter, &wanted, app.now()).await?;
     let rows: Vec<AccessRequest> = rows.into_iter().map(|row| shown(&caller, row)).collect();
-    json(StatusCode::OK, &wanted.page(rows, |row| (row.created_at, row.id.to_string())))
+    let place = |row: &AccessRequest| (row.created_at, row.id.to_string(), row.agent.name.clone());
+    json(StatusCode::OK, &wanted.ordered(rows, order, place))
 }
 
-fn state(word: &str) -> Result<AccessRequestState, ApiError> {
-    let valid = AccessRequestState::ALL.map(AccessRequestState::as_str).join(", ");
-    let unknown = || Code::InvalidFilter.with("field", "state").with("valid", valid);
-    AccessRequestState::from_word(word).ok_or_else(unknown)
+fn state(word: &str) -> Result<Wanted, ApiError> {
+    let words = AccessRequestState::ALL.map(AccessRequestState::as_str).join(", ");
+    let unknown = || Code::InvalidFilter.with("field", "state").with("valid", format!("{words}, {}", Wanted::DECIDED));
+    Wanted::from_word(word).ok_or_else(unknown)
 }
 
 form! {

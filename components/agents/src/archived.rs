@@ -4,7 +4,7 @@ use common::{
     agent::AgentName,
     error::{ApiError, Code},
     event::EventKind,
-    text::count,
+    text::{count, part},
 };
 use http::StatusCode;
 use serde_json::{Value::Null, json};
@@ -22,11 +22,12 @@ use service::{
 use store::{
     agent::{
         self, Agent,
-        archived::{self, Archived},
+        archived::{self, Archived, Filter},
         tree,
     },
     db::Rows,
     event,
+    page::Order,
     permission::DEEPEST,
 };
 
@@ -75,11 +76,24 @@ pub(crate) async fn archive(change: Change<QueryOrBody<Confirm>>, Path(name): Pa
         .await
 }
 
-/// `GET /api/agents/archived`: the archived agents that the caller may restore, the last archived first.
-pub(crate) async fn list(app: App, caller: Caller, Query(page): Query<PageQuery>) -> Result<Response, ApiError> {
-    let wanted = caller.page(&app, &page)?;
-    let rows = archived::list(app.db(), caller.subject(), &wanted).await?;
-    response::json(StatusCode::OK, &wanted.page(rows, |row| (row.archived_at, row.id.to_string())))
+form! {
+    pub(crate) struct List {
+        q: Option<String>,
+        owner: Option<String>,
+        sort: Option<String>,
+        ..page: PageQuery,
+    }
+}
+
+/// `GET /api/agents/archived`: the archived agents that the caller may restore, the last archived first, or by name.
+pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
+    let q = part(query.q.as_deref())?;
+    let wanted = caller.page(&app, &query.page)?;
+    let order = Order::read_with(query.sort.as_deref(), "archived_at")?;
+    let filter = Filter { q: q.as_deref(), owner: caller.named("owner", query.owner.as_deref())?, order };
+    let rows = archived::list(app.db(), caller.subject(), &filter, &wanted).await?;
+    let page = wanted.ordered(rows, order, |row| (row.archived_at, row.id.to_string(), row.name.clone()));
+    response::json(StatusCode::OK, &page)
 }
 
 async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Archived, ApiError> {

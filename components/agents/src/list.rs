@@ -44,7 +44,7 @@ pub(crate) async fn list(
     let filter = Filter {
         q: q.as_deref(),
         state: query.state.as_deref().map(state).transpose()?,
-        owner: query.owner.as_deref(),
+        owner: caller.named("owner", query.owner.as_deref())?,
         parent: query.parent.as_deref(),
         has_token: query.has_token.as_deref().map(has_token).transpose()?,
         order: Order::read(query.sort.as_deref())?,

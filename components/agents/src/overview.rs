@@ -19,7 +19,7 @@ use service::{
     whoami::Whoami,
 };
 use store::{
-    access_request::{self, AccessRequest, AccessRequestState},
+    access_request::{self, AccessRequest, AccessRequestState, Wanted},
     agent::overview::{self, Brief, Counts},
     audit::trail::{self, Entry, Hour},
     credential, notification,
@@ -93,7 +93,7 @@ pub(crate) async fn overview(app: App, caller: Caller, Query(asked): Query<Asked
         Some(_) => return Err(Code::InvalidFilter.with("field", "parts").with("valid", "head")),
     };
     let wanted = caller.page(&app, &PageQuery { cursor: None, limit: Some(WAITING) })?;
-    let open = access_request::Filter { state: Some(AccessRequestState::Open), agent: None };
+    let open = access_request::Filter { state: Some(Wanted::One(AccessRequestState::Open)), ..Default::default() };
     let open = access_request::list(app.db(), caller.subject(), &open, &wanted, app.now()).await?;
     let unread = match caller.scope().contains(Scope::NotificationsRead) {
         true => notification::count(app.db(), caller.user_id()).await?.map(|count| count.unread),

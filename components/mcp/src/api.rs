@@ -8,7 +8,7 @@ use http::{Request, header, request::Builder};
 use serde_json::Value as Json;
 use service::{
     app::{self, App},
-    body::Body,
+    idempotency::CLOSURE,
     inside, proof,
 };
 
@@ -24,6 +24,8 @@ pub(crate) struct Api<'a> {
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) text: String,
+    /// The id of the closure of what the request has ended.
+    pub(crate) closure: Option<String>,
 }
 
 impl Reply {
@@ -56,9 +58,11 @@ impl<'a> Api<'a> {
     /// Sends a request with a body, which may be empty. A credential that is not good ends the message; whatever else is answered is for
     /// the caller of this function.
     pub(crate) async fn send(&self, request: Builder, body: String) -> Result<Reply, Fault> {
-        let (status, body) = self.begin(request, body).await?;
+        let inside::Reply { status, headers, body } = self.begin(request, body).await?;
         let bytes = body.collect().await.map_err(|_| self.outage("an answer broke off"))?;
-        let reply = Reply { status, text: String::from_utf8_lossy(&bytes).into_owned() };
+        let (status, text) = (status.as_u16(), String::from_utf8_lossy(&bytes).into_owned());
+        let closure = headers.get(CLOSURE).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let reply = Reply { status, text, closure };
         match status {
             401 => Err(Fault::unauthorized(reply.json(), false)),
             500.. if !reply.json().is_object() => Err(self.outage(&format!("a component answered {status}"))),
@@ -67,7 +71,7 @@ impl<'a> Api<'a> {
     }
 
     /// The same for an answer whose body is still to come.
-    pub(crate) async fn begin(&self, mut request: Builder, body: String) -> Result<(u16, Body), Fault> {
+    pub(crate) async fn begin(&self, mut request: Builder, body: String) -> Result<inside::Reply, Fault> {
         for value in self.app.headers().all("authorization") {
             request = request.header(header::AUTHORIZATION, value);
         }
@@ -87,8 +91,7 @@ impl<'a> Api<'a> {
             .header(header::CONTENT_LENGTH, body.len())
             .body(body)
             .map_err(|error| self.outage(&error.to_string()))?;
-        let reply = inside::send(request).await.map_err(|cause| self.outage(&cause))?;
-        Ok((reply.status.as_u16(), reply.body))
+        inside::send(request).await.map_err(|cause| self.outage(&cause))
     }
 
     /// Who is calling. What is answered to others than the caller is their own affair: only a good credential gets here.

@@ -186,7 +186,9 @@ pub(crate) async fn listen(api: &Api<'_>, message: &Message, id: &Json) -> Resul
 }
 
 async fn open(api: &Api<'_>, source: &Route) -> Result<Body, Fault> {
-    let (status, body) = api.begin(inside::request(api.app, source, &[], &[]), String::new()).await?;
+    let inside::Reply { status, body, .. } =
+        api.begin(inside::request(api.app, source, &[], &[]), String::new()).await?;
+    let status = status.as_u16();
     if status == 200 {
         return Ok(body);
     }

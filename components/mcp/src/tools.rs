@@ -130,7 +130,17 @@ impl Call {
 /// What a tool has answered.
 pub(crate) fn done(reply: &Reply) -> Json {
     let json = reply.json();
-    let text = if reply.text.is_empty() { "Done.".to_owned() } else { reply.text.clone() };
+    // Where there is no body, only a header names what has ended.
+    let (text, json) = match (&reply.closure, reply.text.is_empty()) {
+        (_, false) => (reply.text.clone(), json),
+        (None, true) => ("Done.".to_owned(), json),
+        (Some(id), true) => {
+            let asks = tool::name(route::CLOSURE_GET);
+            let text =
+                format!("Done. The tool {asks} with closure_id {id} says since when nobody accepts what has ended.");
+            (text, json!({ "closure": { "id": id } }))
+        }
+    };
     let mut result = json!({ "content": [{ "type": "text", "text": text }], "isError": false });
     // Earlier revisions know objects alone.
     if let (true, Some(members)) = (json.is_object(), result.as_object_mut()) {

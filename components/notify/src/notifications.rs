@@ -18,11 +18,14 @@ use service::{
 };
 use store::notification;
 
+use crate::notify::PRIORITIES;
+
 form! {
     pub(crate) struct List {
         unread_only: Option<bool>,
         since: Option<String>,
         q: Option<String>,
+        priority: Option<String>,
         ..page: PageQuery,
     }
 }
@@ -36,7 +39,12 @@ pub(crate) async fn list(
 ) -> Result<Response, ApiError> {
     let since = query.since.as_deref().map(|since| moment("since", since)).transpose()?;
     let q = part(query.q.as_deref())?;
-    let filter = notification::Filter { q: q.as_deref(), unread_only: query.unread_only.unwrap_or(false), since };
+    let priority = query.priority.as_deref();
+    if priority.is_some_and(|word| !PRIORITIES.contains(&word)) {
+        return Err(Code::InvalidFilter.with("field", "priority").with("valid", PRIORITIES.join(", ")));
+    }
+    let unread_only = query.unread_only.unwrap_or(false);
+    let filter = notification::Filter { q: q.as_deref(), priority, unread_only, since };
     let page = caller.page(&app, &query.page)?;
     let rows = notification::list(app.db(), caller.user_id(), &filter, &page).await?;
     tagged(&headers, &page.page(rows, |row| (row.created_at, row.id.to_string())))

@@ -117,8 +117,11 @@ pub(crate) async fn notify(
     }
 }
 
+/// The priorities of a notification.
+pub(crate) const PRIORITIES: [&str; 3] = ["low", "normal", "high"];
+
 fn read_priority(text: &str) -> Result<&str, ApiError> {
-    if ["low", "normal", "high"].contains(&text) { Ok(text) } else { Err(Code::InvalidPriority.into()) }
+    if PRIORITIES.contains(&text) { Ok(text) } else { Err(Code::InvalidPriority.into()) }
 }
 
 fn read_link<'u>(app: &App, text: &'u str) -> Result<&'u str, ApiError> {

@@ -2,8 +2,6 @@
 
 use common::error::{ApiError, Code};
 use http::StatusCode;
-use schemars::JsonSchema;
-use serde::Serialize;
 use serde_json::{Value::Null, json};
 use service::{
     app::App,
@@ -12,19 +10,12 @@ use service::{
     extract::Path,
     response::{Response, json as answer},
 };
-use store::identity::{self, Identity};
-
-/// The identities, whole.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Identities")]
-pub(crate) struct All {
-    items: Vec<Identity>,
-}
+use store::identity::{self, Identities};
 
 /// `GET /auth/identities`: all of them, the newest first; there are few.
 pub(crate) async fn list(app: App, caller: Caller) -> Result<Response, ApiError> {
     let items = identity::list(app.db(), caller.user_id()).await?;
-    answer(StatusCode::OK, &All { items })
+    answer(StatusCode::OK, &Identities { items })
 }
 
 /// `DELETE /auth/identities/{id}`: the identity opens the account no more. The last way in stays.

@@ -1,5 +1,6 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
+use store::identity::Identities;
 
 use crate::{finish, identities, providers, start};
 
@@ -14,7 +15,7 @@ fn routes() -> Routes {
         .on(route::OIDC_FINISH, finish::finish)
         .gives::<finish::Finished<'static>>(&[200])
         .on(route::IDENTITIES_LIST, identities::list)
-        .gives::<identities::All>(&[200])
+        .gives::<Identities>(&[200])
         .on(route::IDENTITY_UNLINK, identities::unlink)
         .gives_nothing()
 }

@@ -148,7 +148,8 @@ pub(crate) struct Recovery {
     recovery_codes: Vec<String>,
 }
 
-/// `POST /auth/factor/confirm`: the first code. From now on every sign-in asks for one; the recovery codes are shown.
+/// `POST /auth/factor/confirm`: the first code. From now on every sign-in asks for one, and sessions that have proved only one factor end, but
+/// for this one; the recovery codes are shown.
 pub(crate) async fn confirm(change: Change<Body<OneCode>>) -> Result<Response, ApiError> {
     let (app, user, Body(body)) = (change.app.clone(), change.caller.user_id().clone(), &change.input);
     let typed = Typed::read(&body.code);
@@ -168,14 +169,17 @@ pub(crate) async fn confirm(change: Change<Body<OneCode>>) -> Result<Response, A
         if !factor::confirm(&write.tx, me, &found.sealed, step, now).await? {
             return Err(Code::WrongCode.into()); // it was begun anew meanwhile
         }
-        // Another one may be a stranger's, who would take the factor away again by what the password has proved.
-        credential::unprove_others(&write.tx, me, write.caller.credential_id()).await?;
+        // Another session may be a stranger's, who knows the password and nothing else: it ends. One that has proved two factors stays, and
+        // cannot take this one away by what it has proved.
+        let this = write.caller.credential_id();
+        let ended = credential::revoke_of_one_factor(&write.tx, me, this, now).await?;
+        credential::unprove_others(&write.tx, me, this).await?;
         let (shown, digests) = new_recovery_codes(me, write.app().chance());
         factor::replace_recovery_codes(&write.tx, me, &digests).await?;
-        let body = "Each sign-in to your account now asks for a code of your app. If it was not you: end your other sessions, and ask an admin.";
+        let body = "Each sign-in to your account now asks for a code of your app. Sessions that knew only one factor have ended. If it was not you: ask an admin.";
         write.notify(me, "A second factor was set up", body).await?;
         write.mail(me, outbox::Kind::FactorAdded, json!({})).await?;
-        Ok(Answer::ok(&Recovery { recovery_codes: shown })?.with_secret().audited(me, Null, json!({ "enabled": true })))
+        Ok(Answer::ok(&Recovery { recovery_codes: shown })?.with_secret().audited(me, Null, json!({ "enabled": true, "sessions_ended": ended })))
     });
     tries::check(&app, &guesses(&app, &user), Code::WrongCode, run).await
 }

@@ -55,7 +55,7 @@ form! {
 }
 
 /// What `actor` can be.
-const ACTORS: &str = "a user's id (usr_…) or address, or an agent's id (agt_…) or name";
+const ACTORS: &str = "a user's id (usr_…), address or a part of it, or an agent's id (agt_…) or name";
 /// What `object` can be.
 const OBJECTS: &str = "a user's id (usr_…) or address, an agent's id (agt_…) or name, the id of a credential (tok_…), a mail (out_…) or the \
      tenant (ten_…), or the name of a scope or a preset. What a key did is found by credential, and what was done to it by its agent as object";
@@ -105,7 +105,19 @@ impl List {
         json!({ "filters": sent.collect::<BTreeMap<_, _>>() })
     }
 
-    fn filter(&self) -> Result<Filter, ApiError> {
+    /// The filter. A name is that of an agent that the caller may know of, or else of people.
+    async fn filter(&self, app: &App, caller: &Caller) -> Result<Filter, ApiError> {
+        let mut filter = self.read()?;
+        if let Some(name) = filter.actor.take_if(|actor| AgentName::is_one(actor)) {
+            match trail::is_agent(app.db(), caller.subject(), sees_all(caller), &name).await? {
+                true => filter.actor = Some(name),
+                false => filter.people = caller.named("actor", Some(&name))?,
+            }
+        }
+        Ok(filter)
+    }
+
+    fn read(&self) -> Result<Filter, ApiError> {
         let moment = |field, value: &Option<String>| value.as_deref().map(|value| moment(field, value)).transpose();
         if self.outcome.as_deref().is_some_and(|outcome| !["done", "refused"].contains(&outcome)) {
             return Err(Code::InvalidFilter.with("field", "outcome").with("valid", "done, refused"));
@@ -122,13 +134,14 @@ impl List {
             outcome: self.outcome.clone(),
             since: moment("since", &self.since)?,
             until: moment("until", &self.until)?,
+            people: None,
         })
     }
 }
 
 /// `GET /api/audit`: what happened to the agents that the caller may read, or in their tenant.
 pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
-    let filter = query.filter()?;
+    let filter = query.filter(&app, &caller).await?;
     let page = caller.page(&app, &query.page)?;
     let (_, after) = page.after();
     let rows = read(&app, &caller, &filter, &after, page.rows()).await?;
@@ -137,8 +150,12 @@ pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) ->
 
 /// At most `limit` rows that the caller may see, the newest first, behind the row `after` (empty: from the newest).
 async fn read(app: &App, caller: &Caller, filter: &Filter, after: &str, limit: i64) -> Result<Vec<Entry>, DbError> {
-    let sees_all = caller.agent_id().is_none() && caller.scope().contains(Scope::AuditReadAll);
-    trail::list(app.db(), caller.subject(), sees_all, filter, after, limit).await
+    trail::list(app.db(), caller.subject(), sees_all(caller), filter, after, limit).await
+}
+
+/// Whether the caller may see every row of the tenant.
+fn sees_all(caller: &Caller) -> bool {
+    caller.agent_id().is_none() && caller.scope().contains(Scope::AuditReadAll)
 }
 
 /// Rows that the export reads at once: a row can have some 100 KB.
@@ -243,7 +260,8 @@ pub(crate) async fn export(
     route: &'static Route,
     Query(query): Query<List>,
 ) -> Result<Response, ApiError> {
-    let (app, caller, filter) = (change.app.clone(), change.caller.clone(), query.filter()?);
+    let (app, caller) = (change.app.clone(), change.caller.clone());
+    let filter = query.filter(&app, &caller).await?;
     let format = match query.format.as_deref() {
         None | Some("ndjson") => &LINES,
         Some("csv") => &CSV,

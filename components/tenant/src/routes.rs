@@ -7,6 +7,7 @@ use store::{
     audit::{chain::Report, trail::Entry},
     custom_scope::CustomScope,
     guide::{Guide, Listed},
+    identity::Identities,
     page::Page,
     resource::Resource,
     user::User,
@@ -32,6 +33,8 @@ fn routes() -> Routes {
         .gives::<Closing<User>>(&[200])
         .on(route::USERS_FACTOR, users::remove_factor)
         .gives_nothing()
+        .on(route::USERS_IDENTITIES_LIST, users::identities)
+        .gives::<Identities>(&[200])
         .on(route::USERS_IDENTITIES, users::unlink)
         .gives_nothing()
         .on(route::USERS_END_SESSIONS, users::end_sessions)

@@ -30,7 +30,8 @@ use service::{
 use store::{
     addressee, audit, code, credential,
     db::Rows,
-    factor, identity,
+    factor,
+    identity::{self, Identities},
     outbox::Kind,
     user::{self, Account, Sort, UpdateOutcome, User},
 };
@@ -279,6 +280,12 @@ pub(crate) async fn remove_factor(change: Change<()>, Path(id): Path) -> Result<
             Ok(Answer::no_content().audited(&user.id, json!({ "second_factor": true }), json!({ "second_factor": false })))
         })
         .await
+}
+
+/// `GET /api/users/{id}/identities`: what a user has linked, the newest first; there are few.
+pub(crate) async fn identities(app: App, caller: Caller, Path(id): Path) -> Result<Response, ApiError> {
+    let user = find(app.db(), &caller, &id).await?;
+    response::json(StatusCode::OK, &Identities { items: identity::list(app.db(), &user.id).await? })
 }
 
 /// `DELETE /api/users/{id}/identities`: unlinks what a user is at providers, such as after the company has moved to another one.

@@ -63,7 +63,7 @@ pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) ->
     let filter = Filter {
         own: None,
         q: q.as_deref(),
-        user: query.user.as_deref(),
+        user: caller.named("user", query.user.as_deref())?,
         kind,
         lasting: false,
         status,

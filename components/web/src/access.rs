@@ -7,12 +7,12 @@ use common::{
     scope::{Patterns, ScopeSet},
     text::isolated,
 };
-use futures_util::future::{join, join3};
-use serde_json::{Map, Value as Json};
+use futures_util::future::join3;
+use serde_json::{Map, Value as Json, json};
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
-    api::{Api, Change, Members, Refusal, Trouble},
+    api::{Api, Asked, Change, Members, Refusal, Trouble},
     form::{Form, number},
     list::List,
     page::{Shell, answer, answer_form, see_done, write_with},
@@ -20,12 +20,27 @@ use crate::{
     words::{self, Html},
 };
 
+const PATH: &str = "/access";
+/// In place of the id of a request: those that were ticked.
+const TICKED: &str = "ticked";
+/// Requests that are decided in one go at most; a page shows no more.
+const MOST: usize = 20;
+
 #[derive(Template)]
 #[template(path = "access.html")]
 struct AccessPage {
     shell: Shell,
     list: List,
-    decided: Vec<Json>,
+    /// Those that wait; `None`: they are not asked for.
+    waiting: Option<Vec<Json>>,
+    /// Where all that wait are; empty: these are all.
+    more: String,
+    /// Those that were decided; `None`: they are not asked for.
+    decided: Option<Vec<Json>>,
+    /// Those that are ticked, by id.
+    ticked: Vec<String>,
+    /// This page, to come back to after a click.
+    back: String,
 }
 
 impl AccessPage {
@@ -36,22 +51,61 @@ impl AccessPage {
     fn tags(&self, list: &Json, member: &str) -> Html {
         words::tags(list.list(member), 3)
     }
+
+    fn head(&self, text: &str, by: &str) -> Html {
+        self.list.head(self.shell.link(), text, by)
+    }
+
+    fn is_ticked(&self, request: &Json) -> bool {
+        self.ticked.iter().any(|id| id == request.text("id"))
+    }
+
+    /// The query of this page, for the form that decides about several: its answer shows the same list.
+    fn query(&self) -> &str {
+        self.back.strip_prefix(PATH).unwrap_or_default()
+    }
 }
 
 /// `GET /access`: the requests that the visitor may decide, the waiting ones first.
 pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
-    answer(&app, async {
-        let api = Api::of(&app)?;
-        let mut list = List::of(&app, "/access", &["state", "agent"]);
-        let pairs = list.pairs("25");
-        let (shell, all) =
-            join(Shell::load(&app, &api, "Requests", "access"), api.get(route::ACCESS_LIST, &[], &pairs)).await;
-        let (shell, all, refused) = shell?.with_list(all)?;
-        list.found(&all);
-        let decided = all.list("items").iter().filter(|one| one.text("state") != "open").cloned().collect();
-        write_with(&AccessPage { shell, list, decided }, refused.unwrap_or(200))
-    })
-    .await
+    answer(&app, show_list(&app, &[], None)).await
+}
+
+async fn show_list(app: &App, ticked: &[&str], refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let api = Api::of(app)?;
+    let mut list = List::of(app, PATH, &["q", "state", "agent", "owner"]).sorted("created_at");
+    let (state, most) = (list.asked.text("state").to_owned(), MOST.to_string());
+    let of = |state: &'static str, limit| {
+        let mut pairs = list.pairs(limit);
+        pairs.retain(|(name, _)| *name != "state");
+        pairs.push(("state", state));
+        pairs
+    };
+    let (open, closed) = (of("open", &most), of("decided", "25"));
+    let as_asked = list.pairs(if state == "open" { &most } else { "25" });
+    // Without a state those that wait stand before the first page of the others.
+    let is_both = state.is_empty() && list.is_first();
+    let before = async {
+        match is_both {
+            true => api.get(route::ACCESS_LIST, &[], &open).await,
+            false => Ok(Json::Null),
+        }
+    };
+    let rows = api.get(route::ACCESS_LIST, &[], if state.is_empty() { &closed } else { &as_asked });
+    let (shell, before, rows) = join3(Shell::load(app, &api, "Requests", "access"), before, rows).await;
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let (shell, rows, refused) = shell?.with(refusal).with_list(rows)?;
+    list.found(&rows);
+    let before = if refused.is_some() { Json::Null } else { before? };
+    let more = if before.text("next_cursor").is_empty() { String::new() } else { list.with("state", "open") };
+    let items = |list: &Json| Some(list.list("items").to_vec());
+    let (waiting, decided) = match state.as_str() {
+        "open" => (items(&rows), None),
+        _ => (if is_both { items(&before) } else { None }, items(&rows)),
+    };
+    let ticked = ticked.iter().map(|id| (*id).to_owned()).collect();
+    let back = list.here();
+    write_with(&AccessPage { shell, list, waiting, more, decided, ticked, back }, refused.unwrap_or(status))
 }
 
 /// A scope in words: what would become possible.
@@ -174,6 +228,9 @@ pub(crate) fn possible(scope: &str, ticked: &[&str], custom: &Json) -> Possible 
 
 /// `POST /access/{id}/{act}`.
 pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
+    if id == TICKED {
+        return act_on_ticked(app, &act, typed).await;
+    }
     let (route, done) = match act.as_str() {
         "approve" => (route::ACCESS_APPROVE, "approved"),
         "deny" => (route::ACCESS_DENY, "denied"),
@@ -197,6 +254,73 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         }
     })
     .await
+}
+
+/// `POST /access/ticked/{act}`: decides about each request that is ticked, as its own button would.
+async fn act_on_ticked(app: App, act: &str, typed: Form) -> Result<Response, ApiError> {
+    let (is_approved, done) = match act {
+        "approve" => (true, "approved-all"),
+        "deny" => (false, "denied-all"),
+        _ => return Err(Code::NotFound.into()),
+    };
+    answer_form(&app, &typed, async {
+        let mut ids = typed.all("request");
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.is_empty() || ids.len() > MOST {
+            let fix = format!("Tick the requests that you want to decide, at most {MOST}.");
+            let none =
+                Refusal::own(400, if ids.is_empty() { "Nothing is ticked." } else { "Too many are ticked." }, &fix);
+            return show_list(&app, &ids, Some(none)).await;
+        }
+        let api = Api::of(&app)?;
+        // A proof counts for all of them, and a code works once.
+        api.prove(&typed).await?;
+        let form = typed.without_proof();
+        let (mut left, mut failed, mut unproved) = (Vec::new(), Vec::new(), None);
+        for id in &ids {
+            let (name, decision) = decide(&api, id, is_approved, &form).await;
+            match decision {
+                Ok(()) => continue,
+                Err(Trouble::Refused(refusal)) => failed.push((name, format!("{} {}", refusal.detail, refusal.fix))),
+                Err(Trouble::Prove(asked)) => unproved = Some(asked.refusal),
+                Err(trouble) => return Err(trouble),
+            }
+            left.push(*id);
+        }
+        if let Some(refusal) = unproved {
+            // Those that are decided are left out when it is sent again.
+            let form = form.with_all("request", &left);
+            return Err(Trouble::Prove(Box::new(Asked { refusal, form })));
+        }
+        if failed.is_empty() {
+            return Ok(see_done(&app, &typed, PATH, done));
+        }
+        let (all, decided) = (ids.len(), ids.len() - left.len());
+        let what = if is_approved { "approved" } else { "denied" };
+        let fix = if decided == 0 { "Nothing was changed." } else { "These were not:" };
+        let mut refusal = Refusal::own(409, &format!("{decided} of {all} requests are {what}."), fix);
+        refusal.fields = failed;
+        show_list(&app, &left, Some(refusal)).await
+    })
+    .await
+}
+
+/// Decides about one request, as the button beside it does: once where the agent has named what it is for, else for the hours that it asks
+/// for. Gives also how the request is called.
+async fn decide(api: &Api<'_>, id: &str, is_approved: bool, form: &Form) -> (String, Result<(), Trouble>) {
+    let request = match api.get(route::ACCESS_GET, &[id], &[]).await {
+        Ok(request) => request,
+        // Such as one that its agent has withdrawn.
+        Err(trouble) => return ("One:".to_owned(), Err(trouble)),
+    };
+    let name = format!("{}, {}:", request.at("agent").text("name"), request.words("scope").join(" "));
+    let (row, body) = match (is_approved, request.at("for").is_null()) {
+        (false, _) => (route::ACCESS_DENY, Json::Null),
+        (true, true) => (route::ACCESS_APPROVE, Json::Null),
+        (true, false) => (route::ACCESS_APPROVE, json!({ "lasts": "once" })),
+    };
+    (name, api.change(row, &[id], Change { form, body }).await.map(drop))
 }
 
 fn approval(typed: &Form) -> Result<Map<String, Json>, Trouble> {

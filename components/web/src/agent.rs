@@ -163,11 +163,6 @@ async fn show(
     }
 }
 
-/// Where the next page of a list begins; empty: there is none, or the visitor may not read it.
-fn next(list: &Result<Json, Trouble>) -> String {
-    list.as_ref().map(|list| list.text("next_cursor").to_owned()).unwrap_or_default()
-}
-
 /// `compute` as it is shown and edited.
 fn compute_text(agent: &Json) -> String {
     match agent.at("compute") {

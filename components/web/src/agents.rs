@@ -14,8 +14,8 @@ use crate::{
     words::{self, Html},
 };
 
-/// Agents on a page. More would be more bytes than a page may have.
-const PAGE: &str = "19";
+/// Agents on a page, and a person's own tokens. More would be more bytes than a page may have.
+pub(crate) const PAGE: &str = "17";
 
 /// An agent in a table.
 pub(crate) struct AgentRow {
@@ -342,15 +342,20 @@ mod tests {
                     "agents": { "running": 900, "paused": 1, "stopped": 2, "owners": 40, "newest": some(agent, 25) },
                     "lately": { "hours": [], "events": some(event, 10) }, "ending": 3,
                 }),
-                "/api/agents" => json!({ "items": some(agent, rows), "next_cursor": "n".repeat(60) }),
-                "/auth/tokens" => json!({ "items": some(token, rows), "next_cursor": "n".repeat(60) }),
+                "/api/agents" => json!({ "items": some(agent, rows), "next_cursor": "n".repeat(103) }),
+                "/auth/tokens" => json!({ "items": some(token, rows), "next_cursor": "n".repeat(103) }),
                 _ => json!({}),
             };
             (200, body)
         });
-        for (path, buttons) in
-            [("/", 16), ("/agents?q=desk&sort=created_at", rows), ("/tokens?sort=expires_at", 2 * rows)]
-        {
+        // A page of a list far behind its first one: the addresses of those before it are on it too.
+        let cursor = "n".repeat(103);
+        let far = format!("before=&before={cursor}&before={cursor}&before={cursor}&cursor={cursor}");
+        for (path, buttons) in [
+            ("/", 16),
+            (&*format!("/agents?q=desk&sort=created_at&{far}"), rows),
+            (&format!("/tokens?sort=expires_at&{far}"), 2 * rows),
+        ] {
             let html = visitor.open(path).await.text;
             assert_eq!(html.matches(" formaction=").count(), buttons, "{path}: {html}");
             assert!(html.len() + assets::BYTES <= 60 * 1024, "{path}: {} and {}", html.len(), assets::BYTES);

@@ -101,7 +101,7 @@ async fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> 
     let (owners, asked) = (usage.list("users").to_vec(), list.asked.text("user"));
     let owner = owners.iter().find(|one| one.text("user_id") == asked).map(|one| one.text("email").to_owned());
     let of_list = || tokens.list("items").first().map(|token| token.text("user_email").to_owned());
-    let owner = owner.or_else(of_list).unwrap_or_else(|| asked.to_owned());
+    let owner = owner.or_else(|| asked.starts_with("usr_").then(of_list)?).unwrap_or_else(|| asked.to_owned());
     let has_any = |one: &Json| one.number("agents") > 0 || one.number("credentials") > 0;
     let mut holders: Vec<Json> = owners.into_iter().filter(has_any).collect();
     // The one that was asked for is among them.

@@ -257,7 +257,7 @@ impl<'a> Api<'a> {
 
     /// Proves first who the visitor is, where the form has a proof: it was refused before for want of one. A proof that is refused is
     /// asked for again.
-    async fn prove(&self, form: &Form) -> Result<(), Trouble> {
+    pub(crate) async fn prove(&self, form: &Form) -> Result<(), Trouble> {
         let Some((way, proof)) = form.proof() else { return Ok(()) };
         let request = self.change_request(route::REAUTHENTICATE, &[], &[], form);
         match self.ask(request, json!({ way: proof })).await {

@@ -106,6 +106,18 @@ impl Form {
         proofs.find(|(_, value)| !value.is_empty())
     }
 
+    /// The same without a proof, which was looked at.
+    pub(crate) fn without_proof(&self) -> Self {
+        let is_proof = |name: &str| PROOFS.iter().any(|(field, _)| *field == name);
+        Self(self.0.iter().filter(|(name, _)| !is_proof(name)).cloned().collect())
+    }
+
+    /// The same with these values of a field.
+    pub(crate) fn with_all(&self, name: &str, values: &[&str]) -> Self {
+        let others = self.0.iter().filter(|(known, _)| known != name).cloned();
+        Self(others.chain(values.iter().map(|value| (name.to_owned(), (*value).to_owned()))).collect())
+    }
+
     /// What a page may show again: all fields but passwords and proofs.
     pub(crate) fn shown_again(&self) -> Vec<(String, String)> {
         let is_kept = |name: &str| !SECRETS.contains(&name) && !PROOFS.iter().any(|(field, _)| *field == name);

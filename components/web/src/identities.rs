@@ -29,6 +29,12 @@ impl Identities {
         Self { linked: linked.map(|linked| linked.list("items").to_vec()).unwrap_or_default(), offered }
     }
 
+    /// What another person has linked, with the providers' names.
+    pub(crate) async fn of_user(app: &App, api: &Api<'_>, id: &str) -> Self {
+        let (linked, offered) = join(api.get(route::USERS_IDENTITIES_LIST, &[id], &[]), offered(app)).await;
+        Self { linked: linked.map(|linked| linked.list("items").to_vec()).unwrap_or_default(), offered }
+    }
+
     /// Whether there is anything to show.
     pub(crate) fn is_any(&self) -> bool {
         !self.linked.is_empty() || !self.offered.is_empty()

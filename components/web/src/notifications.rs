@@ -26,8 +26,8 @@ struct NotificationsPage {
 }
 
 impl NotificationsPage {
-    fn only_unread(&self) -> bool {
-        self.list.asked.is("show", "unread")
+    fn is_high(&self, item: &Json) -> bool {
+        item.text("priority") == "high"
     }
 
     fn is_unread(&self, item: &Json) -> bool {
@@ -82,8 +82,10 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
         let since = words::first_moment(list.asked.text("since"));
         let mut pairs = list.pairs("25");
         pairs.retain(|(name, _)| !["show", "since"].contains(name));
-        if list.asked.is("show", "unread") {
-            pairs.push(("unread_only", "true"));
+        match list.asked.text("show") {
+            "unread" => pairs.push(("unread_only", "true")),
+            "high" => pairs.push(("priority", "high")),
+            _ => {}
         }
         if !since.is_empty() {
             pairs.push(("since", &since));

@@ -95,13 +95,13 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
 
 async fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     let api = Api::of(app)?;
-    let mut list = List::of(app, PATH, &["state"]);
+    let mut list = List::of(app, PATH, &["state", "q"]);
     let pairs = list.pairs("25");
     let mails = async {
-        if list.is_filtered() {
+        if !list.asked.text("state").is_empty() {
             return (api.get(route::MAIL_OUTBOX, &[], &pairs).await, Vec::new());
         }
-        unsettled(&api).await
+        unsettled(&api, list.asked.text("q")).await
     };
     let (shell, (mails, more), (failing, others)) =
         join3(Shell::load(app, &api, "Outbox", "outbox"), mails, failing(&api)).await;
@@ -114,8 +114,8 @@ async fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> 
 }
 
 /// The mails that failed and those that wait, and of which of both there are more.
-async fn unsettled(api: &Api<'_>) -> (Result<Json, Trouble>, Vec<(&'static str, &'static str)>) {
-    let of = |state| api.get(route::MAIL_OUTBOX, &[], &[("state", state), ("limit", "25")]);
+async fn unsettled(api: &Api<'_>, q: &str) -> (Result<Json, Trouble>, Vec<(&'static str, &'static str)>) {
+    let of = |state| api.get(route::MAIL_OUTBOX, &[], &[("state", state), ("q", q), ("limit", "25")]);
     let (dead, due) = match join(of("dead"), of("due")).await {
         (Ok(dead), Ok(due)) => (dead, due),
         (Err(trouble), _) | (_, Err(trouble)) => return (Err(trouble), Vec::new()),

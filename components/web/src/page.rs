@@ -54,11 +54,13 @@ const DONE: &[(&str, &str)] = &[
     ("activated", "The account is active again."),
     ("app-ended", "Ended. The app is refused from now on."),
     ("approved", "Approved. It works from the agent's next request on."),
+    ("approved-all", "All that you ticked is approved. It works from the agents' next requests on."),
     ("archived", "Archived, with all agents below it. Their credentials no longer work."),
     ("changed", "Saved."),
     ("deactivated", "Deactivated. The person's sessions, tokens and agents are refused from now on."),
     ("deleted", "Deleted."),
     ("denied", "Denied. The agent was told."),
+    ("denied-all", "All that you ticked is denied. The agents were told."),
     ("device-approved", "Approved. Go back to the terminal: it goes on by itself."),
     ("device-denied", "Denied. The device gets nothing."),
     ("ended", "Signed out there."),
@@ -115,6 +117,7 @@ const DONE: &[(&str, &str)] = &[
     ("stopped", "Stopped, with all agents below it. Requests are refused from now on."),
     ("stopped-all", "Every agent is stopped. Requests of all of them are refused from now on."),
     ("trusted", "Trusted. Its workloads can get credentials of the agent from now on."),
+    ("unlinked-all", "Unlinked, and the person was told. The next sign-in with their address links it anew."),
     ("unlinked", "Unlinked. It no longer opens your account."),
     ("untrusted", "Deleted. The credentials that it gave are refused from now on."),
     ("unshared", "No longer shared. Credentials that rested on it ended with it."),
@@ -569,7 +572,8 @@ fn see_login(app: &App) -> Response {
 
 /// 303 to the first page of a list, with its filters, from a place that it does not have any more.
 fn see_the_start(app: &App) -> Response {
-    let asked = Form::parse(&Form::query(app).without("cursor")).without("done");
+    let asked = Form::parse(&Form::query(app).without("cursor"));
+    let asked = Form::parse(&asked.without("before")).without("done");
     let sign = if asked.is_empty() { "" } else { "&" };
     see(app, &format!("{}?{asked}{sign}done=from-the-start", app.path()))
 }
@@ -609,14 +613,6 @@ pub(crate) fn see_done(app: &App, form: &Form, otherwise: &str, done: &str) -> R
     let back = Some(form.text("back")).filter(|back| !back.is_empty()).map_or(otherwise, local);
     let sign = if back.contains('?') { '&' } else { '?' };
     see(app, &format!("{back}{sign}done={done}"))
-}
-
-/// The query of the page after this one of a list; empty: there is none.
-pub(crate) fn next_page<'a>(filters: &[(&'a str, &'a str)], list: &'a Json) -> String {
-    match list.text("next_cursor") {
-        "" => String::new(),
-        cursor => query(&[filters, &[("cursor", cursor)]].concat()),
-    }
 }
 
 /// Writes a page.

@@ -33,6 +33,15 @@
     });
   }
 
+  for (const button of document.querySelectorAll("[data-tick]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      const boxes = [...button.form.elements].filter((box) => box.name === button.dataset.tick);
+      const isAll = boxes.every((box) => box.checked);
+      for (const box of boxes) box.checked = !isAll;
+    });
+  }
+
   for (const button of document.querySelectorAll("[data-print]")) {
     button.hidden = false;
     button.addEventListener("click", () => print());

@@ -13,7 +13,8 @@ use crate::{
     home_tenant::at,
     identities::Identities,
     links::unnamed,
-    page::{Shell, answer, answer_form, next_page, see, write, write_with},
+    list::List,
+    page::{Shell, answer, answer_form, see, write, write_with},
     qr,
     shown::{self, Settings},
     words::{self, Html},
@@ -38,7 +39,7 @@ struct SecurityPage {
     factor: Json,
     sessions: Vec<Json>,
     /// The query of older sessions; empty: there are none.
-    more: String,
+    list: List,
     identities: Identities,
     /// Which mails the visitor gets; null where that cannot be had.
     mails: Json,
@@ -87,9 +88,9 @@ pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
 }
 
 async fn show(app: &App, refusal: Option<Refusal>, typed: &Form) -> Result<Response, Trouble> {
-    let (api, asked) = (Api::of(app)?, Form::query(app));
-    let mut page_of_sessions = asked.pairs(&["cursor"]);
-    page_of_sessions.push(("limit", "15"));
+    let api = Api::of(app)?;
+    let mut list = List::of(app, "/security", &[]).within("#sessions");
+    let page_of_sessions = list.pairs("15");
     let own = join(api.get(route::NOTIFICATIONS_PREFERENCES, &[], &[]), api.get(route::EMAIL, &[], &[]));
     let (shell, factor, sessions, identities, (mails, address)) = join5(
         Shell::load(app, &api, "Security", "security"),
@@ -105,12 +106,12 @@ async fn show(app: &App, refusal: Option<Refusal>, typed: &Form) -> Result<Respo
         Err(Trouble::Refused(refusal)) if refusal.slug == "second_factor_setup_required" => Json::Null,
         sessions => sessions?,
     };
-    let more = next_page(&[], &sessions);
+    list.found(&sessions);
     let page = SecurityPage {
         shell: shell?.with(refusal),
         factor: factor?,
         sessions: sessions.list("items").to_vec(),
-        more,
+        list,
         identities,
         mails: mails.unwrap_or_default(),
         address: address.unwrap_or_default(),

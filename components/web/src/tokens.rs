@@ -12,7 +12,7 @@ use service::{app::App, extract::Path, response::Response};
 
 use crate::{
     agent::ended,
-    agents::Secret,
+    agents::{PAGE, Secret},
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, put_life},
     list::List,
@@ -87,7 +87,7 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
     let api = Api::of(app)?;
     let mut list = List::of(app, "/tokens", &["status", "kind", "q"]).sorted("created_at");
     let status = list.asked.or("status", "active").to_owned();
-    let mut pairs = list.pairs("20");
+    let mut pairs = list.pairs(PAGE);
     pairs.retain(|(name, _)| *name != "status");
     if status != "all" {
         pairs.push(("status", &status));

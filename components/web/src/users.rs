@@ -7,7 +7,7 @@ use common::{
     route,
     text::isolated,
 };
-use futures_util::future::{join, join4};
+use futures_util::future::{join, join5};
 use serde_json::{Value as Json, json};
 use service::{app::App, extract::Path, response::Response, session::device};
 
@@ -15,6 +15,7 @@ use crate::{
     agents::Secret,
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
+    identities::Identities,
     list::List,
     page::{Shell, answer, answer_form, see, write_with},
     shown::{self, Settings},
@@ -165,6 +166,8 @@ struct UserPage {
     sessions: Vec<Json>,
     /// There are older sessions than these.
     has_more: bool,
+    /// What they have linked at providers.
+    identities: Identities,
     /// It is the visitor's own account.
     is_own: bool,
     has_mail: bool,
@@ -211,11 +214,12 @@ pub(crate) async fn one(app: App, Path(id): Path) -> Result<Response, ApiError> 
 async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     let api = Api::of(app)?;
     let live = [("user", id), ("kind", "session"), ("status", "active"), ("limit", SESSIONS)];
-    let (shell, user, agents, sessions) = join4(
+    let (shell, user, agents, sessions, linked) = join5(
         Shell::load(app, &api, "A person", "users"),
         api.get(route::USERS_GET, &[id], &[]),
         api.get(route::AGENTS_LIST, &[], &[("owner", id), ("limit", "100")]),
         api.get(route::TOKENS_LIST, &[], &live),
+        Identities::of_user(app, &api, id),
     )
     .await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
@@ -239,6 +243,7 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
             agents,
             sessions,
             has_more,
+            identities: linked,
             is_own,
             has_mail,
             shown,
@@ -262,6 +267,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         "password" => (route::PASSWORD_SET, json!({ "password": typed.raw("password") }), "changed"),
         "activate" => (route::USERS_ACTIVATE, Json::Null, "activated"),
         "factor" => (route::USERS_FACTOR, Json::Null, "factor-taken"),
+        "unlink" => (route::USERS_IDENTITIES, Json::Null, "unlinked-all"),
         "deactivate" => (route::USERS_DEACTIVATE, Json::Null, "deactivated"),
         "end-sessions" => (route::USERS_END_SESSIONS, Json::Null, "ended-all"),
         _ => return Err(Code::NotFound.into()),

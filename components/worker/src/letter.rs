@@ -347,8 +347,9 @@ impl<'a> Draft<'a> {
 
     fn factor_added(&self) -> Letter {
         let (from, to, at) = (self.sender(), &self.to, self.instance());
-        let added =
-            format!("A second factor was set up{from} for {to} at {at}. From now on each sign-in asks for its code.");
+        let added = format!(
+            "A second factor was set up{from} for {to} at {at}. From now on each sign-in asks for its code. Other sessions that knew only one factor have ended."
+        );
         self.alarm("A second factor was set up", added)
     }
 

@@ -13,6 +13,7 @@ use common::{
     error::{ApiError, Code},
     id::MailId,
     secret::Digest,
+    text::part,
     time::Timestamp,
 };
 use http::{Request, StatusCode, header};
@@ -257,18 +258,20 @@ pub(crate) async fn send_soon(app: &App) {
 form! {
     pub(crate) struct List {
         state: Option<String>,
+        q: Option<String>,
         ..page: PageQuery,
     }
 }
 
-/// `GET /api/mail/outbox?state=`: the tenant's mails, the newest first; never their text.
+/// `GET /api/mail/outbox?state=&q=`: the tenant's mails, the newest first; never their text.
 pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
     let state = query.state.as_deref();
     if state.is_some_and(|state| !outbox::STATES.contains(&state)) {
         return Err(Code::InvalidFilter.with("field", "state").with("valid", outbox::STATES.join(", ")));
     }
+    let q = part(query.q.as_deref())?;
     let page = caller.page(&app, &query.page)?;
-    let rows = outbox::list(app.db(), caller.tenant_id(), state, &page).await?;
+    let rows = outbox::list(app.db(), caller.tenant_id(), (state, q.as_deref()), &page).await?;
     json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
 }
 

@@ -22,7 +22,12 @@ pub fn text(field: &'static str, value: &str, most: usize) -> Result<String, Api
 
 /// The part of a name that a list is searched for; nothing typed is no filter.
 pub fn part(q: Option<&str>) -> Result<Option<String>, ApiError> {
-    q.filter(|q| !q.trim().is_empty()).map(|q| text("q", q, 100)).transpose()
+    word("q", q, 100)
+}
+
+/// A filter that takes a text; nothing typed is no filter.
+pub fn word(field: &'static str, value: Option<&str>, most: usize) -> Result<Option<String>, ApiError> {
+    value.filter(|value| !value.trim().is_empty()).map(|value| text(field, value, most)).transpose()
 }
 
 /// The same for a text of several lines, which may have tabs and line ends.

@@ -19,6 +19,7 @@ use common::{
     route::{self, Route},
     scope::{CustomScopes, Scope, ScopeSet, Scopes},
     secret::{Digest, Key, Kind, Secret},
+    text,
     time::Timestamp,
 };
 use store::{
@@ -28,6 +29,7 @@ use store::{
     db::{DbError, Purpose, Rows},
     origin::Origin,
     page::PageRequest,
+    person::Named,
     subject::Subject,
 };
 
@@ -374,6 +376,12 @@ impl Caller {
             }
         }
         PageRequest::new(page.limit, page.cursor.as_deref(), self.key("cursor", &bound_to))
+    }
+
+    /// A filter of a list by a person; nothing typed is no filter. A name is looked for where the caller is shown names.
+    pub fn named(&self, field: &'static str, text: Option<&str>) -> Result<Option<Named>, ApiError> {
+        let knows_names = self.scope().contains(Scope::UsersRead);
+        Ok(text::word(field, text, 254)?.map(|text| Named { text, knows_names }))
     }
 
     /// Whether nobody asks at this moment: an open page does by itself, and that keeps no session alive.

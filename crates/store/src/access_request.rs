@@ -11,8 +11,9 @@ use crate::{
     args,
     credential::FOR_GOOD,
     db::{Affected, DbError, FromRow, FromValue, Reads, Row, Rows, Tx, Value},
-    page::PageRequest,
+    page::{Order, PageRequest, any_like, patterns},
     permission::{Binder, PermissionSql},
+    person::Named,
     subject::Subject,
 };
 use common::{
@@ -249,14 +250,24 @@ fn state(now: &str) -> String {
     format!("iif(r.spent_at IS NOT NULL, 'spent', iif(r.state = 'approved' AND r.ends_at <= {now}, 'ended', r.state))")
 }
 
-/// Columns and joins; requests of archived agents are left out. `extra` are columns more.
+/// The scopes that are asked for.
+const SCOPE: &str = "ifnull(r.for_scope, r.scope)";
+/// Requests with their agents; those of archived agents are left out.
+const BY_AGE: &str = "access_requests r JOIN agents a ON a.id = r.agent_id AND a.archived_at IS NULL";
+/// The same, agent by agent. CROSS JOIN is SQLite's word for "in this order".
+const BY_AGENT: &str = "agents a CROSS JOIN access_requests r ON r.agent_id = a.id AND a.archived_at IS NULL";
+
+/// Columns and joins. `extra` are columns more.
 fn select(now: &str, extra: &str) -> String {
+    select_from(BY_AGE, now, extra)
+}
+
+fn select_from(from: &str, now: &str, extra: &str) -> String {
     format!(
-        "SELECT r.id, a.id, a.name, ifnull(r.for_scope, r.scope) AS s, r.reason, r.hours, r.for_method, r.for_path, r.for_body, r.for_text, {} AS state,
+        "SELECT r.id, a.id, a.name, {SCOPE} AS s, r.reason, r.hours, r.for_method, r.for_path, r.for_body, r.for_text, {} AS state,
                 ifnull(r.once, r.granted) AS g, r.granted IS NOT NULL AS h, r.once IS NOT NULL AS o, r.ends_at IS {} AS f,
                 r.created_at, r.decided_at, d.email, r.word, r.ends_at, u.role, a.scope, u.email AS w{extra}
-         FROM access_requests r
-         JOIN agents a ON a.id = r.agent_id AND a.archived_at IS NULL
+         FROM {from}
          JOIN users u ON u.id = a.owner_id
          LEFT JOIN users d ON d.id = r.decided_by
          WHERE ",
@@ -291,13 +302,41 @@ pub async fn get(reads: &dyn Rows, subject: &Subject, id: &str, now: Timestamp) 
 /// The filter of a list of requests.
 #[derive(Default)]
 pub struct Filter<'a> {
+    /// A part of the agent's name, of the scopes or of the reason.
+    pub q: Option<&'a str>,
     /// In this state.
-    pub state: Option<AccessRequestState>,
+    pub state: Option<Wanted>,
     /// Of this agent, by name or id.
     pub agent: Option<&'a str>,
+    /// Of an agent of this person.
+    pub owner: Option<Named>,
+    /// The order; by the agent's name, and of each agent the newest first.
+    pub order: Order,
 }
 
-/// The requests that the subject may see ([`get`]), the newest first.
+/// The states that a list is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// This one.
+    One(AccessRequestState),
+    /// All but [`AccessRequestState::Open`].
+    Decided,
+}
+
+impl Wanted {
+    /// The word for all that were decided.
+    pub const DECIDED: &str = "decided";
+
+    /// What a word asks for.
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            Self::DECIDED => Some(Self::Decided),
+            word => AccessRequestState::from_word(word).map(Self::One),
+        }
+    }
+}
+
+/// The requests that the subject may see ([`get`]), the newest first, or by the names of their agents.
 pub async fn list(
     reads: &dyn Rows,
     subject: &Subject,
@@ -306,24 +345,43 @@ pub async fn list(
     now: Timestamp,
 ) -> Result<Vec<AccessRequest>, DbError> {
     let mut binder = Binder::default();
-    let (at, id) = page.after();
+    let (at, id) = page.begin(filter.order);
     let (now, at, id) = (binder.bind(now), binder.bind(at), binder.bind(id));
     let tenant = binder.bind(&subject.tenant);
     let may = PermissionSql::new(subject, &mut binder).on_agent(Action::Share);
-    let mut sql =
-        select(&now, "") + &format!("r.tenant_id = {tenant} AND (r.created_at, r.id) < ({at}, {id}) AND {may}");
-    if let Some(only) = filter.state {
-        match only {
-            // In the words of the index.
-            AccessRequestState::Open => sql.push_str(" AND r.state = 'open'"),
-            _ => sql.push_str(&format!(" AND {} = {}", state(&now), binder.bind(only.as_str()))),
-        }
+    let (from, behind, sorted) = match filter.order {
+        Order::Newest => (
+            BY_AGE,
+            format!("r.tenant_id = {tenant} AND (r.created_at, r.id) < ({at}, {id})"),
+            "r.created_at DESC, r.id DESC",
+        ),
+        // No agent is called nothing: the first page begins behind it.
+        Order::Name => (
+            BY_AGENT,
+            format!("a.tenant_id = {tenant} AND a.name >= {at} AND (a.name > {at} OR r.id < {id})"),
+            "a.name, r.id DESC",
+        ),
+    };
+    let mut sql = select_from(from, &now, "") + &format!("{behind} AND {may}");
+    match filter.state {
+        None => {}
+        // In the words of the index.
+        Some(Wanted::One(AccessRequestState::Open)) => sql.push_str(" AND r.state = 'open'"),
+        Some(Wanted::Decided) => sql.push_str(" AND r.state <> 'open'"),
+        Some(Wanted::One(only)) => sql.push_str(&format!(" AND {} = {}", state(&now), binder.bind(only.as_str()))),
+    }
+    if let Some(q) = filter.q {
+        let q = binder.bind(patterns(q));
+        sql.push_str(&format!(" AND {}", any_like(&q, &["a.name", "a.display_name", "r.reason", SCOPE])));
     }
     if let Some(agent) = filter.agent {
         let agent = binder.bind(agent);
         sql.push_str(&format!(" AND (a.name = {agent} OR a.id = {agent})"));
     }
-    sql.push_str(&format!(" ORDER BY r.created_at DESC, r.id DESC LIMIT {}", binder.bind(page.rows())));
+    if let Some(owner) = &filter.owner {
+        sql.push_str(&format!(" AND {}", owner.is(&mut binder)));
+    }
+    sql.push_str(&format!(" ORDER BY {sorted} LIMIT {}", binder.bind(page.rows())));
     reads.list(&sql, binder.into_args()).await
 }
 

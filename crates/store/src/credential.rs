@@ -459,6 +459,18 @@ pub async fn revoke_sessions(
     Ok(tx.list::<Affected>(sql, args![user, but, now]).await?.len())
 }
 
+/// Revokes a person's sessions that have proved one factor alone, all but the one given; gives how many there were.
+pub async fn revoke_of_one_factor(
+    tx: &Tx<'_>,
+    user: &UserId,
+    but: &CredentialId,
+    now: Timestamp,
+) -> Result<usize, DbError> {
+    let sql = "UPDATE credentials SET revoked_at = ?3
+               WHERE user_id = ?1 AND kind = 'session' AND two_factors = 0 AND revoked_at IS NULL AND id <> ?2 RETURNING 1";
+    Ok(tx.list::<Affected>(sql, args![user, but, now]).await?.len())
+}
+
 /// A person's session, as that person may see it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Session {

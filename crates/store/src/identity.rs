@@ -43,6 +43,13 @@ impl FromRow for Identity {
     }
 }
 
+/// A person's identities, whole.
+#[derive(Serialize, JsonSchema)]
+pub struct Identities {
+    /// All of them, the newest first.
+    pub items: Vec<Identity>,
+}
+
 /// A person's identities, the newest first.
 pub async fn list(reads: &dyn Rows, user: &UserId) -> Result<Vec<Identity>, DbError> {
     let sql = "SELECT id, provider, email, created_at, last_used_at FROM identities WHERE user_id = ?1

@@ -28,6 +28,7 @@
 //! key_set, proof                        the public keys of others; proofs of keys that were taken
 //! usage                                 what tenants and people store, for their quotas
 //! outbox, sealed, stream, tenant        …
+//! person                                people, as filters of lists name them
 //! permission                            who may do what, compiled to SQL
 //! page, origin, subject                 pages of lists; where a change comes from; the caller as a subject
 //! db                                    connections and transactions over Spin's SQLite, or rusqlite in native tests; migrations
@@ -71,6 +72,7 @@ pub mod origin;
 pub mod outbox;
 pub mod page;
 pub mod permission;
+pub mod person;
 pub mod preset;
 pub mod probe;
 pub mod proof;

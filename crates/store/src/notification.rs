@@ -340,8 +340,10 @@ pub(crate) async fn settle_below(
 /// The filter of a list of notifications.
 #[derive(Default)]
 pub struct Filter<'a> {
-    /// A part of title or text.
+    /// A part of title or text, or of the agent's name.
     pub q: Option<&'a str>,
+    /// Of this priority.
+    pub priority: Option<&'a str>,
     /// Those alone that were not read.
     pub unread_only: bool,
     /// Those that were made at this time or after it.
@@ -356,15 +358,16 @@ pub async fn list(
     page: &PageRequest,
 ) -> Result<Vec<Notification>, DbError> {
     let (at, id) = page.after();
-    let found = any_like("?6", &["title", "body"]);
+    // What the server itself says is of no agent.
+    let found = any_like("?6", &["title", "body", "iif(source = 'accredit', NULL, substr(source, 7))"]);
     let sql = format!(
         "SELECT {COLUMNS} FROM notifications
          WHERE user_id = ?1 AND (created_at, id) < (?2, ?3) AND (?4 = 0 OR read_at IS NULL) AND created_at >= ifnull(?5, -1)
-           AND (?6 IS NULL OR {found})
+           AND (?6 IS NULL OR {found}) AND (?8 IS NULL OR priority = ?8)
          ORDER BY created_at DESC, id DESC LIMIT ?7"
     );
     let q = filter.q.map(patterns);
-    reads.list(&sql, args![user, at, id, filter.unread_only, filter.since, q, page.rows()]).await
+    reads.list(&sql, args![user, at, id, filter.unread_only, filter.since, q, page.rows(), filter.priority]).await
 }
 
 /// A person's notifications behind a moment and an id, the oldest first.

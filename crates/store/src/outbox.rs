@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use crate::{
     args,
     db::{Affected, Db, DbError, FromRow, FromValue, Purpose, Reads, Row, Rows, Tx},
-    page::PageRequest,
+    page::{PageRequest, any_like, patterns},
 };
 use common::{
     id::{MailId, TenantId, UserId},
@@ -85,7 +85,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 19] = [
+    /// Every one.
+    pub const ALL: [Self; 19] = [
         Self::AccessRequest,
         Self::EmailChanged,
         Self::Expiring,
@@ -433,20 +434,22 @@ impl FromRow for Mail {
 const COLUMNS: &str =
     "id, kind, user_id, recipient, state, tries, last_error, created_at, iif(state = 'due', due_at, NULL), sent_at";
 
-/// The tenant's mails, the newest first.
+/// The tenant's mails, the newest first: in this state, and to an address with this part.
 pub async fn list(
     reads: &dyn Rows,
     tenant: &TenantId,
-    state: Option<&str>,
+    (state, q): (Option<&str>, Option<&str>),
     page: &PageRequest,
 ) -> Result<Vec<Mail>, DbError> {
     let (at, id) = page.after();
+    let sought = any_like("?6", &["recipient"]);
     let sql = format!(
         "SELECT {COLUMNS} FROM outbox
          WHERE tenant_id = ?1 AND (created_at, id) < (?2, ?3) AND (?4 IS NULL OR state = ?4)
+           AND (?6 IS NULL OR {sought})
          ORDER BY created_at DESC, id DESC LIMIT ?5"
     );
-    reads.list(&sql, args![tenant, at, id, state, page.rows()]).await
+    reads.list(&sql, args![tenant, at, id, state, page.rows(), q.map(patterns)]).await
 }
 
 /// One of the tenant's mails.

@@ -78,10 +78,16 @@ pub enum Order {
 impl Order {
     /// Reads `sort`.
     pub fn read(word: Option<&str>) -> Result<Self, ApiError> {
+        Self::read_with(word, "created_at")
+    }
+
+    /// The same of a list whose times have another name.
+    pub fn read_with(word: Option<&str>, time: &str) -> Result<Self, ApiError> {
         match word {
-            None | Some("created_at") => Ok(Self::Newest),
+            None => Ok(Self::Newest),
             Some("name") => Ok(Self::Name),
-            Some(_) => Err(Code::InvalidFilter.with("field", "sort").with("valid", "created_at, name")),
+            Some(word) if word == time => Ok(Self::Newest),
+            Some(_) => Err(Code::InvalidFilter.with("field", "sort").with("valid", format!("{time}, name"))),
         }
     }
 

@@ -585,7 +585,7 @@ async fn requests_are_paged_and_filtered() {
     assert_eq!((count(&max, "agent=foreign").await, count(&max, "agent=none").await), (0, 0));
     assert_eq!((count(&scout, "").await, count(&ada, "state=denied").await), (7, 0));
     t.as_(&ada, "GET", &format!("{ASK}?state=closed"), Null).await.refused(400, "invalid_filter");
-    t.as_(&ada, "GET", &format!("{ASK}?owner=x"), Null).await.refused(422, "validation_error");
+    t.as_(&ada, "GET", &format!("{ASK}?whose=x"), Null).await.refused(422, "validation_error");
     t.as_(&ada, "GET", &format!("{ASK}?cursor=x"), Null).await.refused(400, "invalid_cursor");
 }
 

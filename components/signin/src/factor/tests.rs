@@ -374,12 +374,13 @@ async fn a_stolen_session_removes_no_factor() {
     sign_in(&t, "ada@example.com").await.is(200);
 }
 
-/// R98: a session that was there before the factor takes it away only when it has proved the factor too.
+/// R98: a session that was there before the factor, and has proved two factors elsewhere, takes it away only when it has proved this one too.
 #[tokio::test]
 async fn a_session_from_before_the_factor_removes_none() {
     let (t, ada) = with_ada().await;
     let other = sign_in(&t, "ada@example.com").await.is(200);
     let other = Actor { token: other["access_token"].as_str().unwrap().to_owned(), ..ada.clone() };
+    t.execute("UPDATE credentials SET two_factors = 1 WHERE kind = 'session'").await.unwrap();
     let device = set_up(&t, &ada).await;
     t.as_(&other, "GET", "/auth/factor", Json::Null).await.is(200);
     for (method, path) in [("DELETE", "/auth/factor"), ("POST", "/auth/factor/recovery-codes")] {

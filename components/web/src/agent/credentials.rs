@@ -6,11 +6,12 @@ use futures_util::future::{join3, join4};
 use serde_json::{Map, Value as Json};
 use service::response::Response;
 
-use super::{Head, Heading, Tab, json_of, label_lines, labels, next, readable};
+use super::{Head, Heading, Tab, json_of, label_lines, labels, readable};
 use crate::{
     agents::Secret,
     api::{Members, Trouble},
     form::{Form, number},
+    list::List,
     page::{Shell, write_with},
     scopes::{Choice, chosen},
     words::{self, Html},
@@ -24,7 +25,7 @@ struct CredentialsPage {
     typed: Form,
     /// `None`: the visitor may not read them.
     keys: Option<Vec<Json>>,
-    more: String,
+    list: List,
     kinds: [(&'static str, &'static str); 5],
     /// Whom the agent trusts, with a credential of its own for each workload; `None`: the visitor may not read them.
     trusted: Option<Vec<Json>>,
@@ -83,9 +84,9 @@ struct KeyPage {
 
 /// The tab.
 pub(super) async fn show(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, Trouble> {
-    let Tab { api, name, typed, status, .. } = *tab;
-    let mut asked = vec![("limit", "25")];
-    asked.extend(typed.pairs(&["cursor"]));
+    let Tab { app, api, name, typed, status } = *tab;
+    let mut list = List::of(app, &format!("/agents/{name}/credentials"), &[]).within("#keys");
+    let asked = list.pairs("25");
     let trusted = api.get(route::FEDERATED_CREDENTIALS_LIST, &[name], &[("limit", "200")]);
     let custom = api.get(route::SCOPES_CUSTOM, &[], &[]);
     let (head, keys, trusted, custom) = join4(head, api.get(route::KEYS_LIST, &[name], &asked), trusted, custom).await;
@@ -96,12 +97,12 @@ pub(super) async fn show(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, T
         ("slack", "The signing secret of a Slack app"),
         ("standard", "The secret of another service, by Standard Webhooks"),
     ];
-    let more = next(&keys);
+    list.found_in(&keys);
     let ((shell, head), keys, trusted) = (head?, readable(keys)?, readable(trusted)?);
     let is_owner = head.agent.at("owner").text("email") == shell.who.text("email");
     let may_trust = shell.may("agents.keys.write") && (is_owner || shell.is_admin());
     let (typed, custom) = (typed.clone(), custom.unwrap_or_default());
-    write_with(&CredentialsPage { shell, head, typed, keys, more, kinds, trusted, may_trust, custom }, status)
+    write_with(&CredentialsPage { shell, head, typed, keys, list, kinds, trusted, may_trust, custom }, status)
 }
 
 /// The page of the key that the query names.

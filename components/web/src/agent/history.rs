@@ -8,6 +8,7 @@ use super::{Head, Heading, Tab};
 use crate::{
     api::{Members, Trouble},
     home::events,
+    list::List,
     page::{Shell, write_with},
     words::Event,
 };
@@ -18,18 +19,19 @@ struct HistoryPage {
     shell: Shell,
     head: Head,
     events: Vec<Event>,
-    more: String,
+    list: List,
 }
 
 /// The tab.
 pub(super) async fn show(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, Trouble> {
-    let Tab { api, typed, status, .. } = *tab;
+    let Tab { app, api, name, status, .. } = *tab;
     // By its id: an agent that had the name before has another history.
     let (shell, head) = head.await?;
-    let mut asked = vec![("object", head.agent.text("id")), ("limit", "50")];
-    asked.extend(typed.pairs(&["cursor"]));
+    let mut list = List::of(app, &format!("/agents/{name}/history"), &[]);
+    let mut asked = list.pairs("50");
+    asked.push(("object", head.agent.text("id")));
     let trail = api.get(route::AUDIT_LIST, &[], &asked).await?;
     let events = events(trail.list("items"), &shell);
-    let more = trail.text("next_cursor").to_owned();
-    write_with(&HistoryPage { shell, head, events, more }, status)
+    list.found(&trail);
+    write_with(&HistoryPage { shell, head, events, list }, status)
 }

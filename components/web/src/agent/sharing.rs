@@ -6,10 +6,11 @@ use futures_util::future::join;
 use serde_json::Value as Json;
 use service::response::Response;
 
-use super::{Head, Heading, Tab, next, readable};
+use super::{Head, Heading, Tab, readable};
 use crate::{
     api::{Members, Trouble},
     form::Form,
+    list::List,
     page::{Shell, write_with},
 };
 
@@ -20,16 +21,16 @@ struct SharingPage {
     head: Head,
     typed: Form,
     grants: Option<Vec<Json>>,
-    more: String,
+    list: List,
 }
 
 /// The tab.
 pub(super) async fn show(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, Trouble> {
-    let Tab { api, name, typed, status, .. } = *tab;
-    let mut asked = vec![("limit", "50")];
-    asked.extend(typed.pairs(&["cursor"]));
+    let Tab { app, api, name, typed, status, .. } = *tab;
+    let mut list = List::of(app, &format!("/agents/{name}/sharing"), &[]);
+    let asked = list.pairs("50");
     let (head, grants) = join(head, api.get(route::GRANTS_LIST, &[name], &asked)).await;
-    let more = next(&grants);
+    list.found_in(&grants);
     let ((shell, head), grants) = (head?, readable(grants)?);
-    write_with(&SharingPage { shell, head, typed: typed.clone(), grants, more }, status)
+    write_with(&SharingPage { shell, head, typed: typed.clone(), grants, list }, status)
 }

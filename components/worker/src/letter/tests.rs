@@ -151,33 +151,34 @@ async fn an_invitation_asks_for_no_password_where_none_lets_anybody_in() {
     );
 }
 
-/// R95: every kind says what happened, from where, for whom and on which instance, and what to do if it was not the reader; as text and
+/// R95, R380: every kind that there is says what happened, from where, for whom and on which instance, and what to do if it was not the reader; as text and
 /// as HTML, in which no text is markup and nothing is of another place.
 #[tokio::test]
 async fn every_mail_is_whole_in_text_and_in_html() {
     let hostile = "<img src=x onerror=alert(1)>\"'&";
     let (t, ada) = stage("https://accredit.example").await;
     want(&t).await;
-    for kind in [
-        Kind::EmailChanged,
-        Kind::FactorAdded,
-        Kind::FactorRemoved,
-        Kind::IdentityLinked,
-        Kind::Invite,
-        Kind::Leak,
-        Kind::Link,
-        Kind::NewAddress,
-        Kind::PasswordChanged,
-        Kind::Reset,
-        Kind::RoleLowered,
-        Kind::RoleRaised,
-        Kind::Test,
-    ] {
+    // A request that waits: of another one nobody is told.
+    let scout = t.agent(&ada, "scout", "ui.notify").await;
+    t.execute(&format!(
+        "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, created_at)
+         VALUES ('acc_1', '{}', '{}', 'agents.read', 'because', 3, 0)",
+        ada.tenant,
+        scout.agent.as_ref().unwrap()
+    ))
+    .await
+    .unwrap();
+    for kind in Kind::ALL {
         for by in [json!("eve@example.com"), Null] {
             let data = json!({
                 "by": by, "address": "192.0.2.7", "name": hostile, "whose": hostile, "prefix": "acr_agt_0", "text": hostile,
                 "was": "ada@example.com", "now": "viewer", "next": hostile, "provider": hostile, "email": hostile,
+                "agent": "scout", "request": "acc_1", "action": hostile, "reason": hostile, "scope": ["agents.read"], "hours": 3,
+                "device": hostile, "new": "network", "at": "2026-01-02T03:04:05.000Z", "left": 3, "minutes": 5,
+                "expires_at": "2026-01-09T03:04:05.000Z", "last_seen_at": "2026-01-02T03:04:05.000Z",
             });
+            // Of some kinds one goes out in an hour.
+            t.wait(3_600);
             queue(&t, &ada.user, kind, data).await;
             let [subject, text, html] = sent(&t).await;
             assert!(!subject.is_empty() && subject.chars().count() <= 60, "{subject}");
@@ -195,7 +196,7 @@ async fn every_mail_is_whole_in_text_and_in_html() {
             for link in html.split("href=\"").skip(1) {
                 assert!(link.starts_with("https://accredit.example"), "{link}");
             }
-            if !matches!(kind, Kind::Leak | Kind::Test) {
+            if !matches!(kind, Kind::Leak | Kind::Test | Kind::AccessRequest | Kind::Expiring | Kind::Silent) {
                 for part in [text.as_str(), html.as_str()] {
                     // From where, to the person that did it alone.
                     let is_own = by.is_null() && !matches!(kind, Kind::Invite | Kind::RoleRaised);
@@ -208,7 +209,14 @@ async fn every_mail_is_whole_in_text_and_in_html() {
                     // Nobody does these for others.
                     let is_own = matches!(
                         kind,
-                        Kind::FactorAdded | Kind::IdentityLinked | Kind::Link | Kind::NewAddress | Kind::Reset
+                        Kind::FactorAdded
+                            | Kind::IdentityLinked
+                            | Kind::Link
+                            | Kind::NewAddress
+                            | Kind::NewSignIn
+                            | Kind::RecoveryCodeUsed
+                            | Kind::Reset
+                            | Kind::TokenMade
                     );
                     let has_author = is_own || by.is_null() || part.contains("eve@example.com");
                     assert!(has_author, "{kind:?}: {part}");

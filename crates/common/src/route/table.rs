@@ -82,7 +82,7 @@ routes! {
         PASSWORD_CHANGE = post("/auth/password", "Change the caller's own password").for_sessions().secrets(&["current"]).idempotent().may_narrow().may_close().audited("user.change_password").page("concepts/people");
         FACTOR = get("/auth/factor", "The caller's second factor").for_sessions().before_factor().page("concepts/second-factor");
         FACTOR_BEGIN = post("/auth/factor", "Begin to set up a second factor").fresh().before_factor().audited("factor.begin").page("concepts/second-factor");
-        FACTOR_CONFIRM = post("/auth/factor/confirm", "Confirm a second factor with its first code").for_sessions().before_factor().secrets(&["code"]).audited("factor.confirm").page("concepts/second-factor");
+        FACTOR_CONFIRM = post("/auth/factor/confirm", "Confirm a second factor with its first code").for_sessions().before_factor().secrets(&["code"]).may_close().audited("factor.confirm").page("concepts/second-factor");
         FACTOR_REMOVE = delete("/auth/factor", "Remove the caller's second factor").fresh().audited("factor.remove").page("concepts/second-factor");
         FACTOR_CODES = post("/auth/factor/recovery-codes", "Replace the caller's recovery codes").fresh().audited("factor.recovery_codes").page("concepts/second-factor");
         FACTOR_VERIFY = post("/auth/factor/verify", "Finish a sign-in with a code of the second factor").public().secrets(&["ticket", "code"]).audited("session.start").page("concepts/second-factor");
@@ -168,6 +168,7 @@ routes! {
         USER_RESET_LINK = post("/api/users/{id}/reset-password", "Make a link by which a user sets a new password").scope(UsersWrite).fresh().audited("user.reset_link").page("concepts/people#a-forgotten-password");
         USERS_DEACTIVATE = post("/api/users/{id}/deactivate", "Deactivate an account, with all its credentials").scope(UsersWrite).for_sessions().idempotent().closes().audited("user.deactivate").page("concepts/people");
         USERS_FACTOR = delete("/api/users/{id}/factor", "Remove a user's second factor").scope(UsersWrite).fresh().audited("user.remove_factor").page("concepts/second-factor");
+        USERS_IDENTITIES_LIST = get("/api/users/{id}/identities", "List the linked identities of a user").scope(UsersRead).for_people().page("concepts/providers#linking");
         USERS_IDENTITIES = delete("/api/users/{id}/identities", "Unlink all sign-ins of a user at providers").scope(UsersWrite).fresh().audited("user.unlink").page("concepts/providers#linking");
         USERS_END_SESSIONS = delete("/api/users/{id}/sessions", "End all sessions of a user").scope(TokensAdmin).for_people().closes().audited("user.end_sessions").page("concepts/pats#for-admins");
         TENANT = get("/api/tenant", "The tenant's name and settings").for_people().before_factor().page("concepts/tenant");
@@ -201,7 +202,7 @@ routes! {
         AGENTS_PATCH = patch("/api/agents/{name}", "Change an agent").scope(AgentsUpdate).on_agent(Update).fields(BOUNDS_AND_PLACE).may_narrow().may_close().audited("agent.update").page("concepts/agents");
         AGENTS_PUT = put("/api/agents/{name}", "Replace all settings of an agent").scope(AgentsUpdate).on_agent(Update).fields(BOUNDS).may_narrow().may_close().audited("agent.update").page("concepts/agents");
         AGENTS_DELETE = delete("/api/agents/{name}", "Archive an agent and all agents below it, and revoke their credentials").scope(AgentsDelete).on_agent(Delete).closes().audited("agent.archive").query(&["confirm"]).page("concepts/agents");
-        ARCHIVED_LIST = get("/api/agents/archived", "List the archived agents that the caller may restore").scope(AgentsDelete).query(&["cursor", "limit"]).page("concepts/agents");
+        ARCHIVED_LIST = get("/api/agents/archived", "List the archived agents that the caller may restore").scope(AgentsDelete).query(&["q", "owner", "sort", "cursor", "limit"]).page("concepts/agents");
         ARCHIVED_RESTORE = post("/api/agents/archived/{id}/restore", "Restore an archived agent, stopped and without credentials").scope(AgentsDelete).idempotent().audited("agent.restore").page("concepts/agents");
         ARCHIVED_PURGE = delete("/api/agents/archived/{id}", "Purge an archived agent permanently").scope(AgentsDelete).for_people().revokes().audited("agent.purge").page("concepts/agents");
         AGENTS_EXPORT = get("/api/agents/{name}/export", "Export an agent and those below it").scope(AgentsRead).on_agent(Read).page("concepts/tree#export-and-import");
@@ -231,7 +232,7 @@ routes! {
         GRANTS_TAKE = delete("/api/agents/{name}/grants", "Delete a grant of an agent").scope(AgentsShare).on_agent(Share).closes().audited("agent.unshare").query(&["subject", "relation"]).page("concepts/sharing");
         EXPLAIN = get("/api/agents/{name}/explain", "Who may do what with an agent, and why").scope(AgentsRead).on_agent(Read).query(&["subject", "action"]).page("concepts/sharing");
         ACCESS_ASK = post("/api/access-requests", "Ask for a scope that the agent lacks").for_agents().idempotent().audited("access.request").page("concepts/access");
-        ACCESS_LIST = get("/api/access-requests", "List own access requests, or those to decide").query(&["state", "agent", "cursor", "limit"]).page("concepts/access");
+        ACCESS_LIST = get("/api/access-requests", "List own access requests, or those to decide").query(&["q", "state", "agent", "owner", "sort", "cursor", "limit"]).page("concepts/access");
         ACCESS_GET = get("/api/access-requests/{id}", "Get an access request, or wait for its decision").on_access_request(Share).while_halted().query(&["wait"]).page("concepts/access");
         ACCESS_WITHDRAW = delete("/api/access-requests/{id}", "Withdraw an own open access request").for_agents().on_access_request(Share).revokes().audited("access.withdraw").page("concepts/access");
         ACCESS_APPROVE = post("/api/access-requests/{id}/approve", "Approve an access request: once, for some hours, or for good").for_sessions().on_access_request(Share).idempotent().audited("access.approve").page("concepts/access");
@@ -267,7 +268,7 @@ routes! {
 
     Notify {
         NOTIFY = post("/api/ui/notify", "Send a notification to the agent's owner").scope(UiNotify).for_agents().idempotent().page("concepts/notifications");
-        NOTIFICATIONS_LIST = get("/api/notifications", "List the caller's notifications").scope(NotificationsRead).for_people().query(&["unread_only", "since", "q", "cursor", "limit"]).page("concepts/notifications");
+        NOTIFICATIONS_LIST = get("/api/notifications", "List the caller's notifications").scope(NotificationsRead).for_people().query(&["unread_only", "since", "q", "priority", "cursor", "limit"]).page("concepts/notifications");
         NOTIFICATIONS_COUNT = get("/api/notifications/count", "Count the caller's notifications").scope(NotificationsRead).for_people().page("concepts/notifications");
         NOTIFICATIONS_STREAM = get("/api/notifications/stream", "Stream the caller's notifications as server-sent events").scope(NotificationsRead).for_people().query(&["changes"]).page("concepts/notifications#the-stream");
         NOTIFICATIONS_PREFERENCES = get("/api/notifications/preferences", "The kinds of mail that the caller gets").scope(NotificationsRead).for_people().page("concepts/mail#what-you-get");
@@ -283,7 +284,7 @@ routes! {
 
     Worker {
         MAIL_TEST = post("/api/mail/test", "Send a test mail to the caller's own address").for_sessions().idempotent().audited("mail.test").page("concepts/mail");
-        MAIL_OUTBOX = get("/api/mail/outbox", "List the tenant's mails: due, sent and dead").scope(AuditReadAll).for_people().query(&["state", "cursor", "limit"]).page("concepts/mail");
+        MAIL_OUTBOX = get("/api/mail/outbox", "List the tenant's mails: due, sent and dead").scope(AuditReadAll).for_people().query(&["state", "q", "cursor", "limit"]).page("concepts/mail");
         MAIL_RETRY = post("/api/mail/outbox/{id}/retry", "Make a dead mail due again").scope(AuditReadAll).for_sessions().idempotent().audited("mail.retry").page("concepts/mail");
         PROBES_LIST = get("/api/agents/{name}/probes", "List an agent's probes with their last results").scope(AgentsSecretsRead).on_agent(Read).page("concepts/probes");
         PROBES_CREATE = post("/api/agents/{name}/probes", "Create a probe of another service's API").scope(AgentsSecretsWrite).on_agent(Update).idempotent().audited("agent.probe.create").page("concepts/probes");

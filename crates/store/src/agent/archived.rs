@@ -7,8 +7,9 @@ use crate::{
     agent::Owner,
     args,
     db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
-    page::PageRequest,
+    page::{Order, PageRequest, any_like, patterns},
     permission::{self, Binder},
+    person::Named,
     subject::Subject,
 };
 use common::{
@@ -83,16 +84,44 @@ const SELECT: &str = "
     FROM agents a JOIN users u ON u.id = a.owner_id
     WHERE a.archived_at IS NOT NULL AND ";
 
-/// The archived agents that the caller may restore, the last archived first.
-pub async fn list(reads: &dyn Rows, subject: &Subject, page: &PageRequest) -> Result<Vec<Archived>, DbError> {
+/// The filter of a list of archived agents.
+#[derive(Default)]
+pub struct Filter<'a> {
+    /// A part of name or display name, or the id.
+    pub q: Option<&'a str>,
+    /// Of this person.
+    pub owner: Option<Named>,
+    /// The order; the newest is the last archived.
+    pub order: Order,
+}
+
+/// The archived agents that the caller may restore, the last archived first, or by name.
+pub async fn list(
+    reads: &dyn Rows,
+    subject: &Subject,
+    filter: &Filter<'_>,
+    page: &PageRequest,
+) -> Result<Vec<Archived>, DbError> {
     let mut binder = Binder::default();
-    let (at, id) = page.after();
+    let (at, id) = page.begin(filter.order);
     let (at, id, tenant) = (binder.bind(at), binder.bind(id), binder.bind(&subject.tenant));
     let may = permission::on_agent(subject, Action::Delete, &mut binder);
+    let (behind, sorted) = match filter.order {
+        Order::Newest => (format!("(a.archived_at, a.id) < ({at}, {id})"), "a.archived_at DESC, a.id DESC"),
+        Order::Name => (format!("(a.name, a.id) > ({at}, {id})"), "a.name, a.id"),
+    };
+    let mut narrow = String::new();
+    if let Some(q) = filter.q {
+        let (id, q) = (binder.bind(q), binder.bind(patterns(q)));
+        narrow.push_str(&format!(" AND (a.id = {id} OR {})", any_like(&q, &["a.name", "a.display_name"])));
+    }
+    if let Some(owner) = &filter.owner {
+        narrow.push_str(&format!(" AND {}", owner.is(&mut binder)));
+    }
     let limit = binder.bind(page.rows());
     let sql = format!(
-        "{SELECT} a.tenant_id = {tenant} AND (a.archived_at, a.id) < ({at}, {id}) AND {may}
-         ORDER BY a.archived_at DESC, a.id DESC LIMIT {limit}"
+        "{SELECT} a.tenant_id = {tenant} AND {behind} AND {may}{narrow}
+         ORDER BY {sorted} LIMIT {limit}"
     );
     reads.list(&sql, binder.into_args()).await
 }

@@ -5,8 +5,9 @@ use common::{agent::AgentState, id::AgentId, permission::Action, time::Timestamp
 use super::{Agent, approved, column, joins, live_token, select_from};
 use crate::{
     db::{DbError, Reads, Rows, page},
-    page::{COLUMNS, Order, PageRequest, ROWS, any_like, patterns, user_named},
+    page::{COLUMNS, Order, PageRequest, ROWS, any_like, patterns},
     permission::{BELOW, Binder, PermissionSql},
+    person::Named,
     subject::Subject,
 };
 
@@ -34,8 +35,8 @@ pub struct Filter<'a> {
     pub q: Option<&'a str>,
     /// The state.
     pub state: Option<AgentState>,
-    /// The owner's id or address.
-    pub owner: Option<&'a str>,
+    /// Of this person.
+    pub owner: Option<Named>,
     /// The name or id of the agent above.
     pub parent: Option<&'a str>,
     /// With or without a live token.
@@ -65,12 +66,13 @@ pub async fn list(
     if let Some(state) = filter.state {
         narrow.push_str(&format!(" AND a.state = {}", binder.bind(state.as_str())));
     }
-    if let Some(owner) = filter.owner {
-        let (column, owner) = user_named(owner);
-        let owner = binder.bind(owner);
-        narrow.push_str(&format!(
-            " AND a.owner_id = (SELECT id FROM users WHERE tenant_id = {tenant} AND {column} = {owner})"
-        ));
+    if let Some(owner) = &filter.owner {
+        let is_owner = owner.is(&mut binder);
+        narrow.push_str(&match owner.is_one() {
+            // By its index.
+            true => format!(" AND a.owner_id = (SELECT u.id FROM users u WHERE u.tenant_id = {tenant} AND {is_owner})"),
+            false => format!(" AND EXISTS (SELECT 1 FROM users u WHERE u.id = a.owner_id AND {is_owner})"),
+        });
     }
     let permission = PermissionSql::new(subject, &mut binder);
     let above = permission.about("p").on_agent(Action::Read);

@@ -6,11 +6,13 @@ use serde_json::Value as Json;
 
 use crate::{
     args,
-    db::{DbError, FromRow, Reads, Row, Rows, Value},
+    db::{Affected, DbError, FromRow, Reads, Row, Rows, Value},
     permission::{self, Binder},
+    person::Named,
     subject::Subject,
 };
 use common::{
+    agent::AgentName,
     email,
     id::{AuditId, KeyId, UserId},
     json,
@@ -113,6 +115,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Before.
     pub until: Option<Timestamp>,
+    /// What such people and their agents did.
+    pub people: Option<Named>,
 }
 
 /// Whether an actor's name is a person's: an id or an address.
@@ -144,13 +148,7 @@ pub async fn list(
 ) -> Result<Vec<Entry>, DbError> {
     let mut binder = Binder::default();
     let tenant = binder.bind(&subject.tenant);
-    let may = if sees_all {
-        "1".to_owned()
-    } else {
-        let live = permission::on_agent(subject, Action::Read, &mut binder);
-        let archived = permission::on_agent(subject, Action::Delete, &mut binder);
-        format!("iif(a.archived_at IS NULL, {live}, {archived})")
-    };
+    let may = may_see(subject, sees_all, &mut binder);
     let wanted = conditions(filter, after, sees_all, (&tenant, &may), &mut binder);
     let newest = format!("ORDER BY r.seq DESC LIMIT {}", binder.bind(limit));
     let (with, wanted) = if sees_all {
@@ -173,6 +171,27 @@ pub async fn list(
     reads.list(&sql, binder.into_args()).await
 }
 
+/// Whether the caller may see what the agent `a` did.
+fn may_see(subject: &Subject, sees_all: bool, binder: &mut Binder) -> String {
+    if sees_all {
+        return "1".to_owned();
+    }
+    let live = permission::on_agent(subject, Action::Read, binder);
+    let archived = permission::on_agent(subject, Action::Delete, binder);
+    format!("iif(a.archived_at IS NULL, {live}, {archived})")
+}
+
+/// Whether an agent that the caller may know of has this name.
+pub async fn is_agent(reads: &dyn Rows, subject: &Subject, sees_all: bool, name: &str) -> Result<bool, DbError> {
+    let mut binder = Binder::default();
+    let (tenant, name) = (binder.bind(&subject.tenant), binder.bind(name));
+    let may = may_see(subject, sees_all, &mut binder);
+    let sql = format!(
+        "SELECT 1 FROM agents a WHERE a.tenant_id = {tenant} AND a.name = {name} AND a.archived_at IS NULL AND {may}"
+    );
+    Ok(reads.optional::<Affected>(&sql, binder.into_args()).await?.is_some())
+}
+
 /// The conditions on a row `r` behind `after` that the filter leaves.
 fn conditions(
     filter: &Filter,
@@ -192,10 +211,25 @@ fn conditions(
         let column = if is_person(actor) { "user_id" } else { "agent_id" };
         wanted.push_str(&format!(" AND r.{column} = {}", id_of(actor, (tenant, may), binder)));
     }
+    if let Some(people) = &filter.people {
+        let is_one = people.is(binder);
+        wanted.push_str(&format!(
+            " AND EXISTS (SELECT 1 FROM users u WHERE u.id = r.user_id AND u.tenant_id = {tenant} AND {is_one})"
+        ));
+    }
     if let Some(object) = &filter.object {
         // Rows about a scope or a preset hold its name.
         let (id, name) = (id_of(object, (tenant, may), binder), binder.bind(object));
-        wanted.push_str(&format!(" AND r.object_id = ifnull({id}, {name})"));
+        // A person is shown without the domain.
+        let (begin, end) = (binder.bind(format!("{object}@")), binder.bind(format!("{object}A")));
+        wanted.push_str(&match AgentName::is_one(object) {
+            true => format!(
+                " AND r.object_id IN (SELECT ifnull({id}, {name}) AS id
+                                      UNION ALL SELECT u.id FROM users u
+                                      WHERE u.tenant_id = {tenant} AND u.email_key >= {begin} AND u.email_key < {end})"
+            ),
+            false => format!(" AND r.object_id = ifnull({id}, {name})"),
+        });
     }
     if let Some(credential) = &filter.credential {
         let id = binder.bind(credential);

@@ -7,8 +7,9 @@ use super::status::{CredentialStatus, REVOKED, status};
 use crate::{
     args,
     db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
-    page::{PageRequest, any_like, like, patterns, user_named},
+    page::{PageRequest, any_like, like, patterns},
     permission::Binder,
+    person::Named,
 };
 use common::{
     id::{CredentialId, TenantId, UserId},
@@ -150,8 +151,8 @@ impl Sort {
 pub struct Filter<'a> {
     /// Of this person, by id.
     pub own: Option<&'a UserId>,
-    /// Of this person, by id or address.
-    pub user: Option<&'a str>,
+    /// Of this person.
+    pub user: Option<Named>,
     /// A part of its name or its agent's, or how it begins.
     pub q: Option<&'a str>,
     /// Of this kind.
@@ -201,9 +202,8 @@ pub async fn list(
     if let Some(own) = filter.own {
         sql.push_str(&format!(" AND c.user_id = {}", binder.bind(own)));
     }
-    if let Some(user) = filter.user {
-        let (column, user) = user_named(user);
-        sql.push_str(&format!(" AND u.{column} = {}", binder.bind(user)));
+    if let Some(user) = &filter.user {
+        sql.push_str(&format!(" AND {}", user.is(&mut binder)));
     }
     if let Some(kind) = filter.kind {
         sql.push_str(&format!(" AND c.kind = {}", binder.bind(kind.as_str())));

@@ -483,15 +483,15 @@ async fn a_grant_for_a_service_gives_signed_tokens() {
     refresh(&t, id, &kept["refresh_token"]).await.is(200);
 }
 
-/// R136: of sixteen requests at once over two hosts one gets tokens for a code; the others end them.
+/// R136: of twenty requests at once over two hosts one gets tokens for a code; the others end them.
 #[tokio::test]
-async fn sixteen_requests_at_once_get_one_answer_for_a_code() {
+async fn twenty_requests_at_once_get_one_answer_for_a_code() {
     let (t, ada, id) = stage().await;
     let second = TestApp::over(with_neighbours(), &t);
     for _ in 0..4 {
         let code = allowed(&t, &ada, &request(&id, &[])).await;
         let form = trade(&id, &code, &[]);
-        let answers = at_once(16, async |number| {
+        let answers = at_once(20, async |number| {
             let at = if number % 2 == 0 { &t } else { &second };
             form_with(at, TOKEN, None, &form).await.status.as_u16()
         });
@@ -502,14 +502,14 @@ async fn sixteen_requests_at_once_get_one_answer_for_a_code() {
     assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'pat' AND revoked_at IS NULL").await, 0);
 }
 
-/// R136: of sixteen refreshes at once over two hosts one gets tokens; the others end the grant.
+/// R136: of twenty refreshes at once over two hosts one gets tokens; the others end the grant.
 #[tokio::test]
-async fn sixteen_refreshes_at_once_get_one_answer() {
+async fn twenty_refreshes_at_once_get_one_answer() {
     let (t, ada, id) = stage().await;
     let second = TestApp::over(with_neighbours(), &t);
     for round in 1..5 {
         let got = tokens(&t, &ada, &id).await;
-        let answers = at_once(16, async |number| {
+        let answers = at_once(20, async |number| {
             let at = if number % 2 == 0 { &t } else { &second };
             refresh(at, &id, &got["refresh_token"]).await.status.as_u16()
         });
