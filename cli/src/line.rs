@@ -30,6 +30,7 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("q", "Only what has this in its name, address or text"),
     ("state", "Only those in this state"),
     ("status", "Only those with this status"),
+    ("priority", "Only those of this priority: low, normal or high"),
     ("owner", "Only those of this user"),
     ("parent", "Only those below this agent"),
     ("agent", "Only those of this agent"),
