@@ -186,10 +186,9 @@ async fn account(reads: &dyn Rows, provider: &IdentityProvider, identity: &Ident
             let why = "the account has been used, and its address was never proved";
             return Ok(Account::Closed(login.id, Code::AddressNotVerified, why));
         }
-        // An address is given to somebody else when its person leaves or changes the name; the subject never is. An identity with a private
-        // address says nothing: its person may have one with each.
-        let is_of_the_company = |email: &String| email.is_empty() || domain_of(provider, email).is_some();
-        if is_verified && identity::emails(reads, &login.id, &identity.issuer).await?.iter().any(is_of_the_company) {
+        // An address is given to somebody else when its person leaves or changes the name; the subject never is. What address the other
+        // identity has now says nothing: it may have had this one. Its person links this one too, from a session.
+        if is_verified && !identity::emails(reads, &login.id, &identity.issuer).await?.is_empty() {
             let why = "the account has another identity of this provider";
             return Ok(Account::Closed(login.id, Code::OtherIdentity, why));
         }

@@ -307,6 +307,15 @@ async fn an_address_that_another_person_got_does_not_open_the_account() {
     for _ in 0..2 {
         assert_eq!(sign_in(&t, &world, &renamed).await.is(200)["user_id"], old);
     }
+    // Whatever address it has by now, the identity is another person's.
+    for address in ["rec@private.example", "rec@acme.example"] {
+        assert_eq!(
+            sign_in(&t, &world, &[("email", json!(address)), ("sub", json!("8"))]).await.is(200)["user_id"],
+            old
+        );
+        sign_in(&t, &world, &hire).await.refused(403, "other_identity");
+    }
+    t.execute("DELETE FROM notifications WHERE body LIKE '%private.example%'").await.unwrap();
     let told = "SELECT body FROM notifications WHERE title LIKE '% knows you by another address'";
     let told = t.texts(told).await;
     assert!(told.len() == 1 && told[0].contains("rec.new@acme.example"), "{told:?}");
@@ -473,8 +482,9 @@ async fn a_link_is_mailed_to_its_person() {
     }
     let by_session = "ada@acme.example identity_linked Acme SSO ada@home.example";
     assert_eq!(mails().await, [by_session]);
-    // By an address that is proved on both sides.
+    // By an address that is proved on both sides, once the account has no other identity.
     t.execute("UPDATE users SET email_verified_at = 1").await.unwrap();
+    t.execute("DELETE FROM identities WHERE subject = '8'").await.unwrap();
     t.wait(1);
     sign_in(&t, &world, &[("email", json!("ada@acme.example")), ("sub", json!("9"))]).await.is(200);
     assert_eq!(mails().await, [by_session, "ada@acme.example identity_linked Acme SSO ada@acme.example"]);
