@@ -12,9 +12,9 @@ use clap::{
 use common::{route::Query, secret::Secret};
 use serde_json::Value as Json;
 
-use crate::span::Unit;
 use crate::{
-    pages, span,
+    pages,
+    span::{self, Unit},
     verbs::{self, At, Input, Kind, Verb},
 };
 

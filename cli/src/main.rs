@@ -8,7 +8,7 @@
 //! run                   a verb of the table: what was typed, the request, the answer
 //! login                 sign-in, and a session for what only sessions may do
 //! line                  the command line
-//! closing               what an answer without a body has ended
+//! closing               what a change has ended, and since when
 //! pages                 lists of any length
 //! context               what every verb has
 //! http                  requests

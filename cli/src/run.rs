@@ -244,7 +244,7 @@ fn field(input: &Input, typed: &ArgMatches) -> Result<Option<Json>, Failure> {
             .map(|text| match is_null(text) {
                 true => Ok(json!({ input.name: null })),
                 false => span::life(&format!("--{flag}"), text, input.null, span::now())
-                    .map(|(in_seconds, number)| json!({ if in_seconds { "expires_in" } else { input.name }: number })),
+                    .map(|(field, number)| json!({ field: number })),
             })
             .transpose()?,
         Kind::When => text().map(|text| moment(&input.name.to_uppercase(), text)).transpose()?.map(Json::from),

@@ -97,8 +97,13 @@ pub(crate) fn lasts(option: &str, text: &str, unit: Unit, null: Option<&str>, no
     }
 }
 
-/// How long a credential lives: whole days, or seconds where it is no whole number of them, which the first value says.
-pub(crate) fn life(option: &str, text: &str, null: Option<&str>, now: Timestamp) -> Result<(bool, i64), Failure> {
+/// How long a credential lives, as a field and its number: whole days, or seconds where it is no whole number of them.
+pub(crate) fn life(
+    option: &str,
+    text: &str,
+    null: Option<&str>,
+    now: Timestamp,
+) -> Result<(&'static str, i64), Failure> {
     let day = Unit::Days.seconds();
     let until = || moment(text).map(|end| end.millis().saturating_sub(now.millis()) / 1000).filter(|left| *left < day);
     match seconds(text).or_else(until).filter(|seconds| *seconds > 0 && seconds % day != 0) {
@@ -106,8 +111,8 @@ pub(crate) fn life(option: &str, text: &str, null: Option<&str>, now: Timestamp)
             let shown = show::line(text);
             Err(Failure::usage(format!("{shown} is less than a minute.")).fix("Write 1m or more."))
         }
-        Some(seconds) => Ok((true, seconds)),
-        None => lasts(option, text, Unit::Days, null, now).map(|days| (false, days)),
+        Some(seconds) => Ok(("expires_in", seconds)),
+        None => lasts(option, text, Unit::Days, null, now).map(|days| ("expires_in_days", days)),
     }
 }
 
@@ -214,15 +219,15 @@ mod tests {
     fn a_life_is_days_or_seconds() {
         let now = at("2026-11-27T20:00:00Z");
         for (text, expected) in [
-            ("30", (false, 30)),
-            ("2w", (false, 14)),
-            ("48h", (false, 2)),
-            ("2026-12-31", (false, 33)),
-            ("12h", (true, 43_200)),
-            ("36h", (true, 129_600)),
-            ("1m", (true, 60)),
-            ("2026-11-28", (true, 14_400)),
-            ("2026-11-27T21:00:00+00:00", (true, 3_600)),
+            ("30", ("expires_in_days", 30)),
+            ("2w", ("expires_in_days", 14)),
+            ("48h", ("expires_in_days", 2)),
+            ("2026-12-31", ("expires_in_days", 33)),
+            ("12h", ("expires_in", 43_200)),
+            ("36h", ("expires_in", 129_600)),
+            ("1m", ("expires_in", 60)),
+            ("2026-11-28", ("expires_in", 14_400)),
+            ("2026-11-27T21:00:00+00:00", ("expires_in", 3_600)),
         ] {
             assert_eq!(life("--ttl", text, None, now).unwrap(), expected, "{text}");
         }

@@ -101,8 +101,7 @@ pub(crate) async fn deploy(mut change: Change<Body<Deploy>>) -> Result<Response,
             found.id.to_string()
         }
     };
-    let life = change.input.0.life.clone();
-    let requested = Requested::read(&change.app, &change.caller, (None, None), &life).await?;
+    let requested = Requested::read(&change.app, &change.caller, (None, None), &change.input.0.life).await?;
     change
         .run(async |write, _| {
             let found = object::agent(&write.tx, &write.caller, route, &name, write.now()).await;
@@ -122,7 +121,7 @@ pub(crate) async fn deploy(mut change: Change<Body<Deploy>>) -> Result<Response,
                 }
                 (Err(refusal), _) => return Err(refusal),
             };
-            ask(write, &agent, (&requested, &life), &mut warnings).await?;
+            ask(write, &agent, &requested, &mut warnings).await?;
             let agent =
                 agent::get(&write.tx, write.caller.subject(), agent.id.as_str(), Action::Read, write.now()).await?;
             let deployment = deploy::find(&write.tx, &agent.id).await?;
@@ -134,12 +133,7 @@ pub(crate) async fn deploy(mut change: Change<Body<Deploy>>) -> Result<Response,
 }
 
 /// Makes the code, and tells those that can run the agent.
-async fn ask(
-    write: &Write<'_>,
-    agent: &Agent,
-    wanted: (&Requested, &Life),
-    warnings: &mut Vec<String>,
-) -> Result<(), ApiError> {
+async fn ask(write: &Write<'_>, agent: &Agent, wanted: &Requested, warnings: &mut Vec<String>) -> Result<(), ApiError> {
     let made = enrolment::make(write, agent, wanted, true).await?;
     let by = actor(&write.caller);
     let until = deploy::begin(&write.tx, &agent.id, &by, write.now()).await?;

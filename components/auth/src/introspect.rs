@@ -6,7 +6,8 @@
 //! 3. A signed token (RFC 9068) is told to the services alone that it is for, as long as all that it rests on is accepted: nothing of it is
 //!    verified here, since it is found by its digest among those that this server signed.
 //! 4. A live credential gives what a service decides by: the scopes that it can use now, of those of the resources whose service is asking
-//!    and of those that the service's own credential carries; `sub`, the person whose authority it carries; `act`, the agent that acts with it (RFC 8693, section 4.1); its end.
+//!    and of those that the service's own credential carries; `sub`, the person whose authority it carries; `act`, the agent that acts with
+//!    it (RFC 8693, section 4.1); its end.
 
 use common::{
     error::{ApiError, Code},

@@ -50,11 +50,10 @@ form! {
 pub(crate) async fn create(change: Change<Body<New>>, Path(name): Path) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
     let asked = (body.scope.as_deref(), body.preset.as_deref());
-    let life = body.life.clone();
-    let requested = Requested::read(&change.app, &change.caller, asked, &life).await?;
+    let requested = Requested::read(&change.app, &change.caller, asked, &body.life).await?;
     change
         .on_agent(&name, async |write, agent, _| {
-            let made = make(write, &agent, (&requested, &life), false).await?;
+            let made = make(write, &agent, &requested, false).await?;
             Ok(Answer::created(&made)?.with_secret().audited(&agent.id, Null, made.audited()))
         })
         .await
@@ -111,8 +110,8 @@ pub(crate) async fn create_many(mut change: Change<Body<NewOfMany>>) -> Result<R
     change.bind(ids.iter().map(String::as_str));
     let Body(body) = &change.input;
     let asked = (body.scope.as_deref(), body.preset.as_deref());
-    let (life, also_with_token) = (body.life.clone(), body.with_token.unwrap_or(false));
-    let requested = Requested::read(&change.app, &change.caller, asked, &life).await?;
+    let also_with_token = body.with_token.unwrap_or(false);
+    let requested = Requested::read(&change.app, &change.caller, asked, &body.life).await?;
     change
         .run(async |write, _| {
             let mut results = Results::default();
@@ -123,7 +122,7 @@ pub(crate) async fn create_many(mut change: Change<Body<NewOfMany>>) -> Result<R
                         results.skipped.insert(name, Skipped { reason: "has_token" });
                         continue;
                     }
-                    Ok(agent) => make(write, &agent, (&requested, &life), false).await.map(|made| (agent, made)),
+                    Ok(agent) => make(write, &agent, &requested, false).await.map(|made| (agent, made)),
                     Err(refusal) => Err(refusal),
                 };
                 match outcome {
@@ -207,13 +206,14 @@ pub(crate) async fn enrol(app: App, route: &'static Route, Body(body): Body<Enro
     let scope = scope.map(|scope| scope.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(" "));
     let scope = scope.map(|scope| Patterns::stored(&scope));
     let expires_in_days = member("expires_in_days").map(|days| Nullable(days.as_i64()));
-    let lifetime = Life { expires_in_days, expires_in: member("expires_in").and_then(|life| life.as_i64()) }.read()?;
+    let sent = Life { expires_in_days, expires_in: member("expires_in").and_then(|seconds| seconds.as_i64()) };
+    let requested = Requested { scope, lifetime: sent.read()?, sent };
     let id = granted.agent_id.ok_or(refusal)?;
     let is_of_deployment = member(OF_DEPLOYMENT).is_some();
     let made_by = if is_of_deployment { route::DEPLOY } else { route::ENROLMENT_CREATE };
     change::in_the_name_of(&app, tx, (maker.as_str(), made_by, route), refusal, async |write| {
         let agent = object::agent(&write.tx, &write.caller, made_by, id.as_str(), write.now()).await?;
-        let plan = Plan::fresh(write, &agent, Requested { scope, lifetime }).await?;
+        let plan = Plan::fresh(write, &agent, requested).await?;
         let mut token = Issued::mint(write, &agent, plan, key).await?;
         let secrets = secrets_of(write, &agent, &mut token).await?;
         let (after, id) = (token.audited(), agent.id.clone());

@@ -188,7 +188,7 @@ async fn account(reads: &dyn Rows, provider: &IdentityProvider, identity: &Ident
         }
         // An address is given to somebody else when its person leaves or changes the name; the subject never is. What address the other
         // identity has now says nothing: it may have had this one. Its person links this one too, from a session.
-        if is_verified && !identity::emails(reads, &login.id, &identity.issuer).await?.is_empty() {
+        if is_verified && identity::has_any(reads, &login.id, &identity.issuer).await? {
             let why = "the account has another identity of this provider";
             return Ok(Account::Closed(login.id, Code::OtherIdentity, why));
         }

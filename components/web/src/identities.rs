@@ -5,7 +5,7 @@ use futures_util::future::join;
 use serde_json::Value as Json;
 use service::app::App;
 
-use crate::api::{Api, Members};
+use crate::api::{Api, Members, Trouble};
 
 /// The providers that a page offers.
 pub(crate) async fn offered(app: &App) -> Vec<Json> {
@@ -25,13 +25,16 @@ pub(crate) struct Identities {
 impl Identities {
     /// Asks for both. What cannot be had is left out.
     pub(crate) async fn load(app: &App, api: &Api<'_>) -> Self {
-        let (linked, offered) = join(api.get(route::IDENTITIES_LIST, &[], &[]), offered(app)).await;
-        Self { linked: linked.map(|linked| linked.list("items").to_vec()).unwrap_or_default(), offered }
+        Self::read(app, api.get(route::IDENTITIES_LIST, &[], &[])).await
     }
 
     /// What another person has linked, with the providers' names.
     pub(crate) async fn of_user(app: &App, api: &Api<'_>, id: &str) -> Self {
-        let (linked, offered) = join(api.get(route::USERS_IDENTITIES_LIST, &[id], &[]), offered(app)).await;
+        Self::read(app, api.get(route::USERS_IDENTITIES_LIST, &[id], &[])).await
+    }
+
+    async fn read(app: &App, linked: impl Future<Output = Result<Json, Trouble>>) -> Self {
+        let (linked, offered) = join(linked, offered(app)).await;
         Self { linked: linked.map(|linked| linked.list("items").to_vec()).unwrap_or_default(), offered }
     }
 

@@ -38,7 +38,7 @@ struct SecurityPage {
     shell: Shell,
     factor: Json,
     sessions: Vec<Json>,
-    /// The query of older sessions; empty: there are none.
+    /// The pages of sessions.
     list: List,
     identities: Identities,
     /// Which mails the visitor gets; null where that cannot be had.

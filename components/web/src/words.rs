@@ -5,6 +5,7 @@ use std::borrow::Borrow;
 use askama::filters::Safe;
 use common::{
     error::Code,
+    json,
     text::{self, isolated},
     time::Timestamp,
 };
@@ -39,16 +40,8 @@ pub(crate) fn escape(text: &str) -> String {
 
 /// A body of JSON, a member a line. What would not be seen, or would direct what stands beside it, is written as an escape.
 pub(crate) fn body(sent: &str) -> String {
-    let parsed = serde_json::from_str::<Json>(sent).and_then(|body| serde_json::to_string_pretty(&body));
-    let text = parsed.unwrap_or_else(|_| sent.to_owned());
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            c if c == '\n' || !text::is_unseen(c) => shown.push(c),
-            c => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| shown.push_str(&format!("\\u{unit:04x}"))),
-        }
-    }
-    shown
+    let lines = serde_json::from_str::<Json>(sent).and_then(|body| serde_json::to_string_pretty(&body));
+    json::escaped(&lines.unwrap_or_else(|_| sent.to_owned()))
 }
 
 /// The fields that every form has: the CSRF token, and the key that makes sending it twice the same as once.

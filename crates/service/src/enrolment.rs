@@ -14,7 +14,6 @@ use crate::{
     change::Write,
     form::Nullable,
     issue::{Plan, Requested},
-    mint::Life,
 };
 
 /// A code that was just made, as it is answered.
@@ -53,22 +52,21 @@ pub fn without_code(kind: &str, mut data: Json) -> Json {
 /// The member of a code's data that says that it was made by a deployment, which takes another scope than making a code.
 pub const OF_DEPLOYMENT: &str = "of_deployment";
 
-/// Makes a code for the agent, and ends those that it had. What the code would bring is refused here as it would be then. `life` is
-/// what `requested` was read from.
+/// Makes a code for the agent, and ends those that it had. What the code would bring is refused here as it would be then.
 pub async fn make(
     write: &Write<'_>,
     agent: &Agent,
-    (requested, life): (&Requested, &Life),
+    requested: &Requested,
     is_of_deployment: bool,
 ) -> Result<Made, ApiError> {
     let Plan { scope, expires_at, warnings, .. } = Plan::fresh(write, agent, requested.clone()).await?;
     let code = OneTimeCode::generate(write.app().chance());
     let mut data = json!({ "maker": write.caller.credential_id(), "scope": requested.scope });
     if let Some(members) = data.as_object_mut() {
-        if let Some(Nullable(days)) = life.expires_in_days {
+        if let Some(Nullable(days)) = requested.sent.expires_in_days {
             members.insert("expires_in_days".to_owned(), json!(days));
         }
-        if let Some(seconds) = life.expires_in {
+        if let Some(seconds) = requested.sent.expires_in {
             members.insert("expires_in".to_owned(), json!(seconds));
         }
         if is_of_deployment {

@@ -8,7 +8,7 @@ use common::{
 };
 use store::{agent::Agent, credential};
 
-use crate::{app::App, caller::Caller, change::Write, grantee, mint};
+use crate::{app::App, caller::Caller, change::Write, grantee, mint, mint::Life};
 
 /// The fields of a request for a token. `None`: left out.
 #[derive(Clone)]
@@ -17,6 +17,8 @@ pub struct Requested {
     pub scope: Option<Patterns>,
     /// How long it lives.
     pub lifetime: Option<Lifetime>,
+    /// The same as it was sent, which a code for a token keeps.
+    pub sent: Life,
 }
 
 impl Requested {
@@ -25,10 +27,10 @@ impl Requested {
         app: &App,
         caller: &Caller,
         (scope, preset): (Option<&[String]>, Option<&str>),
-        life: &mint::Life,
+        sent: &Life,
     ) -> Result<Self, ApiError> {
         let scope = mint::requested_scope(app.db(), caller, scope, preset).await?.map(|requested| requested.scope);
-        Ok(Self { scope, lifetime: life.read()? })
+        Ok(Self { scope, lifetime: sent.read()?, sent: sent.clone() })
     }
 }
 

@@ -81,9 +81,10 @@ pub async fn find_login(reads: &dyn Rows, issuer: &str, subject: &str) -> Result
     reads.optional(sql, args![issuer, subject]).await
 }
 
-/// The addresses that an issuer said last of the person's identities there; empty where it said none.
-pub async fn emails(reads: &dyn Rows, user: &UserId, issuer: &str) -> Result<Vec<String>, DbError> {
-    reads.list("SELECT ifnull(email, '') FROM identities WHERE user_id = ?1 AND issuer = ?2", args![user, issuer]).await
+/// Whether the person has an identity of this issuer.
+pub async fn has_any(reads: &dyn Rows, user: &UserId, issuer: &str) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM identities WHERE user_id = ?1 AND issuer = ?2 LIMIT 1";
+    Ok(reads.optional::<Affected>(sql, args![user, issuer]).await?.is_some())
 }
 
 /// An identity to be stored.
