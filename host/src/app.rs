@@ -25,7 +25,7 @@ use crate::body::full;
 use crate::instances::Handler;
 use crate::observe::Late;
 use crate::outbound::{Inside, Target};
-use crate::refusal::{NO_ROOM, NO_TARGET, TOO_LATE, request_id};
+use crate::refusal::{NO_ROOM, NO_TARGET, TOO_LATE, header, request_id};
 use crate::route::{Router, whole};
 
 /// How long a request waits before the second attempt to make an instance for it.
@@ -106,7 +106,9 @@ impl Endpoint {
         if error.is::<InstantiationError<()>>() {
             NO_ROOM.response(&id)
         } else {
-            empty(StatusCode::INTERNAL_SERVER_ERROR)
+            let mut response = empty(StatusCode::INTERNAL_SERVER_ERROR);
+            response.headers_mut().extend(header(&id));
+            response
         }
     }
 

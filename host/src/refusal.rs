@@ -63,7 +63,7 @@ impl Refusal {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.extend(HeaderValue::from_str(id.as_str()).ok().map(|id| (REQUEST_ID, id)));
+        headers.extend(header(id));
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -85,6 +85,11 @@ impl Refusal {
         let Self { slug, detail, fix, .. } = self;
         json!({ "error": slug, "detail": detail, "fix": fix, "doc_url": PAGE, "request_id": id }).to_string()
     }
+}
+
+/// The header that says an id.
+pub(crate) fn header(id: &RequestId) -> Option<(HeaderName, HeaderValue)> {
+    Some((REQUEST_ID, HeaderValue::from_str(id.as_str()).ok()?))
 }
 
 /// The id of a request that no component has given one.

@@ -219,6 +219,10 @@ fn a_trap_is_an_empty_500_and_the_next_request_is_served() {
     for _ in 0..5 {
         let answer = client.get("/other/trap");
         assert_eq!((answer.status(), answer.text()), (500, String::new()));
+        // R363: its id is the one that the log says.
+        let id = answer.header("x-request-id");
+        assert!(id.starts_with("req_"), "{answer:?}");
+        until_logged(&host, id);
         assert_eq!(who(&client, "/other/who"), "other");
     }
     // An instance of another component is not affected.

@@ -1653,6 +1653,30 @@ fn only_what_was_shown_is_marked_as_read() {
     assert_eq!(server.texts("SELECT title FROM notifications WHERE read_at IS NULL"), ["two"]);
 }
 
+/// R358: what one click gives is on the page before it, every scope of it.
+#[test]
+fn one_click_gives_nothing_that_is_not_shown() {
+    let (server, admin) = Server::with_admin();
+    let agent = server.agent(&admin, "scout", &["agents.read"]).client;
+    let scopes = [
+        "agents.create",
+        "agents.delete",
+        "agents.deploy",
+        "agents.lifecycle",
+        "agents.list",
+        "agents.message",
+        "agents.update",
+    ];
+    agent.post("/api/access-requests", &json!({ "scope": scopes, "reason": "For ticket 8812" })).is(201);
+    let browser = Browser::of(&server, &admin);
+    for page in ["/", "/access"] {
+        let page = browser.page(page);
+        for scope in scopes {
+            assert!(page.contains(&format!("<span class=\"tag\">{scope}</span>")), "{scope}: {page}");
+        }
+    }
+}
+
 /// R358: a request of which nothing is ticked is answered by what can be done about it; from its list it is decided by one click.
 #[test]
 fn a_request_is_decided_from_its_list() {

@@ -55,7 +55,7 @@ form! {
 }
 
 /// What `actor` can be.
-const ACTORS: &str = "a user's id (usr_…), address or a part of it, or an agent's id (agt_…) or name";
+const ACTORS: &str = "a user's id (usr_…), address, or a part of it in small letters, digits and hyphens, or an agent's id (agt_…) or name";
 /// What `object` can be.
 const OBJECTS: &str = "a user's id (usr_…) or address, an agent's id (agt_…) or name, the id of a credential (tok_…), a mail (out_…) or the \
      tenant (ten_…), or the name of a scope or a preset. What a key did is found by credential, and what was done to it by its agent as object";

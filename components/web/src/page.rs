@@ -117,7 +117,7 @@ const DONE: &[(&str, &str)] = &[
     ("stopped", "Stopped, with all agents below it. Requests are refused from now on."),
     ("stopped-all", "Every agent is stopped. Requests of all of them are refused from now on."),
     ("trusted", "Trusted. Its workloads can get credentials of the agent from now on."),
-    ("unlinked-all", "Unlinked, and the person was told. The next sign-in with their address links it anew."),
+    ("unlinked-all", "Unlinked, and the person was told. A sign-in with their proved address links it anew."),
     ("unlinked", "Unlinked. It no longer opens your account."),
     ("untrusted", "Deleted. The credentials that it gave are refused from now on."),
     ("unshared", "No longer shared. Credentials that rested on it ended with it."),
