@@ -297,7 +297,7 @@ pub(crate) async fn unlink(change: Change<()>, Path(id): Path) -> Result<Respons
                 return Ok(Answer::no_content().unchanged());
             }
             let body = format!(
-                "{} unlinked your sign-in at {}. The next one with your address links it anew.",
+                "{} unlinked your sign-in at {}. One with your proved address links it anew.",
                 write.author(),
                 providers.join(", ")
             );
