@@ -18,7 +18,7 @@
 //! | `sqlite`, `key_value`, `outbound`, `logs` | what components can do |
 //! | `backup`, `health` | the database as one file, and back; whether a server is well |
 //! | `runtime_config`, `files` | what belongs to the place where the application runs; the files that components read |
-//! | `backlog`, `observe`, `variables` | what waits in the database; what an operator sees of requests; variables and their values |
+//! | `backlog`, `observe`, `refusal`, `variables` | what waits in the database; what an operator sees of requests; what the host answers in place of a component; variables and their values |
 //! | `manifest`, `allowed`, `body`, `cache`, `kept` | the manifest; which hosts may be called; bodies; compiled components on disk; connections that wait for another request |
 //! | `access_log`, `address`, `connections`, `deadline`, `metrics` | the log of requests; counters; public and private addresses; the bound and the shares of connections; moving deadlines |
 //! | `lock`, `patterns`, `private`, `route`, `say`, `temporary`, `threads` | which programs use a directory; patterns of the log; lines on stderr; files for this user only; routes; temporary directories; blocking threads |
