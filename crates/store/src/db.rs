@@ -101,7 +101,7 @@ pub struct Db {
     writers: backend::Queue,
     recorders: backend::Queue,
     /// What is being recorded or counted, and how often it came that was not written yet.
-    under_way: Mutex<Vec<(Digest, i64)>>,
+    under_way: Mutex<Vec<(Digest, Waiting)>>,
     /// Hot statements that run.
     hot_running: AtomicUsize,
     max_pages: Option<i64>,
@@ -374,22 +374,29 @@ impl Db {
     /// Where a statement that waits for another holds a thread of the host, as in Spin, many of them would take the threads that the other
     /// needs to end.
     pub async fn record(&self, what: &Digest, sql: &str, args: Vec<Value>) -> Result<(), DbError> {
-        let Some(_recorded) = UnderWay::begin(&self.under_way, what) else { return Ok(()) };
+        let Some(_recorded) = UnderWay::begin(&self.under_way, what, Vec::new()) else { return Ok(()) };
         let _turn = self.recorders.turn().await;
         self.hot::<Affected>(sql, args).await.map(drop)
     }
 
     /// Adds one to a count of `what` by a hot statement, whose last parameter is how many there are. While one is written, the others only add to a
-    /// number: a flood of them is as many statements as the database takes, and no more wait.
+    /// number, and the last one's parameters are written with it: a flood of them is as many statements as the database takes, and no more wait.
+    /// A number that cannot be written is lost, and those that came meanwhile are tried all the same.
     pub async fn count(&self, what: &Digest, sql: &str, args: Vec<Value>) -> Result<(), DbError> {
-        let Some(mut counting) = UnderWay::begin(&self.under_way, what) else { return Ok(()) };
-        while let Some(more) = counting.take() {
+        let Some(mut counting) = UnderWay::begin(&self.under_way, what, args) else { return Ok(()) };
+        let mut done = Ok(());
+        while let Some((more, mut args)) = counting.take() {
             let _turn = self.recorders.turn().await;
-            let mut args = args.clone();
             args.push(Value::Integer(more));
-            self.hot::<Affected>(sql, args).await?;
+            done = done.and(self.hot::<Affected>(sql, args).await.map(drop));
         }
-        Ok(())
+        done
+    }
+
+    /// Holds what is recorded and counted until the value is dropped.
+    #[cfg(test)]
+    pub(crate) async fn hold_records(&self) -> backend::Turn<'_> {
+        self.recorders.turn().await
     }
 
     /// Runs one statement that writes, in a transaction of its own, and gives the rows of its RETURNING.
@@ -417,36 +424,39 @@ impl Db {
     }
 }
 
+/// How often something came that is not written yet, and what the last one says of it.
+type Waiting = (i64, Vec<Value>);
+
 /// Something that is being recorded or counted, until this is dropped.
 struct UnderWay<'a> {
-    all: &'a Mutex<Vec<(Digest, i64)>>,
+    all: &'a Mutex<Vec<(Digest, Waiting)>>,
     /// `None`: it is over, and somebody else may have begun anew.
     what: Option<Digest>,
 }
 
 impl<'a> UnderWay<'a> {
     /// `None`: somebody else does it, for this one too.
-    fn begin(all: &'a Mutex<Vec<(Digest, i64)>>, what: &Digest) -> Option<Self> {
+    fn begin(all: &'a Mutex<Vec<(Digest, Waiting)>>, what: &Digest, args: Vec<Value>) -> Option<Self> {
         let mut running = all.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, more)) = running.iter_mut().find(|(known, _)| known == what) {
-            *more += 1;
+        if let Some((_, waiting)) = running.iter_mut().find(|(known, _)| known == what) {
+            *waiting = (waiting.0 + 1, args);
             return None;
         }
-        running.push((*what, 1));
+        running.push((*what, (1, args)));
         Some(Self { all, what: Some(*what) })
     }
 
-    /// How often it came that was not written yet. `None`: never; then it is over.
-    fn take(&mut self) -> Option<i64> {
+    /// What came that was not written yet. `None`: nothing; then it is over.
+    fn take(&mut self) -> Option<Waiting> {
         let what = self.what?;
         let mut running = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let at = running.iter().position(|(known, _)| *known == what)?;
-        let more = running.get_mut(at).map_or(0, |(_, more)| std::mem::take(more));
-        if more == 0 {
+        let waiting = running.get_mut(at).map(|(_, waiting)| std::mem::take(waiting)).filter(|(more, _)| *more > 0);
+        if waiting.is_none() {
             running.remove(at);
             self.what = None;
         }
-        self.what.map(|_| more)
+        waiting
     }
 }
 
@@ -633,27 +643,28 @@ mod tests {
     #[test]
     fn the_same_is_recorded_once_at_a_time() {
         let (all, [one, other]) = (Mutex::default(), [b"one", b"two"].map(|what| Digest::of(what)));
-        let first = UnderWay::begin(&all, &one);
-        assert!(first.is_some() && UnderWay::begin(&all, &one).is_none());
-        assert!(UnderWay::begin(&all, &other).is_some());
+        let first = UnderWay::begin(&all, &one, vec![]);
+        assert!(first.is_some() && UnderWay::begin(&all, &one, vec![]).is_none());
+        assert!(UnderWay::begin(&all, &other, vec![]).is_some());
         drop(first);
-        assert!(UnderWay::begin(&all, &one).is_some());
+        assert!(UnderWay::begin(&all, &one, vec![]).is_some());
     }
 
     /// R379: what comes while a count is written is added to the next one, and nothing is lost.
     #[test]
     fn what_comes_while_it_is_counted_is_counted_too() {
+        let number = |waiting: Option<Waiting>| waiting.map(|(number, _)| number);
         let (all, [one, other]) = (Mutex::default(), [b"one", b"two"].map(|what| Digest::of(what)));
-        let mut first = UnderWay::begin(&all, &one).unwrap();
-        assert_eq!(first.take(), Some(1));
-        assert!((0..3).all(|_| UnderWay::begin(&all, &one).is_none()));
-        assert!(UnderWay::begin(&all, &other).is_some());
-        assert_eq!((first.take(), first.take()), (Some(3), None));
+        let mut first = UnderWay::begin(&all, &one, vec![]).unwrap();
+        assert_eq!(number(first.take()), Some(1));
+        assert!((0..3).all(|_| UnderWay::begin(&all, &one, vec![]).is_none()));
+        assert!(UnderWay::begin(&all, &other, vec![]).is_some());
+        assert_eq!([first.take(), first.take()].map(number), [Some(3), None]);
         // The end of the first one ends nothing of the next.
-        let mut next = UnderWay::begin(&all, &one).unwrap();
+        let mut next = UnderWay::begin(&all, &one, vec![]).unwrap();
         drop(first);
-        assert!(UnderWay::begin(&all, &one).is_none());
-        assert_eq!(next.take(), Some(2));
+        assert!(UnderWay::begin(&all, &one, vec![]).is_none());
+        assert_eq!(number(next.take()), Some(2));
     }
 
     /// R346: these are the words that `accredit-host` knows: by another one a stop would get nothing of the reserve.

@@ -113,7 +113,7 @@ pub async fn purge(db: &Db, quotas: &Quotas, days: i64, now: Timestamp) -> Resul
     purged.into_iter().fold(Ok(()), Result::and)
 }
 
-/// Writes one audit row for each subject, slug and minute that is over, and takes the counters away with it.
+/// Writes one audit row for each credential (of sign-ins: each account), slug and minute that is over, and takes the counters away with it.
 pub async fn write_refusals(db: &Db, chance: &Chance, now: Timestamp) -> Result<(), DbError> {
     let due = "SELECT count(*) FROM refusals WHERE minute < ?1";
     if db.optional::<i64>(due, args![now.minute()]).await? == Some(0) {
