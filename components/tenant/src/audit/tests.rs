@@ -167,6 +167,13 @@ async fn only_the_owner_sees_the_rows_of_an_archived_agent() {
     s.t.execute("UPDATE agents SET archived_at = 1 WHERE name = 'scout'").await.unwrap();
     assert_eq!(s.sees(&vic, "").await, Vec::<String>::new());
     assert_eq!(s.sees(&s.mia, "").await.len(), 4);
+    // Its name is still its own, and not that of people, until another agent has it.
+    let by_name = [s.sees(&s.mia, "?actor=scout").await, s.sees(&s.mia, "?object=scout").await];
+    let by_id = ["actor", "object"].map(|field| format!("?{field}={}", id(&s.scout)));
+    assert_eq!(by_name, [s.sees(&s.mia, &by_id[0]).await, s.sees(&s.mia, &by_id[1]).await]);
+    assert!(by_name.iter().all(|seen| !seen.is_empty()));
+    let next = s.t.agent(&s.mia, "scout", "*").await;
+    assert_eq!(s.sees(&s.mia, "?actor=scout").await, s.sees(&s.mia, &format!("?actor={}", id(&next))).await);
 }
 
 #[tokio::test]

@@ -116,10 +116,16 @@ fn read(members: &Map<String, Json>) -> Result<Registered, ApiError> {
     };
     let is_usable = |uri: &&str| (redirect_uri(uri).is_some() || private_use(uri).is_some()) && is_local(uri);
     let usable: Vec<String> = sent.iter().filter_map(Json::as_str).filter(is_usable).map(str::to_owned).collect();
-    if usable.is_empty() || usable.len() > MOST_URIS {
-        let refusal = Code::InvalidRedirectUri.detail(
-            "None of its redirect URIs leads to a program on the person's own device, or there are too many of them.",
-        );
+    if usable.len() > MOST_URIS {
+        return Err(Code::InvalidRedirectUri
+            .detail(format!("It has {} redirect URIs, and at most {MOST_URIS} are registered.", usable.len()))
+            .fix("Send fewer redirect_uris: a port of http://127.0.0.1/callback need not be named, since any is taken.")
+            .page("/docs/agents/concepts/oauth-clients#dynamic-registration")
+            .extra("field", "redirect_uris"));
+    }
+    if usable.is_empty() {
+        let refusal =
+            Code::InvalidRedirectUri.detail("None of its redirect URIs leads to a program on the person's own device.");
         return Err(refusal
             .fix("Send redirect_uris with one like http://127.0.0.1/callback or com.example.app:/callback. For an app that goes back to a site, an admin registers it with POST /api/oauth/clients, and it uses that client_id.")
             .page("/docs/agents/concepts/oauth-clients#dynamic-registration")

@@ -181,15 +181,21 @@ fn may_see(subject: &Subject, sees_all: bool, binder: &mut Binder) -> String {
     format!("iif(a.archived_at IS NULL, {live}, {archived})")
 }
 
-/// Whether an agent that the caller may know of has this name.
+/// Whether an agent that the caller may know of has this name, or was archived with it.
 pub async fn is_agent(reads: &dyn Rows, subject: &Subject, sees_all: bool, name: &str) -> Result<bool, DbError> {
     let mut binder = Binder::default();
     let (tenant, name) = (binder.bind(&subject.tenant), binder.bind(name));
     let may = may_see(subject, sees_all, &mut binder);
-    let sql = format!(
-        "SELECT 1 FROM agents a WHERE a.tenant_id = {tenant} AND a.name = {name} AND a.archived_at IS NULL AND {may}"
-    );
+    let sql = format!("SELECT 1 WHERE {} IS NOT NULL", agent_named(&name, (&tenant, &may)));
     Ok(reads.optional::<Affected>(&sql, binder.into_args()).await?.is_some())
+}
+
+/// The id of the agent that has this name, or else of the last one that was archived with it.
+fn agent_named(name: &str, (tenant, may): (&str, &str)) -> String {
+    let named = format!(
+        "SELECT a.id FROM agents a WHERE a.tenant_id = {tenant} AND a.name = {name} AND {may} AND a.archived_at"
+    );
+    format!("ifnull(({named} IS NULL), ({named} IS NOT NULL ORDER BY a.archived_at DESC, a.id DESC LIMIT 1))")
 }
 
 /// The conditions on a row `r` behind `after` that the filter leaves.
@@ -264,10 +270,7 @@ fn id_of(named: &str, (tenant, may): (&str, &str), binder: &mut Binder) -> Strin
     } else if named.contains('_') {
         binder.bind(named)
     } else {
-        let value = binder.bind(named);
-        format!(
-            "(SELECT a.id FROM agents a WHERE a.tenant_id = {tenant} AND a.name = {value} AND a.archived_at IS NULL AND {may})"
-        )
+        agent_named(&binder.bind(named), (tenant, may))
     }
 }
 
