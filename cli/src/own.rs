@@ -17,6 +17,7 @@ use common::{route, secret::Secret};
 use serde_json::{Value as Json, json};
 
 use crate::{
+    closing,
     context::Context,
     fail::{Exit, Failure},
     http::Call,
@@ -170,24 +171,30 @@ fn status(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
 /// `auth logout`: ends the credential that is saved, and forgets it. One that has ended already is forgotten too.
 fn logout(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let settings = &context.settings;
+    let mut closure = None;
     if !typed.get_flag("keep") && settings.token.is_some() {
-        match context.client()?.call(route::OWN_END, Call::default()) {
-            Err(failure) if failure.exit != Exit::Credential => return Err(failure),
-            _ => {}
+        let client = context.client()?;
+        match client.call(route::OWN_END, Call::default()) {
+            Ok(answer) => closure = closing::of(&client, &answer),
+            Err(failure) if failure.exit == Exit::Credential => {}
+            Err(failure) => return Err(failure),
         }
     }
+    let end = || closure.as_ref().map_or((), |closure| show::out(&closing::in_words(closure)));
     if settings.is_from_environment && typed.get_flag("keep") {
         show::out("Nothing is saved for it: unset ACCREDIT_TOKEN, which still works.");
         return Ok(0);
     }
     if settings.is_from_environment {
         show::out("Ended. Unset ACCREDIT_TOKEN: it no longer works.");
+        end();
         return Ok(0);
     }
     match settings.forget()? {
         true => show::out("Signed out."),
         false => show::out("You were not signed in."),
     }
+    end();
     Ok(0)
 }
 

@@ -126,11 +126,13 @@ fn a_credential_is_kept_in_a_file_for_its_owner_alone() {
     cli.fed("wrong\n", &words).is(2);
     assert_eq!(cli.saved(), before);
 
-    cli.run(&["auth", "logout"]).is(0);
+    // R399: what has ended is followed by its closure.
+    let ended = cli.run(&["auth", "logout"]).is(0).out;
+    assert!(ended.starts_with("Signed out.\nclosure: accredit closures get cls_"), "{ended}");
     server.with(&token).get("/api/auth/whoami").refused(401, "token_revoked");
     assert!(!cli.saved().contains(&token));
     cli.run(&["whoami"]).is(2);
-    cli.run(&["auth", "logout"]).is(0);
+    assert_eq!(cli.run(&["auth", "logout"]).is(0).out, "You were not signed in.\n");
 
     fs::write(&file, "{ not json").unwrap();
     let ran = cli.run(&["whoami"]).is(2);

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tests::{
     Client, Server, Shared, Start, host,
     process::{Running, Signal, signal},
+    proxy::Service,
     server::PASSWORD,
 };
 
@@ -75,6 +76,7 @@ fn the_archive_serves_from_an_empty_place() {
         "spinapp.yaml",
         "docs/operations.md",
         "guard/spin.toml",
+        "guard/address.toml",
     ] {
         assert!(server.join(file).is_file(), "{file}");
     }
@@ -100,7 +102,7 @@ fn the_archive_serves_from_an_empty_place() {
     assert!(state.join("sqlite_db.db").exists());
 }
 
-/// R364: the guard of the archive, with the manifest beside it, protects an application of somebody else.
+/// R364: the guard of the archive, with each manifest beside it, protects an application of somebody else and a service at an address.
 #[test]
 fn the_guard_of_the_archive_goes_before_an_application() {
     let archive = archive();
@@ -110,7 +112,6 @@ fn the_guard_of_the_archive_goes_before_an_application() {
     let resource =
         json!({ "identifier": "https://crm.example.com", "scopes": ["x.crm.read"], "introspectors": ["crm"] });
     admin.post("/api/resources", &resource).is(201);
-    let reader = server.agent(&admin, "reader", &["x.crm.read"]);
     let other = server.agent(&admin, "other", &["agents.read"]);
 
     let folder = archive.folder.path().join("guarded");
@@ -118,20 +119,30 @@ fn the_guard_of_the_archive_goes_before_an_application() {
     fs::copy(archive.server.join("guard/guard.wasm"), folder.join("guard.wasm")).unwrap();
     fs::copy(host::wasm_directory().join("trap.wasm"), folder.join("crm.wasm")).unwrap();
     let address = server.host().address();
-    let manifest = fs::read_to_string(archive.server.join("guard/spin.toml")).unwrap();
-    let manifest = manifest.replace("https://accredit.example.com", &format!("http://{address}"));
-    fs::write(folder.join("spin.toml"), manifest).unwrap();
-    let cache = archive.folder.path().join("cache-of-the-guard");
-    let start = Start::new(folder.join("spin.toml")).program(archive.server.join("accredit-host")).switch("--no-tick");
-    let start = start.variable("crm_token", crm.client.bearer()).flag("--allow-private", address);
-    let guarded = start.flag("--cache-dir", &cache).run();
-    // The application alone was compiled.
-    assert_eq!(kept_in(&cache), 1, "{}", guarded.log());
-    let at = |bearer: &str| guarded.client().with(bearer).get("/orders/who");
-    assert_eq!(at(reader.client.bearer()).status(), 200, "{}", guarded.log());
-    assert_eq!((at(other.client.bearer()).status(), guarded.client().get("/").status()), (403, 401));
-    admin.post("/api/agents/reader/stop", &Json::Null).is(200);
-    assert_eq!(at(reader.client.bearer()).status(), 403);
+    let service = Service::start();
+    for (name, compiled) in [("spin.toml", 1), ("address.toml", 0)] {
+        let reader = server.agent(&admin, &format!("reader-{compiled}"), &["x.crm.read"]);
+        let manifest = fs::read_to_string(archive.server.join("guard").join(name)).unwrap();
+        let manifest = manifest.replace("https://accredit.example.com", &format!("http://{address}"));
+        let manifest = manifest.replace("https://crm.internal.example.com", &format!("http://{}", service.address));
+        fs::write(folder.join(name), manifest).unwrap();
+        let cache = archive.folder.path().join(format!("cache-of-{name}"));
+        let start = Start::new(folder.join(name)).program(archive.server.join("accredit-host")).switch("--no-tick");
+        let start = start.variable("crm_token", crm.client.bearer()).variable("crm_secret", "only the guard knows it");
+        let start = start.flag("--allow-private", address).flag("--allow-private", &service.address);
+        let guarded = start.flag("--cache-dir", &cache).run();
+        // The application alone was compiled.
+        assert_eq!(kept_in(&cache), compiled, "{name}: {}", guarded.log());
+        let at = |bearer: &str| guarded.client().with(bearer).get("/orders/who");
+        let passed = at(reader.client.bearer());
+        assert_eq!(passed.status(), 200, "{name}: {}", guarded.log());
+        let said = passed.text();
+        assert_eq!(said.contains("x-crm-secret: only the guard knows it"), name == "address.toml", "{said}");
+        assert!(!said.contains(reader.client.bearer()), "{said}");
+        assert_eq!((at(other.client.bearer()).status(), guarded.client().get("/").status()), (403, 401), "{name}");
+        admin.post(&format!("/api/agents/reader-{compiled}/stop"), &Json::Null).is(200);
+        assert_eq!(at(reader.client.bearer()).status(), 403, "{name}");
+    }
 }
 
 /// The lines of the first block of shell behind this text.

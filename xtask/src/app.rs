@@ -66,22 +66,28 @@ impl App {
         text(&self.client.must("POST", "/auth/tokens", Some(&session), Some(&token))?, "token")
     }
 
-    /// Creates a service that takes signed tokens, and agents that call it; returns the forms by which these get one.
-    pub(crate) fn exchanges(&self, agents: usize) -> Result<Vec<String>> {
+    /// Creates a service that takes signed tokens; returns the token of its agent, which may ask about them.
+    pub(crate) fn service(&self) -> Result<String> {
         self.post("/api/scopes/custom", &json!({"name": "x.load.read", "description": "Read."}))?;
-        self.post("/api/resources", &json!({"identifier": "https://load.example.org", "scopes": ["x.load.read"]}))?;
-        let form = |number: usize| {
-            let agent =
-                self.post("/api/agents", &json!({"name": format!("caller-{number}"), "scope": ["x.load.read"]}))?;
-            let token = text(&agent, "auth_token")?;
-            // Neither a token nor a type of token has what a form would write otherwise, but colons and slashes.
-            let urn = "urn%3Aietf%3Aparams%3Aoauth%3A";
-            Ok(format!(
-                "grant_type={urn}grant-type%3Atoken-exchange&subject_token_type={urn}token-type%3Aaccess_token&subject_token={token}\
-                 &resource=https%3A%2F%2Fload.example.org"
-            ))
-        };
-        (0..agents).map(form).collect()
+        let agent = self.post("/api/agents", &json!({"name": "service", "scope": ["tokens.introspect"]}))?;
+        self.post(
+            "/api/resources",
+            &json!({"identifier": "https://load.example.org", "scopes": ["x.load.read"], "introspectors": ["service"]}),
+        )?;
+        text(&agent, "auth_token")
+    }
+
+    /// Creates an agent that may call the service; returns its token, and the form by which it gets a signed one.
+    pub(crate) fn caller(&self, number: usize) -> Result<(String, String)> {
+        let agent = self.post("/api/agents", &json!({"name": format!("caller-{number}"), "scope": ["x.load.read"]}))?;
+        let token = text(&agent, "auth_token")?;
+        // Neither a token nor a type of token has what a form would write otherwise, but colons and slashes.
+        let urn = "urn%3Aietf%3Aparams%3Aoauth%3A";
+        let form = format!(
+            "grant_type={urn}grant-type%3Atoken-exchange&subject_token_type={urn}token-type%3Aaccess_token&subject_token={token}\
+             &resource=https%3A%2F%2Fload.example.org"
+        );
+        Ok((token, form))
     }
 
     /// Creates a member who owns nothing; returns their session.

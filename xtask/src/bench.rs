@@ -22,6 +22,7 @@ use crate::ui::{Step, out, say};
 use crate::workspace::Workspace;
 use crate::{build, debian};
 
+mod guarded;
 mod reach;
 
 const AGENTS: usize = 50;
@@ -40,6 +41,7 @@ pub(crate) struct Bench {
     /// Print JSON: {"rows": [{"name", "requests_per_s", "ratio_to_hello", "us", "us_over_hello", "p50_ms", "p99_ms", "peak_memory_mb"}],
     /// "stop_all": {"agents", "ms", "ratio_of_whoami"}, "closures": {"stops", "p50_ms", "p99_ms"},
     /// "reach": {"inbox", "stream", "webhook": {"p50_ms", "p99_ms"}, "notify_with_webhooks"},
+    /// "guard": {"signed_token", "own_token": {"p50_ms", "p99_ms"}},
     /// "pages": {"whoami_ms", "home_ms", "tokens_ms", "sign_ins_per_s", "whoami_while_signing_in"}}
     #[arg(long)]
     json: bool,
@@ -63,6 +65,8 @@ enum Part {
     Pages,
     /// The ways of events, and notify with webhooks
     Reach,
+    /// A service behind a guard
+    Guard,
 }
 
 /// A request, its host, and the measurements so far.
@@ -103,7 +107,7 @@ impl Bench {
                 .map_err(|why| anyhow::anyhow!("the load is made by wrk, which is not installed: {why}"))?;
         }
         let mut components = workspace.components();
-        components.push("hello");
+        components.extend(["hello", "guard"]);
         build::components(&workspace, &components)?;
         let host = build::host(&workspace)?;
         let seed = build::native(&workspace, "seed", "seed")?;
@@ -116,6 +120,16 @@ impl Bench {
                 out(json!({"reach": reach.as_json()}))?
             } else {
                 reach.show()?
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let measure_guard = || guarded::measure(&workspace, &host, (self.seconds, self.rounds), &stop);
+        if self.only == Some(Part::Guard) {
+            let guard = measure_guard()?;
+            if self.json {
+                out(json!({"guard": guard.as_json()}))?
+            } else {
+                guard.show()?
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -174,16 +188,18 @@ impl Bench {
 
         let peaks: Vec<f64> =
             servers.iter().map(|server| Ok(server.memory()?.0 as f64 / 1024.0)).collect::<Result<_>>()?;
-        let reach = measure_reach()?;
+        let (reach, guard) = (measure_reach()?, measure_guard()?);
         if self.json {
             let mut json = as_json(&rows, &peaks, &all, &stops, &pages);
             if let Some(members) = json.as_object_mut() {
                 members.insert("reach".to_owned(), reach.as_json());
+                members.insert("guard".to_owned(), guard.as_json());
             }
             out(json)?
         } else {
             show(&rows, &peaks, self.many, &all, &stops)?;
             reach.show()?;
+            guard.show()?;
             pages.show()?
         }
         Ok(ExitCode::SUCCESS)
@@ -407,7 +423,11 @@ fn prepare(workspace: &Workspace, host: &Path, seed: &Path, tokens: u64, index: 
     }
     let reader = app.create_reader()?;
     // An agent has at most 5,000 signed tokens at once.
-    let exchanges = if tokens == FEW { app.exchanges(40)? } else { Vec::new() };
+    let callers = if tokens == FEW { 40 } else { 0 };
+    if callers > 0 {
+        app.service()?;
+    }
+    let exchanges = (0..callers).map(|number| Ok(app.caller(number)?.1)).collect::<Result<_>>()?;
     let agents = if tokens == FEW { 0 } else { MANY_AGENTS };
     app = app.while_stopped(workspace, host, |state| {
         run(Command::new(seed).arg(state.path()).arg(tokens.to_string()).arg(agents.to_string()))
@@ -486,7 +506,7 @@ impl Row {
             .arg(workspace.root.join("bench/load.lua"))
             .args([
                 "--threads",
-                "2",
+                &self.connections.min(2).to_string(),
                 "--connections",
                 &self.connections.to_string(),
                 "--duration",

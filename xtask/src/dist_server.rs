@@ -53,7 +53,9 @@ pub(crate) fn run(is_built: bool, into: Option<PathBuf>) -> Result<()> {
     }
     fs::create_dir(folder.join(GUARD))?;
     copy(&workspace.wasm_folder().join("guard.wasm"), &folder.join("guard/guard.wasm"))?;
-    copy(&workspace.root.join("packaging/guard/spin.toml"), &folder.join("guard/spin.toml"))?;
+    for manifest in ["guard/spin.toml", "guard/address.toml"] {
+        copy(&workspace.root.join("packaging").join(manifest), &folder.join(manifest))?;
+    }
     let program = folder.join("accredit-host");
     copy(&host.program, &program)?;
     make_executable(&program)?;

@@ -40,12 +40,14 @@ impl Client {
             Some(body) => self.agent.run(request.header("content-type", "application/json").body(body.to_string())?),
             None => self.agent.run(request.body(())?),
         };
-        let mut answer = answer.with_context(|| format!("{method} {path}"))?;
-        let status = answer.status().as_u16();
-        let request_id =
-            answer.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
-        let text = answer.body_mut().read_to_string().with_context(|| format!("{method} {path}"))?;
-        Ok(Answer { status, request_id, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
+        read(answer, method, path)
+    }
+
+    /// Sends a form, which must succeed; gives the body of the answer.
+    pub(crate) fn form(&self, path: &str, form: &str) -> Result<Value> {
+        let request = ureq::http::Request::builder().method("POST").uri(format!("{}{path}", self.base));
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form.to_owned())?;
+        read(self.agent.run(request), "POST", path)?.succeeded("POST", path)
     }
 
     /// Opens a page, or another path, with these headers; returns how long its first byte took.
@@ -64,6 +66,15 @@ impl Client {
     pub(crate) fn must(&self, method: &str, path: &str, bearer: Option<&str>, body: Option<&Value>) -> Result<Value> {
         self.call(method, path, bearer, body)?.succeeded(method, path)
     }
+}
+
+fn read(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, method: &str, path: &str) -> Result<Answer> {
+    let mut answer = answer.with_context(|| format!("{method} {path}"))?;
+    let status = answer.status().as_u16();
+    let request_id =
+        answer.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+    let text = answer.body_mut().read_to_string().with_context(|| format!("{method} {path}"))?;
+    Ok(Answer { status, request_id, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
 }
 
 impl Answer {
