@@ -1,4 +1,4 @@
-//! Packages of npm and of PyPI that tests run, fetched once for each list of them.
+//! Packages of npm, of PyPI and of Debian that tests run, fetched once for each list of them.
 
 use std::{
     fs,
@@ -80,6 +80,25 @@ pub fn pypi(cache: &Path, folder: &str) -> PathBuf {
             "no packages ({venv:?}, {pip:?}): this test needs Python 3.10 or newer with venv, and fetches packages once"
         );
     })
+}
+
+/// The files of a package of Debian below `cache`, unpacked and not installed: a server that it has is not started.
+pub fn debian(cache: &Path, package: &str) -> PathBuf {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let home = cache.join(format!("debian-{package}"));
+    if !home.is_dir() {
+        let made = tempfile::tempdir_in(cache).expect("a folder for the package");
+        let script = "apt-get -qq download \"$0\" || { apt-get -qq update; apt-get -qq download \"$0\"; } && dpkg-deb -x \"$0\"_*.deb files";
+        let run = Command::new("sh").args(["-c", script, package]).current_dir(made.path()).output();
+        let is_done = run.as_ref().is_ok_and(|run| run.status.success());
+        assert!(
+            is_done,
+            "no package {package} ({run:?}): this test fetches it once by apt-get, on Debian and its like"
+        );
+        // Another process may have been faster: then this one's files are deleted.
+        drop(fs::rename(made.path().join("files"), &home));
+    }
+    home
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead as _, BufReader, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Command, Stdio},
@@ -95,6 +95,9 @@ fn answer(mut stream: TcpStream, served: &AtomicUsize) -> io::Result<()> {
     let mut head = String::new();
     let mut reader = BufReader::new(stream.try_clone()?);
     while reader.read_line(&mut head)? > 2 {}
+    // All of an upload: to close the connection before would reset it, and the proxy could lose the answer.
+    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    io::copy(&mut reader.by_ref().take(length.unwrap_or(0)), &mut io::sink())?;
     // Before its client can have the answer.
     served.fetch_add(1, Ordering::AcqRel);
     write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{head}", head.len())
