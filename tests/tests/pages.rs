@@ -1621,6 +1621,8 @@ fn a_stop_leads_to_its_receipt() {
         let browser = Browser::of(&server, &admin);
         let answer = browser.submit("/agents/scout", "/agents/scout/stop", &[]);
         let html = browser.page(answer.header("location"));
+        // R430: without a guard nothing of it is accepted from the stop on.
+        assert!(html.contains("Nothing of scout can be accepted anywhere since "), "{html}");
         let link = html.split("href=\"/closures/").nth(1).unwrap_or_else(|| panic!("no receipt: {html}"));
         let path = format!("/closures/{}", link.split('"').next().unwrap());
         let receipt = browser.get(&path);
@@ -1882,6 +1884,87 @@ fn several_requests_need_one_proof() {
     let done = browser.submit_in(&html, "/access/ticked/approve", &[("proof_password", PASSWORD)]);
     leads_to(&done, "/access?done=approved-all");
     assert_eq!([state(&one), state(&two)], ["approved", "approved"]);
+}
+
+/// R263: no form of any page loses what was typed when the session has ended meanwhile.
+#[test]
+fn every_form_waits_for_its_person_when_their_session_has_ended() {
+    let (server, admin) = Server::with_admin();
+    let agent = server.agent(&admin, "scout", &["agents.read"]);
+    let browser = Browser::of(&server, &admin);
+    let mut forms = Vec::new();
+    for page in pages(&admin, &agent) {
+        let answer = browser.get(&page);
+        let html = answer.text();
+        for form in html.split("<form method=\"post\" action=\"").skip(1) {
+            let action = form.split('"').next().unwrap().to_owned();
+            if !action.starts_with("/auth/") && !action.starts_with("/login") && action != "/logout" {
+                forms.push((html.clone(), action));
+            }
+        }
+    }
+    forms.sort_by(|one, other| one.1.cmp(&other.1));
+    forms.dedup_by(|one, other| one.1 == other.1);
+    assert!(forms.len() > 30, "{}", forms.len());
+    server.execute("UPDATE credentials SET expires_at = unixepoch() * 1000 - 1 WHERE kind = 'session'");
+    for (html, action) in &forms {
+        let answer = browser.submit_in(html, action, &[]);
+        let location = answer.header("location");
+        let waits =
+            ["/login?done=form-waits&", "/login?done=session-ended&"].iter().any(|way| location.starts_with(way));
+        assert!(waits, "{action}: {} {location}", answer.status());
+    }
+}
+
+/// R430: each form that ends something leads to a page that says where it may still be accepted, and since when nowhere; before that no page
+/// promises anything.
+#[test]
+fn a_page_says_until_when_what_it_ended_may_be_accepted() {
+    let server = Server::settings().variable("signing_key", KEY).start();
+    let admin = server.bootstrap();
+    let guard = server.plant_pat(&admin, "tokens.introspect");
+    let max = server.user(&admin, "max@example.com", "member");
+    let person = format!("/admin/users/{}", text(&max.get("/api/auth/whoami").is(200)["user_id"]));
+    for name in ["scout", "desk", "front"] {
+        server.agent(&admin, name, &["agents.read", "agents.list"]);
+    }
+    let scout = server.agent(&admin, "asking", &["agents.read"]).client;
+    let asked = json!({ "scope": ["agents.update"], "reason": "For ticket 8812" });
+    let asked = text(&scout.post("/api/access-requests", &asked).is(201)["id"]).to_owned();
+    admin.post(&format!("/api/access-requests/{asked}/approve"), &json!({ "hours": 1 })).is(200);
+    let pat = admin.post("/auth/tokens", &json!({ "name": "ci", "scope": ["agents.read"] })).is(201);
+    let pat = format!("/tokens/{}/revoke", text(&pat["id"]));
+    let browser = Browser::of(&server, &admin);
+    // One guard that is not heard from again.
+    guard.get("/auth/epochs?guard=cutoff&lease=60").is(200);
+    let (revoke, approval) = (format!("{person}/end-sessions"), format!("/access/{asked}/revoke"));
+    let (deactivate, change) = (format!("{person}/deactivate"), format!("{person}/change"));
+    let forms: [(&str, &str, &[(&str, &str)]); 10] = [
+        ("/agents/scout", "/agents/scout/pause", &[]),
+        ("/agents/scout", "/agents/scout/stop", &[]),
+        (&person, &change, &[("name", "Max"), ("role", "viewer")]),
+        ("/agents/desk/credentials", "/agents/desk/revoke", &[]),
+        ("/agents/front", "/agents/front/archive", &[]),
+        ("/access", &approval, &[]),
+        ("/tokens", &pat, &[]),
+        (&person, &revoke, &[]),
+        (&person, &deactivate, &[]),
+        ("/stop-all", "/stop-all", &[]),
+    ];
+    let waits = "1 guard not yet heard from: until ";
+    for (page, form, fields) in forms {
+        let done = browser.submit(page, form, fields);
+        assert_eq!(done.status(), 303, "{form}: {}", done.text());
+        let location = done.header("location").to_owned();
+        assert!(location.contains("done=") && location.contains("&closure=cls_"), "{form}: {location}");
+        let html = browser.page(&location);
+        let said =
+            html.split("class=\"note good\"").nth(1).and_then(|rest| rest.split("</div>").next()).unwrap_or_default();
+        assert!(said.contains(waits) && said.contains("/receipt\">Signed receipt</a>"), "{form}: {html}");
+        assert!(!html.contains("Nothing of "), "{form}: {html}");
+        // By the address alone it is not said.
+        assert!(!browser.page(&location).contains(waits), "{form}");
+    }
 }
 
 /// R220: the page with a new token says since when the one before is not accepted, with its receipt, as a stop does; one that goes on for a

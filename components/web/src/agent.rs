@@ -15,7 +15,7 @@ use common::{
     error::{ApiError, Code},
     route::{self, Route},
 };
-use futures_util::future::join3;
+use futures_util::future::join;
 use serde_json::{Map, Value as Json, json};
 use service::{app::App, extract::Path, response::Response};
 
@@ -48,16 +48,9 @@ struct Head {
     state: Html,
     tab: &'static str,
     tabs: [(&'static str, &'static str); 8],
-    /// What a stop that was just asked for has ended; null: nothing was asked for, or the visitor may not read it.
-    closure: Json,
 }
 
 impl Head {
-    /// Since when nobody accepts what was stopped, or until when a guard still can.
-    fn closed(&self) -> String {
-        closed(self.name(), &self.closure)
-    }
-
     fn name(&self) -> &str {
         self.agent.text("name")
     }
@@ -78,21 +71,6 @@ impl Head {
     fn is_at(&self, tab: &str) -> bool {
         self.tab == tab || (tab == "credentials" && self.tab == KEY)
     }
-}
-
-/// The sentence of a closure; empty: there is none.
-fn closed(name: &str, closure: &Json) -> String {
-    // `2026-11-26T12:04:31.220Z`
-    let time = |member: &str| closure.text(member).get(11..23).unwrap_or_default().to_owned();
-    let (since, until) = (time("closed_at"), time("latest"));
-    if !since.is_empty() {
-        return format!("Nothing of {name} can be accepted anywhere since {since} UTC.");
-    }
-    if until.is_empty() {
-        return String::new();
-    }
-    let guards = words::count(closure.list("waiting").len(), "guard");
-    format!("{guards} not yet heard from: until {until} UTC at most, requests of {name} may still be accepted there.")
 }
 
 fn money(cents: i64) -> String {
@@ -134,20 +112,14 @@ async fn show(
 ) -> Result<Response, Trouble> {
     let (api, status) = (Api::of(app)?, refusal.as_ref().map_or(200, |refusal| refusal.status));
     let head: Heading<'_> = Box::pin(async {
-        let closure = async {
-            match typed.text("closure") {
-                "" => Json::Null,
-                id => api.get(route::CLOSURE_GET, &[id], &[]).await.unwrap_or_default(),
-            }
-        };
         let agent = api.get(route::AGENTS_GET, &[name], &[]);
-        let (shell, agent, closure) = join3(Shell::load(app, &api, name, "agents"), agent, closure).await;
+        let (shell, agent) = join(Shell::load(app, &api, name, "agents"), agent).await;
         let (shell, agent) = (shell?.with(refusal), agent?);
         // Of several tabs of a browser each says which it is.
         let word = TABS.iter().find(|(path, _)| *path == tab && !path.is_empty()).map_or("", |(_, word)| *word);
         let shell = if word.is_empty() { shell } else { shell.called(&format!("{word} · {name}")) };
         let state = words::state(agent.text("state"));
-        Ok((shell, Head { agent, state, tab, tabs: TABS, closure }))
+        Ok((shell, Head { agent, state, tab, tabs: TABS }))
     });
     let asked = Tab { app, api: &api, name, typed, status };
     match tab {
@@ -239,18 +211,14 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
                 let ended = if has_grace { Ended::default() } else { ended(&api, before, &made).await };
                 credentials::secret(&name, &act, &made, has_grace).instead_of(ended, &app, &api, "agents").await
             }
-            Ok(made) => {
+            Ok(_) => {
                 let tab = match asked.tab {
                     "" => String::new(),
                     // The page of the key has a query already.
                     KEY => "/credentials".to_owned(),
                     tab => format!("/{tab}"),
                 };
-                // Only the agent's own page shows it.
-                let is_shown = typed.text("back").is_empty() && asked.tab.is_empty();
-                let closure = if is_shown { made.at("closure").text("id") } else { "" };
-                let done = if closure.is_empty() { asked.done } else { &format!("{}&closure={closure}", asked.done) };
-                Ok(see_done(&app, &typed, &format!("/agents/{name}{tab}"), done))
+                Ok(see_done(&app, &typed, &format!("/agents/{name}{tab}"), asked.done))
             }
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
                 show(&app, &name, asked.tab, &typed, Some(refusal)).await
@@ -349,23 +317,5 @@ pub(crate) async fn ended(api: &Api<'_>, before: &str, made: &Json) -> Ended {
         return Ended::default();
     }
     let closure = api.get(route::CLOSURE_GET, &[id], &[]).await.unwrap_or_default();
-    Ended { since: closed(before, &closure), closure: id.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    /// R148
-    #[test]
-    fn a_closure_says_since_when_nothing_is_accepted() {
-        let mut closure = json!({ "closed_at": "2026-11-26T12:04:31.220Z", "latest": null, "waiting": [] });
-        assert_eq!(closed("scout", &closure), "Nothing of scout can be accepted anywhere since 12:04:31.220 UTC.");
-        closure = json!({ "closed_at": null, "latest": "2026-11-26T12:04:41.220Z", "waiting": [{ "guard": "g" }] });
-        let told = "1 guard not yet heard from: until 12:04:41.220 UTC at most, requests of scout may still be accepted there.";
-        assert_eq!(closed("scout", &closure), told);
-        assert_eq!(closed("scout", &Json::Null), "");
-    }
+    Ended { since: words::closed(before, &closure), closure: id.to_owned() }
 }

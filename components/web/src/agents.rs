@@ -276,7 +276,7 @@ pub(crate) async fn confirm_stop_all(app: App) -> Result<Response, ApiError> {
         let api = Api::of(&app)?;
         let (overview, tenant) = join(api.get(route::OVERVIEW, &[], &[]), api.get(route::TENANT, &[], &[])).await;
         let overview = overview?;
-        let (shell, agents) = (Shell::of(&app, "Stop all", "agents", (&overview, tenant)), overview.at("agents"));
+        let (shell, agents) = (Shell::of(&app, "Stop all", "agents", (&overview, tenant, None)), overview.at("agents"));
         let live = usize::try_from(agents.number("running") + agents.number("paused")).unwrap_or_default();
         if !shell.may("agents.stop_all") {
             let fix = "Ask an admin. You can stop each of your own agents on its page.";

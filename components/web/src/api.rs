@@ -250,7 +250,7 @@ impl<'a> Api<'a> {
                 Err(Trouble::Refused(refusal)) if refusal.slug == "reauthentication_required" => {
                     Err(Trouble::Prove(Box::new(Asked { refusal, form })))
                 }
-                answered => answered,
+                answered => answered.inspect(|answer| form.has_ended(answer.at("closure").text("id"))),
             }
         })
     }
@@ -330,10 +330,14 @@ impl<'a> Api<'a> {
         let reply = inside::send(request).await.map_err(Trouble::Outage)?;
         let body = reply.body.collect().await.map_err(|_| Trouble::Outage("an answer broke off".to_owned()))?;
         let mut answer = self.read(reply.status, &reply.headers, &body, &path)?;
-        // Where the answer is what was changed, only the header names what the change has ended.
-        if let (Some(members), Some(id)) = (answer.as_object_mut(), reply.headers.get(CLOSURE)) {
-            let id = id.to_str().unwrap_or_default();
-            members.entry("closure").or_insert_with(|| json!({ "id": id }));
+        // Where the answer is what was changed, or nothing, only the header names what the change has ended.
+        if let Some(id) = reply.headers.get(CLOSURE).and_then(|id| id.to_str().ok()) {
+            if answer.is_null() {
+                answer = json!({});
+            }
+            if let Some(members) = answer.as_object_mut() {
+                members.entry("closure").or_insert_with(|| json!({ "id": id }));
+            }
         }
         Ok(answer)
     }

@@ -139,7 +139,7 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
 /// `POST /admin/clients/{id}/{act}`.
 pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
     let route = match act.as_str() {
-        "change" => return answer(&app, change(&app, &id, &typed)).await,
+        "change" => return answer_form(&app, &typed, change(&app, &id, &typed)).await,
         "rotate" => route::CLIENTS_ROTATE,
         "delete" => route::CLIENTS_DELETE,
         _ => return Err(Code::NotFound.into()),

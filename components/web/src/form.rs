@@ -1,5 +1,7 @@
 //! What a visitor typed: the fields of a form, or the query of a page.
 
+use std::sync::{Arc, OnceLock};
+
 use serde_json::{Map, Value as Json};
 use service::{
     app::App,
@@ -20,20 +22,29 @@ const UNSEEN: [&str; 10] = ["act", "back", "csrf", "form", "from", "once", "requ
 
 /// Fields by name, in the order in which they were sent.
 #[derive(Clone, Default)]
-pub(crate) struct Form(Vec<(String, String)>);
+pub(crate) struct Form(Vec<(String, String)>, Closure);
+
+/// The closure of what a form has ended, once that is known; it is that of each copy of the form.
+type Closure = Arc<OnceLock<String>>;
+
+impl From<Vec<(String, String)>> for Form {
+    fn from(fields: Vec<(String, String)>) -> Self {
+        Self(fields, Closure::default())
+    }
+}
 
 impl FromCall for Form {
     const READS_BODY: bool = true;
 
     fn from_call(call: &mut Call) -> Result<Self, common::error::ApiError> {
-        UrlEncoded::from_call(call).map(|UrlEncoded(pairs)| Self(pairs))
+        UrlEncoded::from_call(call).map(|UrlEncoded(pairs)| pairs.into())
     }
 }
 
 impl Form {
     /// Fields that nobody has typed.
     pub(crate) fn of(fields: &[(&str, &str)]) -> Self {
-        Self(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>().into()
     }
 
     /// The query of a request.
@@ -43,7 +54,7 @@ impl Form {
 
     /// A query that stands somewhere else.
     pub(crate) fn parse(query: &str) -> Self {
-        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+        form_urlencoded::parse(query.as_bytes()).into_owned().collect::<Vec<_>>().into()
     }
 
     /// All fields, as a query.
@@ -56,12 +67,12 @@ impl Form {
         let mut fields: Vec<(String, String)> = other.0.iter().filter(|(name, _)| is_of_other(name)).cloned().collect();
         let is_own = |name: &str| name != SHOWN && !is_of_other(name);
         fields.extend(self.0.iter().filter(|(name, _)| is_own(name)).cloned());
-        Self(fields)
+        Self(fields, Arc::clone(&self.1))
     }
 
     /// This field alone: a page that is opened by a link takes no more from it.
     pub(crate) fn only(self, name: &str) -> Self {
-        Self(self.0.into_iter().filter(|(known, _)| known == name).collect())
+        Self(self.0.into_iter().filter(|(known, _)| known == name).collect(), self.1)
     }
 
     /// All other fields, as a query.
@@ -73,6 +84,18 @@ impl Form {
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
         query(&pairs)
+    }
+
+    /// Takes note of the closure of what the form has ended; of several changes it is that of the first.
+    pub(crate) fn has_ended(&self, closure: &str) {
+        if !closure.is_empty() {
+            drop(self.1.set(closure.to_owned()));
+        }
+    }
+
+    /// The id of the closure of what the form has ended, if it has.
+    pub(crate) fn closure(&self) -> Option<&str> {
+        self.1.get().map(String::as_str)
     }
 
     /// A field without blanks around it; empty if it was not sent.
@@ -109,13 +132,14 @@ impl Form {
     /// The same without a proof, which was looked at.
     pub(crate) fn without_proof(&self) -> Self {
         let is_proof = |name: &str| PROOFS.iter().any(|(field, _)| *field == name);
-        Self(self.0.iter().filter(|(name, _)| !is_proof(name)).cloned().collect())
+        Self(self.0.iter().filter(|(name, _)| !is_proof(name)).cloned().collect(), Arc::clone(&self.1))
     }
 
     /// The same with these values of a field.
     pub(crate) fn with_all(&self, name: &str, values: &[&str]) -> Self {
         let others = self.0.iter().filter(|(known, _)| known != name).cloned();
-        Self(others.chain(values.iter().map(|value| (name.to_owned(), (*value).to_owned()))).collect())
+        let fields = others.chain(values.iter().map(|value| (name.to_owned(), (*value).to_owned()))).collect();
+        Self(fields, Arc::clone(&self.1))
     }
 
     /// What a page may show again: all fields but passwords and proofs.

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use common::{error::ApiError, route};
-use futures_util::future::join;
+use futures_util::future::join3;
 use http::header;
 use serde_json::Value as Json;
 use service::{
@@ -53,9 +53,10 @@ pub(crate) async fn home(app: App) -> Result<Response, ApiError> {
 
 async fn show(app: &App) -> Result<Response, Trouble> {
     let api = Api::of(app)?;
-    let (overview, tenant) = join(api.get(route::OVERVIEW, &[], &[]), api.get(route::TENANT, &[], &[])).await;
+    let asked = (api.get(route::OVERVIEW, &[], &[]), api.get(route::TENANT, &[], &[]), Shell::note(app, &api));
+    let (overview, tenant, note) = join3(asked.0, asked.1, asked.2).await;
     let overview = overview?;
-    let shell = Shell::of(app, "Home", "home", (&overview, tenant));
+    let shell = Shell::of(app, "Home", "home", (&overview, tenant, note));
     let (agents, lately) = (overview.at("agents"), overview.at("lately"));
     let (running, paused, stopped) = (agents.number("running"), agents.number("paused"), agents.number("stopped"));
     let newest = agents.list("newest");

@@ -11,11 +11,12 @@ use common::{
     text::isolated,
     time::Timestamp,
 };
-use futures_util::future::join;
+use futures_util::future::join3;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value as Json, json};
 use service::{
     app::{App, log},
+    inside::header_value,
     response::{Response, bytes, see_other},
 };
 
@@ -52,12 +53,12 @@ const DONE: &[(&str, &str)] = &[
     ),
     ("address-withdrawn", "Withdrawn. Your address stays as it is."),
     ("activated", "The account is active again."),
-    ("app-ended", "Ended. The app is refused from now on."),
+    ("app-ended", "Ended. The app has no rights of yours any more."),
     ("approved", "Approved. It works from the agent's next request on."),
     ("approved-all", "All that you ticked is approved. It works from the agents' next requests on."),
-    ("archived", "Archived, with all agents below it. Their credentials no longer work."),
+    ("archived", "Archived, with all agents below it. Their credentials have ended."),
     ("changed", "Saved."),
-    ("deactivated", "Deactivated. The person's sessions, tokens and agents are refused from now on."),
+    ("deactivated", "Deactivated, with the person's sessions, tokens and agents."),
     ("deleted", "Deleted."),
     ("denied", "Denied. The agent was told."),
     ("denied-all", "All that you ticked is denied. The agents were told."),
@@ -94,18 +95,18 @@ const DONE: &[(&str, &str)] = &[
         "Your address is changed. You sign in with the new one from now on. Your other sessions are ended.",
     ),
     ("own-name", "Saved. This is what others see."),
-    ("paused", "Paused, with all agents below it. Requests are refused from now on."),
+    ("paused", "Paused, with all agents below it."),
     ("purged", "Deleted for good. The audit trail keeps what it did."),
     (
         "reset-asked",
         "If this address has an account, a mail with a link to set a new password is on its way. The link works once, for 24 hours.",
     ),
-    ("person-deleted", "Deleted. All of their sessions and tokens are refused from now on."),
+    ("person-deleted", "Deleted, with all of their sessions and tokens."),
     ("ran", "Run. Its result is in the list."),
     ("restarted", "Restarted."),
     ("restored", "Restored: it is stopped, and has no credentials. Issue a token and start it."),
     ("resumed", "Resumed."),
-    ("revoked", "Revoked. It is refused from now on."),
+    ("revoked", "Revoked."),
     ("session-ended", "Your session had ended. Nothing was done. Sign in again."),
     ("set", "Set. The agent was told."),
     ("sent", "It is being sent. The deliveries say what comes of it."),
@@ -114,12 +115,12 @@ const DONE: &[(&str, &str)] = &[
     ("signed-in", "You are signed in. What was begun at the provider was finished before, or took too long."),
     ("signed-out", "You are signed out."),
     ("started", "Started."),
-    ("stopped", "Stopped, with all agents below it. Requests are refused from now on."),
-    ("stopped-all", "Every agent is stopped. Requests of all of them are refused from now on."),
+    ("stopped", "Stopped, with all agents below it."),
+    ("stopped-all", "Every agent is stopped."),
     ("trusted", "Trusted. Its workloads can get credentials of the agent from now on."),
     ("unlinked-all", "Unlinked, and the person was told. A sign-in with their proved address links it anew."),
     ("unlinked", "Unlinked. It no longer opens your account."),
-    ("untrusted", "Deleted. The credentials that it gave are refused from now on."),
+    ("untrusted", "Deleted, with the credentials that it gave."),
     ("unshared", "No longer shared. Credentials that rested on it ended with it."),
 ];
 
@@ -130,6 +131,8 @@ pub(crate) struct Note {
     pub(crate) title: String,
     pub(crate) text: String,
     pub(crate) fields: Vec<(String, String)>,
+    /// The closure of what was ended, which has a receipt; empty: nothing was.
+    pub(crate) closure: String,
 }
 
 impl From<Refusal> for Note {
@@ -137,13 +140,14 @@ impl From<Refusal> for Note {
         if refusal.slug == "csrf_failed" {
             return Self::bad("This form was out of date.", "Nothing was changed. Send it once more.");
         }
-        Self { kind: "bad", title: refusal.detail, text: refusal.fix, fields: refusal.fields }
+        let fields = refusal.fields;
+        Self { kind: "bad", title: refusal.detail, text: refusal.fix, fields, closure: String::new() }
     }
 }
 
 impl Note {
     pub(crate) fn bad(title: &str, text: &str) -> Self {
-        Self { kind: "bad", title: title.to_owned(), text: text.to_owned(), fields: Vec::new() }
+        Self { kind: "bad", title: title.to_owned(), text: text.to_owned(), fields: Vec::new(), closure: String::new() }
     }
 
     /// What the address says was done, where the form before this page has done it: by the address alone, a link from elsewhere could
@@ -160,7 +164,7 @@ impl Note {
             Some(typed) => format!("You typed {}. If that is not right, ask once more.", isolated(&typed)),
             None => String::new(),
         };
-        Some(Self { kind: "good", title: (*title).to_owned(), text, fields: Vec::new() })
+        Some(Self { kind: "good", title: (*title).to_owned(), text, fields: Vec::new(), closure: String::new() })
     }
 }
 
@@ -220,7 +224,8 @@ impl Shell {
     pub(crate) fn load<'a>(app: &'a App, api: &'a Api<'_>, title: &'a str, nav: &'static str) -> Loading<'a> {
         Box::pin(async move {
             let overview = api.get(route::OVERVIEW, &[], &[("parts", "head")]);
-            let (overview, tenant) = join(overview, api.get(route::TENANT, &[], &[])).await;
+            let (overview, tenant, note) =
+                join3(overview, api.get(route::TENANT, &[], &[]), Self::note(app, api)).await;
             let overview = match overview {
                 // The page where the second factor is set up is open before there is one. Its header shows who is here, and nothing more.
                 Err(Trouble::Refused(refusal))
@@ -230,8 +235,23 @@ impl Shell {
                 }
                 overview => overview?,
             };
-            Ok(Self::of(app, title, nav, (&overview, tenant)))
+            Ok(Self::of(app, title, nav, (&overview, tenant, note)))
         })
+    }
+
+    /// What was done before this page, and since when nobody accepts what it ended.
+    pub(crate) async fn note(app: &App, api: &Api<'_>) -> Option<Note> {
+        let (note, asked) = (Note::done(app)?, Form::query(app));
+        let id = asked.text("closure");
+        if id.is_empty() {
+            return Some(note);
+        }
+        let closure = api.get(route::CLOSURE_GET, &[id], &[]).await.unwrap_or_default();
+        let agent = app.path().strip_prefix("/agents/").filter(|name| !name.contains('/'));
+        // A new token of an agent that goes on ends the one before it alone.
+        let is_all = matches!(closure.text("action"), "agent.stop" | "agent.pause");
+        let text = words::closed(agent.filter(|_| is_all).unwrap_or("what has ended"), &closure);
+        Some(Note { text, closure: closure.text("id").to_owned(), ..note })
     }
 
     /// The same from answers that are there. Without the tenant's settings a page is shown all the same.
@@ -239,11 +259,11 @@ impl Shell {
         app: &App,
         title: &str,
         nav: &'static str,
-        (overview, tenant): (&Json, Result<Json, Trouble>),
+        (overview, tenant, note): (&Json, Result<Json, Trouble>, Option<Note>),
     ) -> Self {
         let waiting = overview.at("waiting");
         Self {
-            frame: Frame::new(app, title, None),
+            frame: Frame { note, ..Frame::new(app, title, None) },
             nav,
             who: overview.at("caller").clone(),
             tenant: tenant.unwrap_or_default(),
@@ -399,10 +419,20 @@ pub(crate) async fn answer_form(
     let page = async {
         match page.await {
             Err(Trouble::SignIn) => Ok(wait_for_sign_in(app, form)),
-            shown => shown,
+            shown => shown.map(|response| with_closure(response, form.closure())),
         }
     };
     answer(app, page).await
+}
+
+/// Lets the page that says what was done say since when nobody accepts it.
+fn with_closure(mut response: Response, closure: Option<&str>) -> Response {
+    let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+    if let (Some(closure), Some(location)) = (closure, location.filter(|location| location.contains("done="))) {
+        let location = header_value(&format!("{location}&closure={closure}"));
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
 }
 
 /// 303 to the form for signing in, which leads back to what was typed, or else to the page that it was typed on.

@@ -261,7 +261,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         return answer_form(&app, &typed, delete(&app, &id, &typed)).await;
     }
     if matches!(act.as_str(), "change" | "address") {
-        return answer(&app, change(&app, &id, &act, &typed)).await;
+        return answer_form(&app, &typed, change(&app, &id, &act, &typed)).await;
     }
     let (route, body, done) = match act.as_str() {
         "password" => (route::PASSWORD_SET, json!({ "password": typed.raw("password") }), "changed"),

@@ -274,7 +274,7 @@ async fn change(app: &App, id: &str, typed: &Form) -> Result<Response, Trouble> 
 pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
     let delivery = typed.text("delivery").to_owned();
     let (route, segments, body, done) = match act.as_str() {
-        "change" => return answer(&app, change(&app, &id, &typed)).await,
+        "change" => return answer_form(&app, &typed, change(&app, &id, &typed)).await,
         "on" => (route::WEBHOOKS_PATCH, vec![id.as_str()], json!({ "state": "active" }), "changed"),
         "off" => (route::WEBHOOKS_PATCH, vec![id.as_str()], json!({ "state": "disabled" }), "changed"),
         "test" => (route::WEBHOOKS_TEST, vec![id.as_str()], Json::Null, "sent"),

@@ -543,11 +543,46 @@ pub(crate) fn counted(number: impl Borrow<i64>, noun: &str) -> String {
     text::count(*number.borrow(), noun)
 }
 
+/// The sentence of a closure: since when nobody accepts what was ended, or until when a guard still can. Empty: there is no closure.
+pub(crate) fn closed(what: &str, closure: &Json) -> String {
+    // `2026-11-26T12:04:31.220Z`
+    let time = |member: &str| closure.text(member).get(11..23).unwrap_or_default().to_owned();
+    let (since, until) = (time("closed_at"), time("latest"));
+    let has_ended =
+        closure.at("ended").as_object().is_none_or(|ended| ended.values().any(|count| count.as_u64() != Some(0)));
+    let guards = count(closure.list("waiting").len(), "guard");
+    match (since.as_str(), until.as_str()) {
+        ("", "") => String::new(),
+        ("", until) if has_ended => {
+            format!("{guards} not yet heard from: until {until} UTC at most, {what} may still be accepted there.")
+        }
+        ("", until) => format!("{guards} not yet heard from: until {until} UTC at most, it may be as before there."),
+        (since, _) if has_ended => format!("Nothing of {what} can be accepted anywhere since {since} UTC."),
+        (since, _) => format!("It is so everywhere since {since} UTC."),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// R148, R220: a sentence says what has ended, or where it may still be accepted; of what was narrowed, since when it is so.
+    #[test]
+    fn a_closure_says_since_when_nothing_is_accepted() {
+        let mut closure = json!({ "closed_at": "2026-11-26T12:04:31.220Z", "latest": null, "waiting": [], "ended": { "tokens": 1, "keys": 0 } });
+        assert_eq!(closed("scout", &closure), "Nothing of scout can be accepted anywhere since 12:04:31.220 UTC.");
+        closure["ended"]["tokens"] = json!(0);
+        assert_eq!(closed("scout", &closure), "It is so everywhere since 12:04:31.220 UTC.");
+        closure = json!({ "closed_at": null, "latest": "2026-11-26T12:04:41.220Z", "waiting": [{ "guard": "g" }], "ended": { "tokens": 1 } });
+        let told = "1 guard not yet heard from: until 12:04:41.220 UTC at most, scout may still be accepted there.";
+        assert_eq!(closed("scout", &closure), told);
+        closure["ended"]["tokens"] = json!(0);
+        let told = "1 guard not yet heard from: until 12:04:41.220 UTC at most, it may be as before there.";
+        assert_eq!(closed("scout", &closure), told);
+        assert_eq!(closed("scout", &Json::Null), "");
+    }
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
