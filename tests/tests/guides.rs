@@ -1,7 +1,7 @@
 //! R62, R153, R159: guides over the real wasm: putting, searching, reading, the prompt; what people, clients of MCP and the command see.
 
 use serde_json::{Value as Json, json};
-use tests::{Client, Server, cli::Cli, mcp::send};
+use tests::{Client, Server, browser::encoded, cli::Cli, mcp::send};
 
 fn page(name: &str, title: &str, text: &str) -> Json {
     json!({ "name": name, "title": title, "text": text })
@@ -54,6 +54,34 @@ fn agents_learn_from_guides() {
     publisher.delete("/api/guides/app:crm").refused(404, "source_not_found");
     let said: Vec<String> = server.texts("SELECT action FROM audit WHERE action LIKE 'guide.%' ORDER BY seq");
     assert_eq!(said, ["guide.put", "guide.put", "guide.put", "guide.delete"]);
+
+    // R441: within words of scripts that put no blanks between them, beside words that have some; lines end as on any system.
+    let pages = json!({ "pages": [
+        page("restart", "再起動", "これは日本語の手順です。\r\nAPIを再起動してください。 See form R-8."),
+        page("rotate", "Rotation", "如何部署代理并轮换令牌"),
+        page("thai", "ไทย", "วิธีเริ่มระบบใหม่"),
+    ] });
+    publisher.put("/api/guides/app:far", &pages).is(200);
+    let found = |q: &str| -> Vec<String> {
+        let found = worker.get(&format!("/api/guides?q={}", encoded(q))).is(200);
+        found["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect()
+    };
+    for (q, expected) in [
+        ("日本語", vec!["restart"]),
+        ("令牌", vec!["rotate"]),
+        ("轮换", vec!["rotate"]),
+        ("ระบบ", vec!["thai"]),
+        ("apiを再起動", vec!["restart"]),
+        ("手順 form", vec!["restart"]),
+        ("手順 refund", vec![]),
+        ("手順 令牌", vec![]),
+        ("' 手順 \" OR", vec![]),
+    ] {
+        assert_eq!(found(q), expected, "{q}");
+    }
+    let shown = worker.get(&format!("/api/guides?q={}", encoded("てください"))).is(200);
+    assert!(shown["items"][0]["excerpt"].as_str().unwrap().contains("手順です。\nAPIを再起動してください"), "{shown}");
+    publisher.delete("/api/guides/app:far").is(204);
 }
 
 /// R153: no search is a fault, whatever signs it has.

@@ -1948,7 +1948,8 @@ fn a_page_says_until_when_what_it_ended_may_be_accepted() {
     guard.get("/auth/epochs?guard=cutoff&lease=60").is(200);
     let (revoke, approval) = (format!("{person}/end-sessions"), format!("/access/{asked}/revoke"));
     let (deactivate, change) = (format!("{person}/deactivate"), format!("{person}/change"));
-    let forms: [(&str, &str, &[(&str, &str)]); 10] = [
+    let none: &[(&str, &str)] = &[];
+    let forms = [
         ("/agents/scout", "/agents/scout/pause", &[]),
         ("/agents/scout", "/agents/scout/stop", &[]),
         (&person, &change, &[("name", "Max"), ("role", "viewer")]),

@@ -439,3 +439,24 @@ fn passwords_that_are_being_checked_are_not_wrong_ones() {
     assert_eq!(answers.iter().filter(|answer| answer.status() == 403).count(), 10, "{answers:?}");
     guess(server.operator_secret().to_owned()).refused(429, "too_many_attempts");
 }
+
+/// R440: a person is found by their name however its letters were typed, when it was given and when it is looked for.
+#[test]
+fn a_name_is_found_however_it_was_typed() {
+    let (_server, admin) = Server::with_admin();
+    for (email, name) in [("zoe@example.com", "Zoe\u{308} Young"), ("max@example.com", "Maxime\u{301}")] {
+        admin.post("/api/users", &json!({ "email": email, "name": name, "invite": false })).is(201);
+    }
+    for (q, email) in
+        [("Zo%C3%AB", "zoe@example.com"), ("Zoe%CC%88%20Y", "zoe@example.com"), ("maxim%C3%A9", "max@example.com")]
+    {
+        let found = admin.get(&format!("/api/users?q={q}")).is(200);
+        assert_eq!((&found["items"][0]["email"], found["items"].as_array().unwrap().len()), (&json!(email), 1), "{q}");
+    }
+    // What is shown as nothing is no name.
+    for name in ["\u{34f}", "\u{fe0f}\u{fe0f}", "Ada\u{fe0f}"] {
+        admin
+            .post("/api/users", &json!({ "email": "eve@example.com", "name": name, "invite": false }))
+            .refused(400, "invalid_text");
+    }
+}

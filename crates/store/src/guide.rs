@@ -10,6 +10,7 @@ use crate::{
 };
 use common::{
     id::{TenantId, UserId},
+    json,
     time::Timestamp,
 };
 
@@ -122,27 +123,53 @@ pub async fn search(
     source: Option<&str>,
     words: &str,
 ) -> Result<Vec<Listed>, DbError> {
-    let words = words_of(words);
-    if words.is_empty() {
-        return Ok(Vec::new());
-    }
+    let (unspaced, spaced): (Vec<&str>, Vec<&str>) = words_in(words).partition(|word| word.contains(is_unspaced));
+    let spaced = phrases(&spaced);
     // The tenant is a word of the index, so other tenants' pages are not looked at; and a condition, which alone decides.
     let of = |columns: &str, words: String| format!("tenant_id : \"{}\" AND {columns} : ({words})", tenant.as_str());
-    let (all, any) = (of("{title body}", words.join(" AND ")), of("title", words.join(" OR ")));
+    let (all, any) = (of("{title body}", spaced.join(" AND ")), of("title", spaced.join(" OR ")));
+    let most = i64::try_from(FOUND).unwrap_or(i64::MAX);
+    if !unspaced.is_empty() {
+        // The index knows runs of such letters by their beginnings alone. A tenant has few pages: they are looked through.
+        let all = Some(all).filter(|_| !spaced.is_empty());
+        let sql = format!(
+            "SELECT {LISTED}, substr(g.body, max(1, instr(lower(g.body), lower(?2 ->> 0)) - 60), 240) AS excerpt
+             FROM guides g
+             WHERE g.tenant_id = ?1 AND (?4 IS NULL OR g.source = ?4)
+               AND (?3 IS NULL OR g.id IN (SELECT t.rowid FROM guides_text t WHERE t.guides_text MATCH ?3))
+               AND NOT EXISTS (SELECT 1 FROM json_each(?2) w
+                               WHERE instr(lower(g.title), lower(w.value)) = 0 AND instr(lower(g.body), lower(w.value)) = 0)
+             ORDER BY instr(lower(g.title), lower(?2 ->> 0)) > 0 DESC, g.source, g.place LIMIT ?5"
+        );
+        return reads.list(&sql, args![tenant, json::to_text(&unspaced.into()), all, source, most]).await;
+    }
+    if spaced.is_empty() {
+        return Ok(Vec::new());
+    }
     let sql = format!(
         "SELECT {LISTED}, snippet(guides_text, 2, '', '', '…', 64) AS excerpt
          FROM guides_text CROSS JOIN guides g ON g.id = guides_text.rowid
          WHERE guides_text MATCH ?2 AND g.tenant_id = ?1 AND (?4 IS NULL OR g.source = ?4)
          ORDER BY g.id IN (SELECT t.rowid FROM guides_text t WHERE t.guides_text MATCH ?3) DESC, g.source, g.place LIMIT ?5"
     );
-    let most = i64::try_from(FOUND).unwrap_or(i64::MAX);
     reads.list(&sql, args![tenant, all, any, source, most]).await
 }
 
-/// The words as phrases of FTS5, in which no sign is an operator. What has a beginning of one letter only is not looked for by it.
-fn words_of(text: &str) -> Vec<String> {
-    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).take(WORDS);
-    words.map(|word| format!("\"{word}\"{}", if word.chars().nth(1).is_some() { "*" } else { "" })).collect()
+/// The words of a search that count.
+fn words_in(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).take(WORDS)
+}
+
+/// Letters of scripts that put no blanks between words: Thai and Lao, Burmese, Khmer, kana and Han.
+fn is_unspaced(c: char) -> bool {
+    matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{3040}'..='\u{30ff}')
+        || matches!(c, '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ff66}'..='\u{ff9f}' | '\u{20000}'..='\u{3ffff}')
+}
+
+/// Words as phrases of FTS5, in which no sign is an operator. What has a beginning of one letter only is not looked for by it.
+fn phrases(words: &[&str]) -> Vec<String> {
+    let star = |word: &str| if word.chars().nth(1).is_some() { "*" } else { "" };
+    words.iter().map(|word| format!("\"{word}\"{}", star(word))).collect()
 }
 
 /// One page.
@@ -256,17 +283,18 @@ pub async fn delete(tx: &Tx<'_>, tenant: &TenantId, source: &str) -> Result<usiz
 
 #[cfg(test)]
 mod tests {
-    use super::words_of;
+    use super::{phrases, words_in};
 
     /// R153: whatever signs a search has, its words are phrases, in which nothing is an operator.
     #[test]
     fn words_are_phrases() {
-        let phrases = |text: &str| words_of(text).join(" ");
+        let words = |text| phrases(&words_in(text).collect::<Vec<_>>());
+        let joined = |text: &str| words(text).join(" ");
         assert_eq!(
-            phrases("a \"refund\" NEAR(x) title:b* -OR ^c + d"),
+            joined("a \"refund\" NEAR(x) title:b* -OR ^c + d"),
             "\"a\" \"refund\"* \"NEAR\"* \"x\" \"title\"* \"b\" \"OR\"* \"c\" \"d\""
         );
-        assert_eq!(phrases("\"\" * : ^ () {} -- \u{1f600} '"), "");
-        assert_eq!(words_of(&"ab ".repeat(5_000)).len(), 16);
+        assert_eq!(joined("\"\" * : ^ () {} -- \u{1f600} '"), "");
+        assert_eq!(words(&"ab ".repeat(5_000)).len(), 16);
     }
 }
