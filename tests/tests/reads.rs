@@ -270,7 +270,7 @@ fn the_document_is_served() {
     assert_eq!((packed.status(), packed.header("content-encoding")), (200, "gzip"));
     assert_eq!(packed.header("etag"), format!("W/{}", served.header("etag")));
     assert!(packed.text().len() * 3 < served.text().len());
-    let page = site.0.nobody().call("GET", "/docs/api", &[("accept", "text/html")], None);
+    let page = site.0.nobody().call("GET", "/docs/api/agents", &[("accept", "text/html")], None);
     assert!(
         page.text().contains("/docs/agents/routes/post-api-agents") && !page.text().contains("<script"),
         "{page:?}"
