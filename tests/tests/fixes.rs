@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
-use tests::{Answer, Client, Server, docs, host, server::text};
+use tests::{Answer, Client, Server, at_once, docs, host, server::text};
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
@@ -112,6 +112,58 @@ impl<'a> Walk<'a> {
                     let body = body.map(|body| body.to_string());
                     let answer = client.call(text(&row["method"]), &path, &[], body.as_deref().map(str::as_bytes));
                     self.look(&format!("{who}: {} {path}", text(&row["method"])), client, &answer);
+                }
+            }
+        }
+    }
+
+    /// Asks every route as this agent; where the refusal advises an ask, that is sent and approved, and the refused request goes through then.
+    /// Its owner approves, for one request where it can be named, and for hours, and takes back what is left.
+    fn every_ask(&mut self, (who, agent): (&str, &Client), owner: &Client, names: &[&str], before: &dyn Fn()) {
+        for row in self.rows.clone() {
+            let (method, path) = (text(&row["method"]), text(&row["path"]));
+            let call = format!("{method} {path}");
+            // The agent's own token is not to be replaced meanwhile.
+            let is_left_out = path.contains("{*") || path.contains("/stream") || path.ends_with("/token/issue");
+            if ENDS.contains(&call.as_str()) || is_left_out {
+                continue;
+            }
+            let known = self.examples[&call].clone();
+            for name in names {
+                let path = path.replace("{name}", name).replace("{id}", "none").replace("{key}", "NONE");
+                let path = path.replace("{source}", "app:none").replace("{provider}", "none");
+                let path = path + known["example_query"].as_str().unwrap_or_default();
+                let mut bodies = vec![None];
+                if method != "GET" && row["content_type"] != "application/x-www-form-urlencoded" {
+                    bodies.push(Some(known["example"].clone()).filter(|body| !body.is_null()).or(Some(json!({}))));
+                }
+                for (body, lasts) in bodies.iter().flat_map(|body| ["once", "hours"].map(|lasts| (body, lasts))) {
+                    before();
+                    let body = body.as_ref().map(Json::to_string);
+                    let send = || agent.call(method, &path, &[], body.as_deref().map(str::as_bytes));
+                    let what = format!("{who}: {method} {path} {}", body.as_deref().unwrap_or_default());
+                    let refusal = send();
+                    if refusal.status() < 400 || refusal.header("content-type") != "application/json" {
+                        continue;
+                    }
+                    let ask = refusal.json()["ask"].clone();
+                    if !ask.is_object() || (lasts == "once" && ask["body"]["for"].is_null()) {
+                        continue;
+                    }
+                    let body = ask["body"].to_string();
+                    let asked = agent.call(text(&ask["method"]), text(&ask["path"]), &[], Some(body.as_bytes()));
+                    assert_eq!(asked.status(), 201, "{what}: {ask}: {}", asked.text());
+                    let request = format!("/api/access-requests/{}", text(&asked.json()["id"]));
+                    owner.post(&format!("{request}/approve"), &json!({ "lasts": lasts })).is(200);
+                    let again = send();
+                    // Which hosts may be called is no matter of rights.
+                    let is_let_in = !matches!(again.status(), 401..=403) || again.json()["error"] == "host_not_allowed";
+                    assert!(is_let_in, "{what}: approved for {lasts}: {}", again.text());
+                    owner.post(&format!("{request}/revoke"), &json!({}));
+                    self.count("approved");
+                    if again.status() < 300 {
+                        self.count("done");
+                    }
                 }
             }
         }
@@ -236,6 +288,43 @@ fn a_running_agent_reads_nothing_that_it_cannot_do() {
         "{:?}",
         walk.followed
     );
+}
+
+/// R413: whatever ask a refusal advises, its approval makes the refused request go through.
+#[test]
+fn what_is_advised_to_be_asked_for_helps() {
+    let (server, admin) = Server::with_admin();
+    let max = server.user(&admin, "max@example.com", "member");
+    let other = server.user(&admin, "eve@example.com", "member");
+    server.agent(&other, "foreign", &["agents.read"]);
+    let kinds = [
+        ("an agent of an admin", &admin, &["agents.read", "ui.notify"][..]),
+        ("an agent of a member", &max, &["agents.list", "agents.update"]),
+        ("an agent that can do little", &max, &["agents.logs"]),
+    ];
+    let counts = at_once(kinds.len(), |number| {
+        let (who, owner, scope) = kinds[number];
+        let mut walk = Walk::new(&server);
+        let name = who.replace(' ', "-");
+        let agent = server.agent(owner, &name, scope);
+        let below = format!("{name}-below");
+        // Some of what is approved archives or halts it.
+        let there = || {
+            let state = owner.get(&format!("/api/agents/{below}"));
+            match state.status() {
+                200 if state.json()["state"] == "running" => {}
+                200 => drop(owner.post(&format!("/api/agents/{below}/restart"), &json!({}))),
+                _ => drop(owner.post("/api/agents", &json!({ "name": below, "parent": name })).is(201)),
+            }
+        };
+        walk.every_ask((who, &agent.client), owner, &["me", &below, "foreign"], &there);
+        let key = json!({ "name": "walk", "scope": [scope[0]] });
+        let key = owner.post(&format!("/api/agents/{name}/keys"), &key).is(201);
+        let counts = [walk.followed["approved"], walk.followed["done"]];
+        walk.every_ask((&format!("a key of {who}"), &server.with(text(&key["key"]))), owner, &["me"], &there);
+        counts
+    });
+    assert!(counts.iter().all(|[approved, done]| *approved > 100 && *done > 30), "{counts:?}");
 }
 
 #[test]
