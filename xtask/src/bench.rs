@@ -22,6 +22,7 @@ use crate::ui::{Step, out, say};
 use crate::workspace::Workspace;
 use crate::{build, debian};
 
+mod command;
 mod reach;
 
 const AGENTS: usize = 50;
@@ -40,6 +41,7 @@ pub(crate) struct Bench {
     /// Print JSON: {"rows": [{"name", "requests_per_s", "ratio_to_hello", "us", "us_over_hello", "p50_ms", "p99_ms", "peak_memory_mb"}],
     /// "stop_all": {"agents", "ms", "ratio_of_whoami"}, "closures": {"stops", "p50_ms", "p99_ms"},
     /// "reach": {"inbox", "stream", "webhook": {"p50_ms", "p99_ms"}, "notify_with_webhooks"},
+    /// "command": {"whoami_p50_ms", "whoami_p90_ms", "bytes"},
     /// "pages": {"whoami_ms", "home_ms", "tokens_ms", "sign_ins_per_s", "whoami_while_signing_in"}}
     #[arg(long)]
     json: bool,
@@ -63,6 +65,8 @@ enum Part {
     Pages,
     /// The ways of events, and notify with webhooks
     Reach,
+    /// The command accredit
+    Command,
 }
 
 /// A request, its host, and the measurements so far.
@@ -103,7 +107,9 @@ impl Bench {
                 .map_err(|why| anyhow::anyhow!("the load is made by wrk, which is not installed: {why}"))?;
         }
         let mut components = workspace.components();
-        components.push("hello");
+        if self.only.is_none() {
+            components.push("hello");
+        }
         build::components(&workspace, &components)?;
         let host = build::host(&workspace)?;
         let seed = build::native(&workspace, "seed", "seed")?;
@@ -116,6 +122,17 @@ impl Bench {
                 out(json!({"reach": reach.as_json()}))?
             } else {
                 reach.show()?
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let program = build::native(&workspace, "accredit-cli", "accredit")?;
+        let measure_command = || command::measure(&workspace, &host, &program, &stop);
+        if self.only == Some(Part::Command) {
+            let command = measure_command()?;
+            if self.json {
+                out(json!({"command": command.as_json()}))?
+            } else {
+                command.show()?
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -174,16 +191,18 @@ impl Bench {
 
         let peaks: Vec<f64> =
             servers.iter().map(|server| Ok(server.memory()?.0 as f64 / 1024.0)).collect::<Result<_>>()?;
-        let reach = measure_reach()?;
+        let (reach, command) = (measure_reach()?, measure_command()?);
         if self.json {
             let mut json = as_json(&rows, &peaks, &all, &stops, &pages);
             if let Some(members) = json.as_object_mut() {
                 members.insert("reach".to_owned(), reach.as_json());
+                members.insert("command".to_owned(), command.as_json());
             }
             out(json)?
         } else {
             show(&rows, &peaks, self.many, &all, &stops)?;
             reach.show()?;
+            command.show()?;
             pages.show()?
         }
         Ok(ExitCode::SUCCESS)
@@ -300,8 +319,7 @@ const CALLERS: usize = 8;
 
 impl Stops {
     fn quantile(&self, of_100: usize) -> f64 {
-        let at = (self.ms.len() * of_100).div_ceil(100).saturating_sub(1);
-        self.ms.get(at).copied().unwrap_or(f64::NAN)
+        quantile(&self.ms, of_100)
     }
 }
 
@@ -552,6 +570,11 @@ impl Measured {
     }
 }
 
+/// Of times in order, ms.
+fn quantile(ms: &[f64], of_100: usize) -> f64 {
+    ms.get((ms.len() * of_100).div_ceil(100).saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
@@ -694,6 +717,14 @@ mod tests {
         let pages = Pages { whoami_ms: 1.0, home_ms: 3.0, tokens_ms: 2.5, sign_ins_per_s: 16.25, whoami: 0.75 };
         let stops = Stops { ms: vec![0.0, 0.5, 1.0, 2.25] };
         assert_eq!(as_json(&[row], &[1.0, 64.5], &all, &stops, &pages), expected);
+    }
+
+    /// R416: what is printed of the command is the time that nine of ten runs keep, and its size beside the bound of `dist`.
+    #[test]
+    fn the_command_is_judged_by_nine_of_ten_runs() {
+        let whoami_ms = (1..=10).map(f64::from).collect();
+        let command = command::Command { whoami_ms, bytes: 7_000_000 };
+        assert_eq!(command.as_json(), json!({"whoami_p50_ms": 5.0, "whoami_p90_ms": 9.0, "bytes": 7_000_000}));
     }
 
     #[test]
