@@ -395,6 +395,37 @@ fn every_recipe_says_who_runs_it() {
     assert!(of_agents >= 5);
 }
 
+/// R417: each recipe has requests and the CLI side by side; those that were promised are there, and the one about a lacking scope has its parts.
+#[test]
+fn every_recipe_has_requests_and_the_cli() {
+    for path in recipes() {
+        let blocks = blocks(&fs::read_to_string(&path).unwrap()).unwrap();
+        let has = |is: fn(&Block) -> bool| blocks.iter().any(is);
+        assert!(has(|block| matches!(block, Block::Http { .. })), "{} has no request", path.display());
+        assert!(has(|block| matches!(block, Block::Cli { .. })), "{} has no command of the CLI", path.display());
+    }
+    for name in [
+        "add-a-tenant",
+        "back-up-and-restore",
+        "headless-in-ci",
+        "introspect-tokens",
+        "leave-the-company",
+        "recover-a-tenant",
+        "rotate-a-fleet",
+        "rotate-the-keys",
+        "set-up-a-server",
+        "upgrade-the-server",
+        "verify-the-trail",
+        "watch-the-server",
+    ] {
+        assert!(folder().join(format!("{name}.md")).is_file(), "{name}");
+    }
+    let text = fs::read_to_string(folder().join("a-token-lacks-a-scope.md")).unwrap();
+    for part in ["Symptom", "Cause", "Detection", "Fix", "Prevention"] {
+        assert!(text.lines().any(|line| line.starts_with("## ") && line.contains(part)), "{part}");
+    }
+}
+
 /// What SPIRE hands to a workload.
 fn svid() -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();

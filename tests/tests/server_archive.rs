@@ -290,6 +290,50 @@ fn what_was_compiled_for_another_machine_is_compiled_here() {
     assert_eq!(told, 1, "{}", host.log());
 }
 
+/// R152: the unit of systemd and the Containerfile start the host with flags that it has, below what the archive has, and with no right that it
+/// does not need.
+#[test]
+fn the_unit_and_the_containerfile_fit_the_program() {
+    let archive = archive();
+    let read = |name: &str| fs::read_to_string(archive.server.join(name)).unwrap();
+    let help = Command::new(archive.server.join("accredit-host")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (unit, container) = (read("accredit.service"), read("Containerfile"));
+    let started = [("ExecStart=", &unit), ("ENTRYPOINT ", &container)].map(|(begin, file)| {
+        let line = file.lines().find_map(|line| line.strip_prefix(begin)).unwrap();
+        let words: Vec<&str> = line.split(['[', ']', '"', ',', ' ']).filter(|word| !word.is_empty()).collect();
+        words.join(" ")
+    });
+    for line in &started {
+        let mut words = line.split_whitespace();
+        assert_eq!(words.next(), Some("/opt/accredit/accredit-host"));
+        assert!(line.contains("--from /opt/accredit/spin.toml"), "{line}");
+        for flag in words.filter(|word| word.starts_with("--")) {
+            assert!(help.contains(&format!("{flag} ")) || help.contains(&format!("{flag}\n")), "{flag}");
+        }
+    }
+    for hardened in [
+        "NoNewPrivileges=yes",
+        "CapabilityBoundingSet=",
+        "ProtectSystem=strict",
+        "ProtectHome=yes",
+        "PrivateTmp=yes",
+        "PrivateDevices=yes",
+        "RestrictNamespaces=yes",
+        "SystemCallFilter=@system-service",
+        "UMask=0077",
+    ] {
+        assert!(unit.lines().any(|line| line == hardened), "{hardened}");
+    }
+    assert!(container.lines().any(|line| line == "USER accredit"), "{container}");
+    // What it names as the configuration is there, and every line of it is a variable of the application.
+    let manifest = read("spin.toml");
+    for line in read("accredit.env.example").lines().filter_map(|line| line.strip_prefix("SPIN_VARIABLE_")) {
+        let name = line.split('=').next().unwrap().to_lowercase();
+        assert!(manifest.contains(&format!("\n{name} = {{ default")), "{name}");
+    }
+}
+
 /// R162: the manifest for SpinKube sets variables that the application has, and the paths of its volume.
 #[test]
 fn the_manifest_for_spinkube_fits_the_application() {

@@ -87,6 +87,7 @@ const PAGES: &[&str] = &[
     "agents/recipes/github-actions",
     "agents/recipes/give-a-secret",
     "agents/recipes/headless-in-ci",
+    "agents/recipes/introspect-tokens",
     "agents/recipes/invite-a-colleague",
     "agents/recipes/kubernetes-workload",
     "agents/recipes/leave-the-company",
