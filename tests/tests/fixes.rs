@@ -150,6 +150,8 @@ impl<'a> Walk<'a> {
                     if !ask.is_object() || (lasts == "once" && ask["body"]["for"].is_null()) {
                         continue;
                     }
+                    // No more than is missing.
+                    assert_eq!(ask["body"]["scope"], refusal.json()["missing_scopes"], "{what}: {ask}");
                     let body = ask["body"].to_string();
                     let asked = agent.call(text(&ask["method"]), text(&ask["path"]), &[], Some(body.as_bytes()));
                     assert_eq!(asked.status(), 201, "{what}: {ask}: {}", asked.text());
@@ -191,7 +193,10 @@ impl<'a> Walk<'a> {
         }
         let mut steps = Vec::new();
         steps_in(&refusal, &mut steps);
+        let is_agent = ["agent", "worker"].iter().any(|word| who.contains(word));
         for step in steps {
+            // Nobody raises a person's role for an agent.
+            assert!(!is_agent || !step.contains("PATCH /api/users") || !step.contains("role"), "{what}: {step}");
             for (method, path) in advised(&step) {
                 self.try_it(&format!("{what}: {step}"), who, client, (&method, &path));
                 self.count("fix");
@@ -389,6 +394,70 @@ fn at_a_full_quota_nothing_is_advised_that_cannot_be_done() {
         client.post("/api/agents", &third).refused(409, "quota_reached");
         Walk::new(&server).every_route(who, &client, &["me"]);
     }
+}
+
+/// R419: at every path a 405 names only methods that this kind of caller can use, and one at least if there is any.
+#[test]
+fn no_405_names_what_its_reader_cannot_use() {
+    let (server, admin) = Server::with_admin();
+    let agent = server.agent(&admin, "methodical", &["*"]).client;
+    let key = admin.post("/api/agents/methodical/keys", &json!({ "name": "k", "scope": ["agents.read"] })).is(201);
+    let pat = server.plant_pat(&admin, "*");
+    let rows = server.routes();
+    let paths: BTreeSet<&str> = rows.iter().map(|row| text(&row["path"])).filter(|path| !path.contains("{*")).collect();
+    let mut refused = 0;
+    for path in paths {
+        let own: Vec<&str> = rows.iter().filter(|row| row["path"] == path).map(|row| text(&row["method"])).collect();
+        // A path with names can be one of another row too.
+        let sent = path.replace("{name}", "methodical").replace("{id}", "none").replace("{key}", "NONE");
+        let sent = sent.replace("{source}", "app:none").replace("{provider}", "none").replace("{key_id}", "none");
+        for (who, client) in [
+            ("an agent", &agent),
+            ("a key", &server.with(text(&key["key"]))),
+            ("an admin", &admin),
+            ("a PAT", &pat),
+            ("nobody", &server.nobody()),
+        ] {
+            for method in METHODS.iter().filter(|method| !own.contains(*method)) {
+                let answer = client.call(method, &sent, &[], None);
+                if answer.status() != 405 {
+                    continue;
+                }
+                refused += 1;
+                for allowed in answer.header("allow").split(',').map(str::trim).filter(|allowed| *allowed != "HEAD") {
+                    let tried = client.call(allowed, &format!("{sent}?not-a-parameter=1"), &[], None);
+                    let is_json = tried.header("content-type") == "application/json" && !tried.text().is_empty();
+                    let slug = if is_json { tried.json()["error"].clone() } else { Json::Null };
+                    let is_kind = ["person_required", "agent_required", "session_required", "method_not_allowed"];
+                    assert!(
+                        !is_kind.iter().any(|kind| slug == *kind),
+                        "{who}: {method} {sent} names {allowed}: {slug}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(refused > 500, "{refused}");
+}
+
+/// R419: a credential in the query is refused at every route, with the warning that it may be in logs.
+#[test]
+fn no_route_takes_a_credential_in_its_query() {
+    let (server, admin) = Server::with_admin();
+    let mut tried = 0;
+    for row in server.routes() {
+        if row["access"] == "public" || text(&row["path"]).contains("{*") || text(&row["path"]).contains("/stream") {
+            continue;
+        }
+        let (method, path) = (text(&row["method"]), text(&row["path"]).replace(['{', '}'], ""));
+        for name in ["token", "access_token", "api_key"] {
+            let answer = admin.call(method, &format!("{path}?{name}=x"), &[], None);
+            let refused = answer.refused(400, "credential_in_url");
+            assert!(text(&refused["detail"]).contains("may have leaked"), "{method} {path}: {refused}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 300, "{tried}");
 }
 
 /// An agent may report its own failed deployment without any scope, and reads how it went only with one.
