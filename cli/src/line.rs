@@ -531,6 +531,24 @@ mod tests {
                 }
             }
         }
+        // Of the verbs that are more than one route, what is sent as it is typed.
+        for (words, option, path, method, name) in [
+            ("auth login", "email", "/auth/token", "post", "email"),
+            ("auth login", "tenant", "/auth/token", "post", "tenant"),
+            ("auth login", "scope", "/auth/device/code", "post", "scope"),
+            ("doctor", "expect", "/api/auth/doctor", "get", "expect"),
+        ] {
+            let operation = &document["paths"][path][method];
+            let body = operation["requestBody"]["content"].as_object().and_then(|content| content.values().next());
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let mut said = body.and_then(|body| body["schema"]["properties"][name]["description"].as_str());
+            said = said
+                .or(parameters.into_iter().find(|one| one["name"] == name).and_then(|one| one["description"].as_str()));
+            let own = own::all();
+            let (_, command) = own.iter().find(|(known, _)| *known == words).unwrap();
+            let help = command.get_arguments().find(|arg| arg.get_id() == option).and_then(Arg::get_help).unwrap();
+            assert!(help.to_string().starts_with(&first(said.unwrap())), "{words} --{option}: {help}, not {said:?}");
+        }
         assert!(wrong.is_empty() && compared > 300, "{compared} {wrong:#?}");
     }
 
