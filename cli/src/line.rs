@@ -13,57 +13,10 @@ use common::{route::Query, secret::Secret};
 use serde_json::Value as Json;
 
 use crate::{
-    pages,
-    span::{self, Unit},
+    pages, span,
     verbs::{self, At, Input, Kind, Verb},
+    words,
 };
-
-/// What each parameter of a query means; the route table has their names.
-const PARAMETERS: &[(&str, &str)] = &[
-    ("after", "The id of the last event that you have"),
-    (
-        "format",
-        "Of secrets json, env (lines for a shell), files, or docker (lines for docker run --env-file); of the audit trail ndjson or csv",
-    ),
-    ("limit", "At most so many items; left out, 50"),
-    ("cursor", "Go on where the last page ended"),
-    ("q", "Only what has this in its name, address or text"),
-    ("state", "Only those in this state"),
-    ("status", "Only those with this status"),
-    ("priority", "Only those of this priority: low, normal or high"),
-    ("owner", "Only those of this user"),
-    ("parent", "Only those below this agent"),
-    ("agent", "Only those of this agent"),
-    ("agents", "What becomes of the user's agents: transfer:<user> or archive"),
-    ("has_token", "true or false"),
-    ("sort", "By what: the manual's page of lists says by which fields"),
-    ("user", "Only those of this user: id or address"),
-    ("kind", "Only those of this kind"),
-    ("unused_since", "Only those that were last used before this time: a date, a time, or how long ago, such as 30d"),
-    ("role", "Only those with this role"),
-    ("active", "true or false"),
-    ("since", "From this time on: 2026-11-22, 2026-11-22T02:38:46Z, or how long ago, such as 2h"),
-    ("until", "Before this time, written in the same ways"),
-    ("actor", "A user's id or address, or an agent"),
-    ("action", "A scope, such as agents.update"),
-    ("object", "An agent or a key"),
-    ("credential", "The id of a credential or key"),
-    ("request", "The id of a request"),
-    ("outcome", "done or refused"),
-    ("head", "The head of the audit trail, as the server's log shows it"),
-    ("from", "The number to go on from"),
-    ("level", "Only lines of this level: debug, info, warn or error"),
-    ("lines", "How many lines, 1 to 1000"),
-    ("wait", "How long to wait, at most 25s"),
-    ("unread_only", "true: only unread ones"),
-    ("subject", "A user's address or id, or an agent"),
-    ("relation", "viewer or editor"),
-    ("source", "Only those of this source, such as app:crm"),
-    ("budget", "Bytes that the prompt may have"),
-    ("name", "Only the one with this name"),
-    ("type", "Only those of this type"),
-    ("confirm", "true: with all agents below it"),
-];
 
 /// What stands before a subcommand's own description.
 const GROUPS: &[(&str, &str)] = &[
@@ -352,22 +305,19 @@ fn of_verb(verb: &Verb) -> Command {
     let is_alone = verb.names().count() == 1;
     for name in verb.names() {
         let shown = if verb.route.path.starts_with("/api/agents/{name}") && name == "name" { "agent" } else { name };
+        let words = words::of(verb.route, &format!("{{{name}}}"));
         let mut arg = Arg::new(path_id(name)).value_name(shown.to_uppercase());
         arg = match (verb.is_about_me, verb.bulk.is_some() && is_alone) {
-            (true, _) => arg.default_value("me").help("An agent's name or id"),
-            (_, true) => arg.required(true).num_args(1..).help("Names or ids"),
+            (true, _) => arg.default_value("me").help(words),
+            (_, true) => arg.required(true).num_args(1..).help(format!("{words}; of several, one after the other")),
             _ if verb.look_up.is_some() && name == "id" => {
-                arg.required(true).help("The id, the first letters of it, or the name")
+                arg.required(true).help(format!("{words}, the first letters of it, or the name"))
             }
-            _ => arg.required(true),
+            _ => arg.required(true).help(words),
         };
         // `agents log TEXT` is about the caller: what is typed first is the text.
         if verb.is_about_me && verb.inputs.iter().any(|input| input.is_positional) {
-            arg = Arg::new(path_id(name))
-                .long("agent")
-                .value_name("NAME")
-                .default_value("me")
-                .help("The agent, if not yourself");
+            arg = Arg::new(path_id(name)).long("agent").value_name("NAME").default_value("me").help(words);
         }
         command = command.arg(arg);
     }
@@ -378,8 +328,7 @@ fn of_verb(verb: &Verb) -> Command {
         for name in
             known.iter().filter(|name| !verb.inputs.iter().any(|input| input.at == At::Query && input.name == **name))
         {
-            let help = PARAMETERS.iter().find(|(known, _)| known == name).map_or("", |(_, help)| help);
-            command = command.arg(flag(name).help(help));
+            command = command.arg(flag(name).help(words::of_parameter(verb.route, name)));
             if *name == "limit" && pages::is_paged(verb.route) {
                 let all = Arg::new("all").long("all").action(ArgAction::SetTrue).conflicts_with("limit");
                 command = command
@@ -414,25 +363,17 @@ fn of_input(input: &Input) -> Arg {
         Kind::Object => "FILE".to_owned(),
         _ => input.name.to_uppercase(),
     });
-    let help = match (input.kind, input.null) {
-        (Kind::Lasts(unit), null) => format!("{}: {}", input.help, unit.forms(null)),
-        (Kind::Life, null) => format!("{}: 12h, {}", input.help, Unit::Days.forms(null)),
-        (_, Some(null)) => format!("{}, or {null}", input.help),
-        (_, None) => input.help.to_owned(),
-    };
-    let arg = arg.help(help);
+    let arg = arg.help(words::of_input(input));
     match input.kind {
         Kind::No => arg.action(ArgAction::SetTrue).num_args(0),
         Kind::Number => arg.value_parser(number(input.null)).allow_negative_numbers(true),
         Kind::Lasts(_) | Kind::Life => arg.required(input.is_required).allow_negative_numbers(true),
         Kind::Words | Kind::Texts | Kind::Pairs => arg.action(ArgAction::Append).value_delimiter(','),
         // A secret on a command line is in the list of processes and in the shell's history.
-        Kind::Secret | Kind::SecretText => {
-            let arg = arg.value_name(DASH).value_parser(Dash);
-            let help = format!("{}: - reads it from standard input; left out, it is asked for", input.help);
-            arg.help(if input.is_required { help } else { format!("{}: - reads it from standard input", input.help) })
+        Kind::Secret | Kind::SecretText => arg.value_name(DASH).value_parser(Dash),
+        Kind::Text | Kind::When | Kind::Data | Kind::Truth | Kind::File | Kind::Object => {
+            arg.required(input.is_required)
         }
-        Kind::Text | Kind::When | Kind::Data | Kind::File | Kind::Object => arg.required(input.is_required),
     }
 }
 
@@ -543,6 +484,72 @@ mod tests {
         assert_eq!(read("accredit help agents list"), "accredit agents list --help");
         assert_eq!(read("accredit version"), "accredit --version");
         assert_eq!(read("accredit agents help"), "accredit agents help");
+    }
+
+    /// R383: a help says what the API's description says: the summary of the operation, and the words of each field, parameter and name in
+    /// the path, before what it says of typing.
+    #[test]
+    fn the_help_says_what_the_description_of_the_api_says() {
+        let document: Json = serde_json::from_str(include_str!("../../docs/reference/openapi.json")).unwrap();
+        let first = |words: &str| words.split([',', ';', ':']).next().unwrap().trim_end_matches('.').to_owned();
+        let (mut wrong, mut compared) = (Vec::new(), 0);
+        for verb in verbs::all() {
+            let path = verb.route.path.replace("{*", "{");
+            let operation = &document["paths"][path][verb.route.method.to_ascii_lowercase()];
+            let command = of_verb(&verb);
+            assert_eq!(command.get_about().unwrap().to_string(), operation["summary"], "{}", verb.words);
+            let mut described: Vec<(String, String)> = Vec::new();
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let named = parameter["$ref"].as_str().map(|at| document.pointer(at.trim_start_matches('#')).unwrap());
+                let parameter = named.unwrap_or(parameter);
+                let (name, said) = (parameter["name"].as_str().unwrap_or_default(), parameter["description"].as_str());
+                match parameter["in"].as_str().unwrap_or_default() {
+                    "path" => described.push((path_id(name), said.unwrap().to_owned())),
+                    "query" => described.push((name.to_owned(), said.unwrap().to_owned())),
+                    _ => {}
+                }
+            }
+            let body = operation["requestBody"]["content"].as_object().and_then(|content| content.values().next());
+            let body = body.map_or(&Json::Null, |body| &body["schema"]["properties"]);
+            for (name, about) in body.as_object().into_iter().flatten() {
+                let id = if name == "url" { "agent_url" } else { name };
+                described.push((id.to_owned(), about["description"].as_str().unwrap().to_owned()));
+            }
+            for arg in command.get_arguments() {
+                let id = arg.get_id().as_str();
+                let Some((_, said)) = described.iter().find(|(known, _)| known == id) else {
+                    // A file is the whole body.
+                    let is_own = ["raw", "follow", "all", "file"].contains(&id);
+                    wrong.extend((!is_own).then(|| format!("{}: {id} is not described", verb.words)));
+                    continue;
+                };
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                let help = help.strip_prefix("No: ").unwrap_or(&help).to_owned();
+                compared += 1;
+                if help.is_empty() || !help.to_lowercase().starts_with(&first(said).to_lowercase()) {
+                    wrong.push(format!("{}: {id}: {help:?}, and the API says {said:?}", verb.words));
+                }
+            }
+        }
+        // Of the verbs that are more than one route, what is sent as it is typed.
+        for (words, option, path, method, name) in [
+            ("auth login", "email", "/auth/token", "post", "email"),
+            ("auth login", "tenant", "/auth/token", "post", "tenant"),
+            ("auth login", "scope", "/auth/device/code", "post", "scope"),
+            ("doctor", "expect", "/api/auth/doctor", "get", "expect"),
+        ] {
+            let operation = &document["paths"][path][method];
+            let body = operation["requestBody"]["content"].as_object().and_then(|content| content.values().next());
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let mut said = body.and_then(|body| body["schema"]["properties"][name]["description"].as_str());
+            said = said
+                .or(parameters.into_iter().find(|one| one["name"] == name).and_then(|one| one["description"].as_str()));
+            let own = own::all();
+            let (_, command) = own.iter().find(|(known, _)| *known == words).unwrap();
+            let help = command.get_arguments().find(|arg| arg.get_id() == option).and_then(Arg::get_help).unwrap();
+            assert!(help.to_string().starts_with(&first(said.unwrap())), "{words} --{option}: {help}, not {said:?}");
+        }
+        assert!(wrong.is_empty() && compared > 300, "{compared} {wrong:#?}");
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod show;
 mod span;
 mod trust;
 mod verbs;
+mod words;
 
 use std::process::ExitCode;
 

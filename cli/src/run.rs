@@ -22,6 +22,7 @@ use crate::{
     show,
     span::{self, Unit},
     verbs::{self, At, Input, Kind, LookUp, Show, Verb},
+    words,
 };
 
 /// Items of a list that a short name is looked up among.
@@ -253,13 +254,17 @@ fn field(input: &Input, typed: &ArgMatches) -> Result<Option<Json>, Failure> {
         Kind::Texts => all().map(|texts| texts.map(Json::from).collect()),
         Kind::Pairs if input.null.is_some() && all().is_some_and(|pairs| pairs.eq(input.null)) => Some(json!({})),
         Kind::Pairs => all().map(|pairs| read_pairs(&flag, pairs)).transpose()?,
-        Kind::Data => text()
+        Kind::Data | Kind::Truth => text()
             .map(|text| {
                 serde_json::from_str(text).map_err(|error| Failure::usage(format!("--{flag} is no JSON: {error}")))
             })
             .transpose()?,
-        Kind::Secret if text().is_some() || input.is_required => Some(show::secret(input.help)?.into()),
-        Kind::SecretText if text().is_some() || input.is_required => Some(show::secret_text(input.help)?.into()),
+        Kind::Secret if text().is_some() || input.is_required => {
+            Some(show::secret(words::short(input.route, input.name))?.into())
+        }
+        Kind::SecretText if text().is_some() || input.is_required => {
+            Some(show::secret_text(words::short(input.route, input.name))?.into())
+        }
         Kind::Secret | Kind::SecretText => None,
         Kind::File | Kind::Object => text().map(read_file).transpose()?,
     })

@@ -45,12 +45,15 @@ pub(crate) struct Input {
     pub(crate) null: Option<&'static str>,
     /// Its flag, where the name of the field would say something else here.
     flag: Option<&'static str>,
-    pub(crate) help: &'static str,
+    /// The route whose words say what it is.
+    pub(crate) route: &'static Route,
+    /// What the help says behind these words, as far as it is not said by the kind: how it is typed.
+    pub(crate) typed: &'static str,
 }
 
 impl Input {
-    fn new(name: &'static str, at: At, kind: Kind, help: &'static str) -> Self {
-        Self { name, at, kind, is_required: false, is_positional: false, null: None, flag: None, help }
+    fn new(route: &'static Route, name: &'static str, at: At, kind: Kind) -> Self {
+        Self { name, at, kind, is_required: false, is_positional: false, null: None, flag: None, route, typed: "" }
     }
 
     /// Its flag, without the hyphens.
@@ -86,6 +89,8 @@ pub(crate) enum Kind {
     Pairs,
     /// JSON.
     Data,
+    /// `true` or `false`.
+    Truth,
     /// Never typed: read from standard input, or asked for without an echo.
     Secret,
     /// The same, of all lines.
@@ -163,24 +168,40 @@ impl Verb {
     }
 
     /// A field of the body that has a flag.
-    fn field(self, name: &'static str, kind: Kind, help: &'static str) -> Self {
-        self.input(Input::new(name, At::Body, kind, help))
+    fn field(self, name: &'static str, kind: Kind) -> Self {
+        let input = Input::new(self.route, name, At::Body, kind);
+        self.input(input)
     }
 
     /// A field of the body that must be sent.
-    fn needs(self, name: &'static str, kind: Kind, help: &'static str) -> Self {
-        self.input(Input { is_required: true, ..Input::new(name, At::Body, kind, help) })
+    fn needs(self, name: &'static str, kind: Kind) -> Self {
+        let input = Input::new(self.route, name, At::Body, kind);
+        self.input(Input { is_required: true, ..input })
     }
 
     /// A field of the body that is typed in its place.
-    fn takes(self, name: &'static str, kind: Kind, help: &'static str) -> Self {
-        self.input(Input { is_required: true, is_positional: true, ..Input::new(name, At::Body, kind, help) })
+    fn takes(self, name: &'static str, kind: Kind) -> Self {
+        let input = Input::new(self.route, name, At::Body, kind);
+        self.input(Input { is_required: true, is_positional: true, ..input })
+    }
+
+    /// A file that is the body, which is typed in its place.
+    fn file(self, help: &'static str) -> Self {
+        self.takes("file", Kind::File).typed(help)
     }
 
     /// A parameter of the query that is typed in its place.
-    fn takes_query(self, name: &'static str, help: &'static str) -> Self {
-        let input = Input::new(name, At::Query, Kind::Text, help);
+    fn takes_query(self, name: &'static str) -> Self {
+        let input = Input::new(self.route, name, At::Query, Kind::Text);
         self.input(Input { is_required: true, is_positional: true, ..input })
+    }
+
+    /// Says how the last field is typed, behind what it is.
+    fn typed(mut self, typed: &'static str) -> Self {
+        if let Some(input) = self.inputs.last_mut() {
+            input.typed = typed;
+        }
+        self
     }
 
     /// Gives the last field another flag: `--url` is the server's.
@@ -206,42 +227,40 @@ impl Verb {
 
     /// What an agent is, when it is made and when it is changed.
     fn of_agent(self) -> Self {
-        self.field("display_name", Kind::Text, "Name for people")
+        self.field("display_name", Kind::Text)
             .or("none")
-            .field("description", Kind::Text, "What it does")
+            .field("description", Kind::Text)
             .or("none")
-            .field("runtime", Kind::Text, "What runs it")
+            .field("runtime", Kind::Text)
             .or("none")
-            .field("model", Kind::Text, "The model that it uses")
+            .field("model", Kind::Text)
             .or("none")
-            .field("url", Kind::Text, "Where it is reached: a public https URL")
+            .field("url", Kind::Text)
             .flagged("agent-url")
             .or("none")
-            .field("compute", Kind::Data, "What it runs on, as JSON")
-            .field("access", Kind::Text, "How people reach it, for people")
+            .field("compute", Kind::Data)
+            .field("access", Kind::Text)
             .or("none")
-            .field("labels", Kind::Pairs, "Labels, each as name=value, in place of all that it has")
+            .field("labels", Kind::Pairs)
             .or("none")
-            .field("scope", Kind::Words, "Its ceiling: scopes, separated by commas")
-            .field("preset", Kind::Text, "Its ceiling by a preset, such as worker")
-            .field("tier", Kind::Number, "Its tier, 1 to 5")
-            .field("max_concurrent_tasks", Kind::Number, "Tasks that it may do at the same time")
-            .field("budget_cents", Kind::Number, "Its budget, in cents")
+            .field("scope", Kind::Words)
+            .field("preset", Kind::Text)
+            .field("tier", Kind::Number)
+            .field("max_concurrent_tasks", Kind::Number)
+            .field("budget_cents", Kind::Number)
             .or("none")
-            .field("silent_after_minutes", Kind::Lasts(Unit::Minutes), "Tell me when it sends no heartbeat for so long")
+            .field("silent_after_minutes", Kind::Lasts(Unit::Minutes))
             .or("none")
     }
 
     /// What a credential carries and how long it lives.
     fn of_credential(self) -> Self {
-        self.field("scope", Kind::Words, "Scopes, separated by commas")
-            .field("preset", Kind::Text, "The scopes of a preset instead")
-            .lives("How long it lives")
+        self.field("scope", Kind::Words).field("preset", Kind::Text).lives()
     }
 
     /// How long a credential lives.
-    fn lives(self, help: &'static str) -> Self {
-        self.field("expires_in_days", Kind::Life, help).or("never")
+    fn lives(self) -> Self {
+        self.field("expires_in_days", Kind::Life).or("never")
     }
 
     /// The names in the path, in order.
@@ -265,8 +284,6 @@ pub(crate) fn names(route: &'static Route) -> impl Iterator<Item = &'static str>
 
 /// The columns of a decision.
 const FACTORS: &[(&str, &str)] = &[("FACTOR", "factor"), ("HOLDS", "holds"), ("WHY", "why")];
-/// The help of `--grace-seconds`.
-const GRACE: &str = "How long the one before still works";
 
 /// Every verb that is one route.
 pub(crate) fn all() -> Vec<Verb> {

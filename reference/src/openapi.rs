@@ -189,7 +189,7 @@ fn path(route: &Route) -> String {
 }
 
 /// The names in a path.
-fn names(route: &Route) -> Vec<&'static str> {
+pub(crate) fn names(route: &Route) -> Vec<&'static str> {
     let segments = route.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
     segments.map(|name| name.trim_start_matches('*')).collect()
 }

@@ -5,7 +5,7 @@ use common::route::{self, Group, Media, Route};
 use serde_json::{Map, Value as Json, json};
 use service::router::Described;
 
-use crate::fields;
+use crate::{fields, openapi};
 
 /// Names in paths, by the beginning of the path; the first that fits counts.
 const IN_PATH: &[(&str, &str, &str)] = &[
@@ -36,12 +36,33 @@ const IN_PATH: &[(&str, &str, &str)] = &[
     ("/api/presets", "name", "The name of the preset."),
     ("/api/agents", "name", "The name of the agent; me is the calling agent itself."),
     ("/api/agents", "key", "The name of the secret."),
+    ("/auth/device/{id}/approve", "expires_in_days", "How long the device's token lives, at most 90 days."),
     ("/auth/verify", "scope", "The scopes that the service needs, with spaces between them."),
     ("/api/guides", "source", "The source of the guides: app: and the name of an application."),
 ];
 
 /// Fields that are sent, by the beginning of the path, or of method and path, and the name; the first that fits counts.
 const SENT: &[(&str, &str, &str)] = &[
+    ("/auth/bootstrap", "email", "The address of the first admin."),
+    ("/auth/bootstrap", "name", "The name of the first admin."),
+    ("/auth/bootstrap", "password", "The password of the first admin."),
+    ("/auth/bootstrap", "tenant", "The slug of the tenant; left out, main."),
+    ("/operator/tenants", "tenant", "The slug of the tenant."),
+    ("/operator/tenants", "email", "The address of its admin."),
+    ("/operator/tenants", "name", "The name of its admin."),
+    ("/operator/tenants", "password", "The password of its admin."),
+    ("/operator/recover", "tenant", "The slug of the tenant."),
+    ("/operator/recover", "email", "The address of the person who gets in: a user of the tenant, or a new one."),
+    ("/operator/recover", "name", "The name of a new one."),
+    ("/operator/recover", "password", "The password; left out, the answer has a link by which the person sets one."),
+    ("/auth/name", "name", "The new name."),
+    ("/auth/email/link", "email", "The address of the person."),
+    ("/auth/email", "email", "The new address."),
+    ("/auth/factor/confirm", "code", "The code that the app shows."),
+    ("/api/users", "password", "The new password."),
+    ("/api/users", "email", "The address of the user."),
+    ("GET /api/users", "role", "Only those with this role: viewer, member, curator or admin."),
+    ("/oauth/token", "code", "The code that the browser was sent back with."),
     ("/api/webhooks", "agents", "The names or ids of the agents whose events are sent; left out or null, of all."),
     ("/api/users", "agents", "What becomes of the user's agents: transfer:<id or address>, or archive."),
     ("/api/agents/import", "agents", "The agents of the export, each below those before it."),
@@ -59,14 +80,17 @@ const SENT: &[(&str, &str, &str)] = &[
     ("GET /api/webhooks", "state", "Only those of this state: due, sent or dead."),
     ("/api/webhooks", "state", "active or disabled."),
     ("/api/webhooks", "url", "Where events are sent: an https URL on a host that the operator allows."),
-    ("/api/users", "mail", "true: the link is mailed to the user, and the answer is empty."),
     ("/api/users", "name", "The name of the user."),
     ("/api/users", "q", "Part of a name or an address."),
-    ("/api/users", "mail", "Whether the invitation is mailed to the person."),
+    ("/api/users", "mail", "Whether the link is mailed to the user; then the answer is empty."),
     ("/api/tenant", "name", "The name that pages show; null: the slug."),
-    ("/operator", "name", "The name of the admin."),
-    ("/auth/bootstrap", "name", "The name of the admin."),
-    ("/auth/tokens", "name", "A name for the token."),
+    ("/auth/tokens", "name", "A name for the token, such as the machine or job that gets it."),
+    ("/auth/tokens", "scope", "The scopes that the token carries; left out, all that you may use."),
+    (
+        "POST /auth/tokens",
+        "expires_in_days",
+        "How long the token lives, days; null: for ever; left out, pat_days of the tenant.",
+    ),
     ("/auth/tokens", "q", "Part of a name or of the agent's name, or the beginning of what is shown of the token."),
     (
         "/auth/admin/tokens",
@@ -96,7 +120,7 @@ const SENT: &[(&str, &str, &str)] = &[
     ("/oauth/revoke", "token", "A refresh token or an access token of the client."),
     ("/auth/code", "code", "The code of the link."),
     ("/auth/email/token", "code", "The code of the link."),
-    ("/auth/email/confirm", "code", "The code of the link."),
+    ("/auth/email/confirm", "code", "The code of the link: what stands behind code= in it."),
     ("/auth/reset", "code", "The code of the link."),
     ("/auth/invite", "code", "The code of the invitation."),
     ("/auth/reauthenticate", "code", "A code of the second factor, where there is one."),
@@ -125,6 +149,7 @@ const SENT: &[(&str, &str, &str)] = &[
     ("/api/agents/{name}/logs", "since", "Only lines from this time on."),
     ("GET /api/agents/{name}/logs", "lines", "How many lines to read, the newest."),
     ("/api/agents/{name}/logs", "lines", "The lines to append."),
+    ("/api/agents/{name}/logs", "q", "Part of the text of a line."),
     ("/api/agents/{name}/logs", "level", "debug, info, warn or error."),
     ("/api/agents/{name}/logs", "text", "The line."),
     ("/api/agents/{name}/messages", "text", "The message."),
@@ -146,7 +171,11 @@ const SENT: &[(&str, &str, &str)] = &[
         "audience",
         "The audience of the tokens that are trusted; left out, the address of this server.",
     ),
-    ("/api/agents/{name}/federated-credentials", "expires_in", "How long a credential lives that is given, seconds."),
+    (
+        "/api/agents/{name}/federated-credentials",
+        "expires_in",
+        "How long a credential lives that is given, at most 3600 seconds.",
+    ),
     ("/api/agents/{name}/federated-credentials", "jwks", "The keys of the issuer, where it has no address for them."),
     (
         "/api/agents/{name}/federated-credentials",
@@ -156,10 +185,15 @@ const SENT: &[(&str, &str, &str)] = &[
     ("/api/agents/{name}/deploy-status", "reason", "Why the deployment failed."),
     ("/api/agents/{name}/secrets", "secrets", "Values by their names; secrets that are not named stay."),
     ("/api/agents/me/secrets", "format", "json, env (lines of a shell) or files (texts by the names of files)."),
+    (
+        "POST /api/access-requests/{id}/approve",
+        "scope",
+        "The scopes that are approved, which are among those that were asked for; left out, all of them.",
+    ),
     ("/api/access-requests", "scope", "The scope that is lacking, or several."),
     ("POST /api/access-requests/{id}/deny", "reason", "A word for the agent."),
     ("/api/access-requests", "reason", "What it is for."),
-    ("/api/access-requests", "hours", "How long the approval should count, hours."),
+    ("/api/access-requests", "hours", "How long the approval should count, at most 720 hours."),
     (
         "/api/access-requests",
         "for",
@@ -199,16 +233,21 @@ const SENT: &[(&str, &str, &str)] = &[
     ("/api/guides", "source", "The source of the guides: app: and the name of an application."),
     ("/api/agents/deploy", "name", "The name of the agent."),
     ("/api/agents/bulk", "scope", "The scopes of the tokens; left out, the ceiling of each agent."),
-    ("/api/agents", "scope", "Scopes; of an agent the ceiling, of a credential what it carries."),
+    ("/api/agents/{name}/token", "scope", "The scopes that the token carries."),
+    ("/api/agents/{name}/enrolment", "scope", "The scopes that the token carries."),
+    ("/api/agents/{name}/keys", "scope", "The scopes that the key carries."),
+    ("/api/agents/{name}/federated-credentials", "scope", "The scopes that a credential carries that is given."),
+    ("/api/agents", "scope", "The ceiling: the scopes that any credential of the agent carries at most."),
     ("/api/agents", "q", "Part of a name or a description."),
     ("/api/agents", "dpop_jkt", "The thumbprint (RFC 7638) of the key that the token is bound to."),
     ("GET /api/agents", "owner", "Only those of this user, by id, address or a part of the address."),
-    ("/api/agents", "owner", "The new owner, by id or address."),
+    ("/api/agents", "owner", "The new owner of the agent and all below it, by id or address."),
+    ("GET /api/agents", "parent", "Only those below this agent, by its name."),
     ("/api/agents", "parent", "The agent above, by its name."),
     ("/api/audit/export", "format", "How it is written, left out the first: ndjson or csv."),
     ("/api/users", "state", "Only those of this state: active, invited or deactivated."),
     ("/api/agents", "state", "Only those of this state: running, paused or stopped."),
-    ("/api/agents", "name", "The name of the agent; me is the calling agent itself."),
+    ("/api/agents", "name", "The name of the agent."),
     ("/api/agents", "url", "Where the agent can be reached: an https URL."),
     ("/api/agents", "description", "What the agent is for."),
     ("/api/agents", "value", "The value of the secret."),
@@ -235,11 +274,11 @@ const SENT: &[(&str, &str, &str)] = &[
     ("", "confirm", "Whether the agents below it are archived too."),
     ("", "create", "What the agent is registered with if there is none."),
     ("", "cursor", "next_cursor of the page before; left out, the first page."),
-    ("", "data", "JSON beside the text."),
+    ("", "data", "An object beside the text."),
     ("", "defaults", "What an agent with the preset has where its registration says nothing."),
     ("", "display_name", "A name for people."),
     ("", "email", "The address of the person."),
-    ("", "every_hours", "How often the probe runs by itself; null: never."),
+    ("", "every_hours", "How often the probe runs by itself, every 1 to 168 hours; null: never."),
     ("", "expect_status", "The status that is a success."),
     ("", "expires_in", "How long the credential lives, seconds; not beside expires_in_days."),
     ("", "expires_in_days", "How long the credential lives, days; null: for ever."),
@@ -266,11 +305,11 @@ const SENT: &[(&str, &str, &str)] = &[
     ("GET /auth/tokens", "kind", "Only personal access tokens, or the credentials of your agents too: pat or any."),
     ("", "kind", "Only those of this kind: session, pat, agent_token or api_key."),
     ("", "kinds", "The kinds of events that are sent; left out or null, all."),
-    ("", "labels", "Labels: texts by their names."),
+    ("", "labels", "Labels, texts by their names, in place of all that it has."),
     ("", "lasts", "once, hours or always."),
     ("", "leaks", "Whether a mail tells of leaked credentials."),
     ("", "lease", "How long the guard may go on by what it has heard, seconds."),
-    ("", "limit", "How many rows to answer, 1 to 200."),
+    ("", "limit", "How many rows to answer; left out, 50; at most 200 in one answer."),
     ("", "max_concurrent_tasks", "How many tasks the agent may do at once; its runtime enforces it."),
     ("", "model", "The model behind the agent."),
     ("", "name", "The name."),
@@ -584,7 +623,8 @@ pub(crate) fn answered(schema: &str, name: &str) -> Option<&'static str> {
     known.map(|(.., words)| *words).or_else(imported).or(is_metadata.then_some("As the standard for it says."))
 }
 
-/// The words of each route's query and body, by method and path.
+/// The words of each route's query and body, by method and path, and of the names in its path, each as `{name}`. The pages of the routes are made
+/// of them, and the help of the command.
 pub(crate) fn all(rows: &[Described]) -> Json {
     let of_row = |row: &Described| {
         let shapes = fields::query(row).into_iter().chain(row.takes.body.iter().flatten().cloned());
@@ -594,7 +634,9 @@ pub(crate) fn all(rows: &[Described]) -> Json {
         };
         let names = shapes.map(|shape| shape.name).chain(required.iter().chain(others).copied());
         let known = names.filter_map(|name| Some((name.to_owned(), json!(sent(row.route, name)?))));
-        let known: Map<String, Json> = known.collect();
+        let of_path = openapi::names(row.route).into_iter();
+        let of_path = of_path.filter_map(|name| Some((format!("{{{name}}}"), json!(in_path(row.route, name)?))));
+        let known: Map<String, Json> = of_path.chain(known).collect();
         (!known.is_empty()).then(|| (format!("{} {}", row.route.method, row.route.path), Json::Object(known)))
     };
     Json::Object(rows.iter().filter(|row| row.route.group != Group::Web).filter_map(of_row).collect())

@@ -12,7 +12,7 @@ import { validator } from "./valid.mjs";
 
 const SCREENSHOTS = process.env.ACCREDIT_SCREENSHOTS;
 /** One of each kind, which are looked at in every mode. */
-const KINDS = ["/docs/", "/docs/agents/concepts/lists", "/docs/agents/recipes/enrol-an-agent", "/docs/agents/errors", "/docs/errors", "/docs/api"];
+const KINDS = ["/docs/", "/docs/agents/concepts/lists", "/docs/agents/recipes/enrol-an-agent", "/docs/agents/errors", "/docs/agents/errors/all", "/docs/agents/errors/404", "/docs/api", "/docs/api/agents"];
 
 let browser;
 let server;

@@ -7,12 +7,12 @@ use std::{
     os::unix::fs::MetadataExt,
     path::Path,
     process::Command,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
 };
 
 use serde_json::json;
-use tests::{Server, host};
+use tests::{Over, Server, host, until};
 
 struct Ran {
     is_well: bool,
@@ -86,4 +86,52 @@ fn a_running_server_is_backed_up_and_brought_back() {
     scout.get("/api/auth/whoami").refused(401, "token_revoked");
     admin.get("/api/auth/whoami").refused(401, "token_revoked");
     server.sign_in("ada@example.com", None);
+}
+
+/// R418: an old and a new host on one database, under load: while the old one ends, a client that tries the next host where it is not answered,
+/// as a proxy does, is refused nothing, and nothing of it is lost or done twice.
+#[test]
+fn a_release_is_replaced_under_load_without_a_refusal() {
+    let (mut old, admin) = Server::with_admin();
+    let new = old.second();
+    let (done, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let hosts = [&old, &new].map(|server| admin.at(server.host().base_url()));
+    let before = new.number("SELECT count(*) FROM credentials WHERE kind = 'pat'");
+    let made: usize = thread::scope(|scope| {
+        let callers: Vec<_> = (0..8)
+            .map(|number| {
+                let (hosts, done, is_over) = (&hosts, &done, &is_over);
+                scope.spawn(move || {
+                    let mut made = 0;
+                    while !is_over.load(Ordering::Relaxed) {
+                        let body = json!({ "name": format!("{number} {made}") }).to_string();
+                        for (method, path, body) in
+                            [("POST", "/auth/tokens", Some(body.as_bytes())), ("GET", "/api/auth/whoami", None)]
+                        {
+                            let answer = hosts.iter().find_map(|host| host.try_call(method, path, &[], body).ok());
+                            let answer = answer.unwrap_or_else(|| panic!("neither host answers {method} {path}"));
+                            assert!(answer.status() < 300, "{}: {}", answer.status(), answer.text());
+                            done.fetch_add(1, Ordering::Relaxed);
+                        }
+                        made += 1;
+                    }
+                    made
+                })
+            })
+            .collect();
+        let _over = Over(&is_over);
+        let more = |count: usize| {
+            let from = done.load(Ordering::Relaxed);
+            until("requests", || (done.load(Ordering::Relaxed) >= from + count).then_some(()));
+        };
+        more(200);
+        old.host().terminate();
+        assert!(old.host_mut().ended().success());
+        more(200);
+        is_over.store(true, Ordering::Relaxed);
+        callers.into_iter().map(|caller| caller.join().unwrap()).sum()
+    });
+    let after = new.number("SELECT count(*) FROM credentials WHERE kind = 'pat'");
+    assert_eq!(usize::try_from(after - before), Ok(made));
+    assert!(made > 100, "{made}");
 }

@@ -222,7 +222,7 @@ fn a_bound_is_lifted_by_none() {
     assert_eq!(labels("a=b"), json!({ "a": "b" }));
     assert_eq!(labels("none"), json!({}));
     let help = cli.run(&["agents", "update", "--help"]).is(0).out;
-    assert!(help.contains("in place of all that it has, or none"), "{help}");
+    assert!(help.contains("in place of all that it has, each as name=value, or none"), "{help}");
 }
 
 /// R369: what other programs write before a text, or make of a file, is no reason to refuse it or to lose it.

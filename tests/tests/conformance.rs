@@ -3,7 +3,7 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
 
-use std::{collections::BTreeMap, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
 use serde_json::{Value as Json, json};
 use tests::{host, process::asking};
@@ -53,7 +53,7 @@ fn verdicts(document: &Json) -> BTreeMap<String, String> {
     tasks.iter().map(|task| (task["task"].as_str().unwrap().into(), task["verdict"].as_str().unwrap().into())).collect()
 }
 
-/// R160, R161: what the server says of itself is enough for each task.
+/// R160, R161, R414: what the server says of itself is enough for each task.
 #[test]
 fn a_script_that_reads_what_the_server_says_succeeds_at_every_task() {
     let (is_done, document) = play(&script(""), &[]);
@@ -69,6 +69,23 @@ fn a_script_that_reads_what_the_server_says_succeeds_at_every_task() {
         let requests = task["requests"].as_u64().unwrap();
         assert!((4..=40).contains(&requests) && task["ended"] == "exit 0", "{task}");
     }
+    // R414: the page lists these tasks, and what became of them when it was written last.
+    let page = fs::read_to_string(host::root().join("docs/conformance.md")).unwrap();
+    let rows = |heading: &str| -> Vec<Vec<String>> {
+        let (_, below) = page.split_once(heading).unwrap();
+        let lines = below.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+        let rows = lines.take_while(|line| line.starts_with('|'));
+        rows.map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect()).collect()
+    };
+    assert_eq!(rows("\n## The tasks\n").iter().map(|row| &*row[0]).collect::<Vec<_>>(), TASKS);
+    // How many requests it took depends on how long it waited.
+    let written: BTreeMap<String, String> =
+        rows("\n## The last result\n").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    assert_eq!(written, verdicts(&document));
+    assert!(
+        page.contains("**No result of a model is recorded.**")
+            && page.contains(r#"{"succeeded": 10, "wrong_path": 0, "gave_up": 0}"#)
+    );
     // Refusals that lead on are a part of two tasks.
     assert!(tasks.iter().filter(|task| task["refused"].as_u64() > Some(0)).count() >= 2, "{document:#}");
 }

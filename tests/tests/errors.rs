@@ -245,7 +245,9 @@ fn nothing_that_was_typed_comes_back_as_markup() {
 fn the_pages_hold_together() {
     let site = site();
     let fetch = |page: &str| site.0.nobody().call("GET", page, &[("accept", "text/markdown")], None);
-    let slugs = fetch("/docs/agents/errors/all").text().matches("](/docs/agents/errors/").count();
+    let statuses = fetch("/docs/agents/errors/all").text();
+    let slugs = |status: &str| fetch(&format!("/docs/agents/errors/{status}")).text().matches("- [`").count();
+    let slugs: usize = statuses.split("](/docs/agents/errors/").skip(1).map(|rest| slugs(&rest[..3])).sum();
     assert!(slugs > 100, "{slugs}");
     for page in [
         "/docs/",

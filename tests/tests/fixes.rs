@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
-use tests::{Answer, Client, Server, docs, host, server::text};
+use tests::{Answer, Client, Server, at_once, docs, host, server::text};
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
@@ -117,6 +117,60 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Asks every route as this agent; where the refusal advises an ask, that is sent and approved, and the refused request goes through then.
+    /// Its owner approves, for one request where it can be named, and for hours, and takes back what is left.
+    fn every_ask(&mut self, (who, agent): (&str, &Client), owner: &Client, names: &[&str], before: &dyn Fn()) {
+        for row in self.rows.clone() {
+            let (method, path) = (text(&row["method"]), text(&row["path"]));
+            let call = format!("{method} {path}");
+            // The agent's own token is not to be replaced meanwhile.
+            let is_left_out = path.contains("{*") || path.contains("/stream") || path.ends_with("/token/issue");
+            if ENDS.contains(&call.as_str()) || is_left_out {
+                continue;
+            }
+            let known = self.examples[&call].clone();
+            for name in names {
+                let path = path.replace("{name}", name).replace("{id}", "none").replace("{key}", "NONE");
+                let path = path.replace("{source}", "app:none").replace("{provider}", "none");
+                let path = path + known["example_query"].as_str().unwrap_or_default();
+                let mut bodies = vec![None];
+                if method != "GET" && row["content_type"] != "application/x-www-form-urlencoded" {
+                    bodies.push(Some(known["example"].clone()).filter(|body| !body.is_null()).or(Some(json!({}))));
+                }
+                for (body, lasts) in bodies.iter().flat_map(|body| ["once", "hours"].map(|lasts| (body, lasts))) {
+                    before();
+                    let body = body.as_ref().map(Json::to_string);
+                    let send = || agent.call(method, &path, &[], body.as_deref().map(str::as_bytes));
+                    let what = format!("{who}: {method} {path} {}", body.as_deref().unwrap_or_default());
+                    let refusal = send();
+                    if refusal.status() < 400 || refusal.header("content-type") != "application/json" {
+                        continue;
+                    }
+                    let ask = refusal.json()["ask"].clone();
+                    if !ask.is_object() || (lasts == "once" && ask["body"]["for"].is_null()) {
+                        continue;
+                    }
+                    // No more than is missing.
+                    assert_eq!(ask["body"]["scope"], refusal.json()["missing_scopes"], "{what}: {ask}");
+                    let body = ask["body"].to_string();
+                    let asked = agent.call(text(&ask["method"]), text(&ask["path"]), &[], Some(body.as_bytes()));
+                    assert_eq!(asked.status(), 201, "{what}: {ask}: {}", asked.text());
+                    let request = format!("/api/access-requests/{}", text(&asked.json()["id"]));
+                    owner.post(&format!("{request}/approve"), &json!({ "lasts": lasts })).is(200);
+                    let again = send();
+                    // Which hosts may be called is no matter of rights.
+                    let is_let_in = !matches!(again.status(), 401..=403) || again.json()["error"] == "host_not_allowed";
+                    assert!(is_let_in, "{what}: approved for {lasts}: {}", again.text());
+                    owner.post(&format!("{request}/revoke"), &json!({}));
+                    self.count("approved");
+                    if again.status() < 300 {
+                        self.count("done");
+                    }
+                }
+            }
+        }
+    }
+
     /// Looks at what an answer names.
     fn look(&mut self, what: &str, client: &Client, answer: &Answer) {
         let who = what.split(':').next().unwrap_or_default();
@@ -139,7 +193,10 @@ impl<'a> Walk<'a> {
         }
         let mut steps = Vec::new();
         steps_in(&refusal, &mut steps);
+        let is_agent = ["agent", "worker"].iter().any(|word| who.contains(word));
         for step in steps {
+            // Nobody raises a person's role for an agent.
+            assert!(!is_agent || !step.contains("PATCH /api/users") || !step.contains("role"), "{what}: {step}");
             for (method, path) in advised(&step) {
                 self.try_it(&format!("{what}: {step}"), who, client, (&method, &path));
                 self.count("fix");
@@ -238,6 +295,43 @@ fn a_running_agent_reads_nothing_that_it_cannot_do() {
     );
 }
 
+/// R413: whatever ask a refusal advises, its approval makes the refused request go through.
+#[test]
+fn what_is_advised_to_be_asked_for_helps() {
+    let (server, admin) = Server::with_admin();
+    let max = server.user(&admin, "max@example.com", "member");
+    let other = server.user(&admin, "eve@example.com", "member");
+    server.agent(&other, "foreign", &["agents.read"]);
+    let kinds = [
+        ("an agent of an admin", &admin, &["agents.read", "ui.notify"][..]),
+        ("an agent of a member", &max, &["agents.list", "agents.update"]),
+        ("an agent that can do little", &max, &["agents.logs"]),
+    ];
+    let counts = at_once(kinds.len(), |number| {
+        let (who, owner, scope) = kinds[number];
+        let mut walk = Walk::new(&server);
+        let name = who.replace(' ', "-");
+        let agent = server.agent(owner, &name, scope);
+        let below = format!("{name}-below");
+        // Some of what is approved archives or halts it.
+        let there = || {
+            let state = owner.get(&format!("/api/agents/{below}"));
+            match state.status() {
+                200 if state.json()["state"] == "running" => {}
+                200 => drop(owner.post(&format!("/api/agents/{below}/restart"), &json!({}))),
+                _ => drop(owner.post("/api/agents", &json!({ "name": below, "parent": name })).is(201)),
+            }
+        };
+        walk.every_ask((who, &agent.client), owner, &["me", &below, "foreign"], &there);
+        let key = json!({ "name": "walk", "scope": [scope[0]] });
+        let key = owner.post(&format!("/api/agents/{name}/keys"), &key).is(201);
+        let counts = [walk.followed["approved"], walk.followed["done"]];
+        walk.every_ask((&format!("a key of {who}"), &server.with(text(&key["key"]))), owner, &["me"], &there);
+        counts
+    });
+    assert!(counts.iter().all(|[approved, done]| *approved > 100 && *done > 30), "{counts:?}");
+}
+
 #[test]
 fn a_halted_agent_reads_nothing_that_it_cannot_do() {
     let (server, admin) = Server::with_admin();
@@ -300,6 +394,70 @@ fn at_a_full_quota_nothing_is_advised_that_cannot_be_done() {
         client.post("/api/agents", &third).refused(409, "quota_reached");
         Walk::new(&server).every_route(who, &client, &["me"]);
     }
+}
+
+/// R419: at every path a 405 names only methods that this kind of caller can use, and one at least if there is any.
+#[test]
+fn no_405_names_what_its_reader_cannot_use() {
+    let (server, admin) = Server::with_admin();
+    let agent = server.agent(&admin, "methodical", &["*"]).client;
+    let key = admin.post("/api/agents/methodical/keys", &json!({ "name": "k", "scope": ["agents.read"] })).is(201);
+    let pat = server.plant_pat(&admin, "*");
+    let rows = server.routes();
+    let paths: BTreeSet<&str> = rows.iter().map(|row| text(&row["path"])).filter(|path| !path.contains("{*")).collect();
+    let mut refused = 0;
+    for path in paths {
+        let own: Vec<&str> = rows.iter().filter(|row| row["path"] == path).map(|row| text(&row["method"])).collect();
+        // A path with names can be one of another row too.
+        let sent = path.replace("{name}", "methodical").replace("{id}", "none").replace("{key}", "NONE");
+        let sent = sent.replace("{source}", "app:none").replace("{provider}", "none").replace("{key_id}", "none");
+        for (who, client) in [
+            ("an agent", &agent),
+            ("a key", &server.with(text(&key["key"]))),
+            ("an admin", &admin),
+            ("a PAT", &pat),
+            ("nobody", &server.nobody()),
+        ] {
+            for method in METHODS.iter().filter(|method| !own.contains(*method)) {
+                let answer = client.call(method, &sent, &[], None);
+                if answer.status() != 405 {
+                    continue;
+                }
+                refused += 1;
+                for allowed in answer.header("allow").split(',').map(str::trim).filter(|allowed| *allowed != "HEAD") {
+                    let tried = client.call(allowed, &format!("{sent}?not-a-parameter=1"), &[], None);
+                    let is_json = tried.header("content-type") == "application/json" && !tried.text().is_empty();
+                    let slug = if is_json { tried.json()["error"].clone() } else { Json::Null };
+                    let is_kind = ["person_required", "agent_required", "session_required", "method_not_allowed"];
+                    assert!(
+                        !is_kind.iter().any(|kind| slug == *kind),
+                        "{who}: {method} {sent} names {allowed}: {slug}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(refused > 500, "{refused}");
+}
+
+/// R419: a credential in the query is refused at every route, with the warning that it may be in logs.
+#[test]
+fn no_route_takes_a_credential_in_its_query() {
+    let (server, admin) = Server::with_admin();
+    let mut tried = 0;
+    for row in server.routes() {
+        if row["access"] == "public" || text(&row["path"]).contains("{*") || text(&row["path"]).contains("/stream") {
+            continue;
+        }
+        let (method, path) = (text(&row["method"]), text(&row["path"]).replace(['{', '}'], ""));
+        for name in ["token", "access_token", "api_key"] {
+            let answer = admin.call(method, &format!("{path}?{name}=x"), &[], None);
+            let refused = answer.refused(400, "credential_in_url");
+            assert!(text(&refused["detail"]).contains("may have leaked"), "{method} {path}: {refused}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 300, "{tried}");
 }
 
 /// An agent may report its own failed deployment without any scope, and reads how it went only with one.

@@ -1948,18 +1948,18 @@ fn a_page_says_until_when_what_it_ended_may_be_accepted() {
     guard.get("/auth/epochs?guard=cutoff&lease=60").is(200);
     let (revoke, approval) = (format!("{person}/end-sessions"), format!("/access/{asked}/revoke"));
     let (deactivate, change) = (format!("{person}/deactivate"), format!("{person}/change"));
-    let none: &[(&str, &str)] = &[];
+    let (none, role) = ([].as_slice(), [("name", "Max"), ("role", "viewer")]);
     let forms = [
-        ("/agents/scout", "/agents/scout/pause", &[]),
-        ("/agents/scout", "/agents/scout/stop", &[]),
-        (&person, &change, &[("name", "Max"), ("role", "viewer")]),
-        ("/agents/desk/credentials", "/agents/desk/revoke", &[]),
-        ("/agents/front", "/agents/front/archive", &[]),
-        ("/access", &approval, &[]),
-        ("/tokens", &pat, &[]),
-        (&person, &revoke, &[]),
-        (&person, &deactivate, &[]),
-        ("/stop-all", "/stop-all", &[]),
+        ("/agents/scout", "/agents/scout/pause", none),
+        ("/agents/scout", "/agents/scout/stop", none),
+        (&person, &change, &role),
+        ("/agents/desk/credentials", "/agents/desk/revoke", none),
+        ("/agents/front", "/agents/front/archive", none),
+        ("/access", &approval, none),
+        ("/tokens", &pat, none),
+        (&person, &revoke, none),
+        (&person, &deactivate, none),
+        ("/stop-all", "/stop-all", none),
     ];
     let waits = "1 guard not yet heard from: until ";
     for (page, form, fields) in forms {

@@ -238,6 +238,14 @@ fn can_and_explain_take_the_same_words() {
     }
     let refused = agent.get("/api/agents/me/explain?action=fly").refused(400, "unknown_action");
     assert!(text(&refused["fix"]).starts_with("Send action as one of"), "{refused}");
+    // Which parameter is wrong is said.
+    let site_admin = &site.1;
+    let refused = site_admin.get("/api/agents/wordy/explain?subject=absent").refused(404, "subject_not_found");
+    assert!(text(&refused["fix"]).starts_with("Send subject as"), "{refused}");
+    let refused = agent.get("/api/auth/can?action=fly&object=me").refused(400, "unknown_action");
+    assert!(text(&refused["fix"]).starts_with("Send action as"), "{refused}");
+    let refused = agent.get("/api/auth/can?action=read&objekt=me").refused(422, "validation_error");
+    assert_eq!(refused["fields"][0]["field"], "objekt");
 }
 
 /// R203: the example of each answer is what its schema says.
@@ -270,7 +278,7 @@ fn the_document_is_served() {
     assert_eq!((packed.status(), packed.header("content-encoding")), (200, "gzip"));
     assert_eq!(packed.header("etag"), format!("W/{}", served.header("etag")));
     assert!(packed.text().len() * 3 < served.text().len());
-    let page = site.0.nobody().call("GET", "/docs/api", &[("accept", "text/html")], None);
+    let page = site.0.nobody().call("GET", "/docs/api/agents", &[("accept", "text/html")], None);
     assert!(
         page.text().contains("/docs/agents/routes/post-api-agents") && !page.text().contains("<script"),
         "{page:?}"

@@ -4,7 +4,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    net::TcpListener,
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
+    process::Stdio,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -12,10 +22,10 @@ use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag};
 use serde_json::{Value as Json, json};
 use tests::{
     Client, Host, Server, Start, at_once,
-    host::wasm_directory,
-    process::asking,
+    host::{self, wasm_directory},
+    process::{asking, kill_group},
     provider::{EvilProvider, Signed, token},
-    server::{EMAIL, KEY, PASSWORD, text},
+    server::{EMAIL, KEY, PASSWORD, Settings, text},
     sink::{Reply, Sink},
     totp::Authenticator,
     until,
@@ -34,6 +44,8 @@ enum Block {
     Bash(String),
     /// Commands of the CLI that do the same in place of the request, and the status with which they end.
     Cli { commands: String, status: i32 },
+    /// Commands on the server's machine: a step of its own, with the CLI as without it.
+    Machine(String),
 }
 
 /// The blocks of a recipe, in order, or the line of the first one that does not follow the grammar.
@@ -60,6 +72,7 @@ fn blocks(text: &str) -> Result<Vec<Block>, String> {
                     (_, true, _) => return Err(wrong("the request above has no \"Answers\"")),
                     ("http", ..) => request = Some(body),
                     ("bash", ..) => found.push(Block::Bash(body)),
+                    ("bash-host", ..) => found.push(Block::Machine(body)),
                     (kind, ..) if kind.starts_with("bash-cli") => {
                         let status = kind.trim_start_matches("bash-cli").trim();
                         let status = if status.is_empty() { Ok(0) } else { status.parse() };
@@ -147,8 +160,10 @@ fn replay_request(client: &Client, request: &str, (status, answer): (u16, Option
         let sent = || client.call(method, path, &headers, None).status() == status;
         return until(first, || sent().then_some(()));
     }
-    let got = client.call(method, path, &headers, (!body.is_empty()).then_some(body.as_bytes())).is(status);
+    let got = client.call(method, path, &headers, (!body.is_empty()).then_some(body.as_bytes()));
+    assert_eq!(got.status(), status, "{first}: {}", got.text());
     let Some(answer) = answer else { return };
+    let got = got.json();
     // A placeholder is a value wherever it stands: in the middle of a text it has one already.
     let said: Json = serde_json::from_str(answer).unwrap_or_else(|error| panic!("{first}: {error}: {answer}"));
     compare(first, &said, &got, values);
@@ -162,6 +177,14 @@ fn put_code(server: &Server, block: &str, values: &mut Values) {
     let secret = values.get("app_secret").unwrap_or_else(|| panic!("no app has a secret yet: {block}")).clone();
     let code = Authenticator { secret, recovery_codes: Vec::new() }.code(server);
     values.insert("app_code".to_owned(), code);
+}
+
+/// The time, for a block that says it.
+fn put_time(block: &str, values: &mut Values) {
+    if ["{{now}}", "$NOW"].iter().any(|name| block.contains(name)) {
+        let said = asking("date").args(["-u", "+%FT%TZ"]).output().unwrap();
+        values.insert("now".to_owned(), String::from_utf8(said.stdout).unwrap().trim().to_owned());
+    }
 }
 
 fn replay_commands(server: &Server, commands: &str, values: &Values) {
@@ -220,12 +243,114 @@ fn replay_cli(
     compare(commands.lines().last().unwrap_or_default(), &said, &got, values);
 }
 
+/// The machine of an operator: the program of the host, its configuration and its log. `systemctl` starts and stops the host of the test.
+struct Machine {
+    folder: tempfile::TempDir,
+    /// Where a second host listens.
+    other: String,
+    /// Groups of processes that commands have started.
+    started: Vec<u32>,
+}
+
+/// The port that is tried next, from one that other runs do not begin with.
+static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(std::process::id()));
+
+impl Machine {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let bin = folder.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        symlink(host::program(), bin.join("accredit-host")).unwrap();
+        fs::write(bin.join("journalctl"), "#!/bin/sh\nexec cat \"$LOG\"\n").unwrap();
+        fs::set_permissions(bin.join("journalctl"), fs::Permissions::from_mode(0o755)).unwrap();
+        let keys = ["AUDIT_KEY", "SECRETS_KEY", "SIGNING_KEY"].map(|name| format!("SPIN_VARIABLE_{name}={KEY}\n"));
+        let secret = format!("SPIN_VARIABLE_OPERATOR_SECRET={}\n", tests::secret::unique());
+        fs::write(folder.path().join("accredit.env"), secret + &keys.concat()).unwrap();
+        // Below the ports that the system gives to the hosts of other tests.
+        let free = || NEXT.fetch_add(1, Ordering::Relaxed) % 10_000 + 20_000;
+        let other = std::iter::repeat_with(|| format!("127.0.0.1:{}", free())).find(|at| TcpListener::bind(at).is_ok());
+        Self { folder, other: other.unwrap(), started: Vec::new() }
+    }
+
+    /// As the unit of systemd starts it, by what the configuration says now.
+    fn settings(&self) -> Settings {
+        let configuration = fs::read_to_string(self.folder.path().join("accredit.env")).unwrap();
+        let variables = configuration.lines().filter_map(|line| line.strip_prefix("SPIN_VARIABLE_")?.split_once('='));
+        let settings = Server::settings().flag("--metrics", "127.0.0.1:0").ticking();
+        variables.fold(settings, |settings, (name, value)| settings.variable(&name.to_lowercase(), value))
+    }
+
+    /// Runs commands in a directory.
+    fn run(&mut self, commands: &str, home: &Path, server: &mut Server, values: &Values) {
+        let mut several = String::new();
+        for line in commands.lines().chain(["systemctl"]) {
+            let Some(step) = line.strip_prefix("systemctl") else {
+                several.push_str(&format!("{line}\n"));
+                continue;
+            };
+            self.shell(&std::mem::take(&mut several), home, server, values);
+            let step = step.trim().strip_suffix(" accredit").unwrap_or(step);
+            assert!(["", "stop", "start", "restart"].contains(&step), "{line}");
+            if ["stop", "restart"].contains(&step) {
+                server.host().terminate();
+                assert!(server.host_mut().ended().success());
+            }
+            if ["start", "restart"].contains(&step) {
+                *server = self.settings().on(server.state()).start();
+            }
+        }
+    }
+
+    fn shell(&mut self, commands: &str, home: &Path, server: &Server, values: &Values) {
+        let path = |path: &Path| path.to_string_lossy().into_owned();
+        let mut commands = commands.to_owned();
+        for (said, here) in [
+            ("/opt/accredit-new/spin.toml", path(&host::manifest())),
+            ("/opt/accredit-new/accredit-host", "accredit-host".to_owned()),
+            ("/etc/accredit/accredit.env", path(&self.folder.path().join("accredit.env"))),
+            ("/var/lib/accredit", path(server.state().path())),
+            ("127.0.0.1:3000", server.host().address().to_owned()),
+            ("127.0.0.1:3001", self.other.clone()),
+        ] {
+            commands = commands.replace(said, &here);
+        }
+        if commands.contains("127.0.0.1:9100") {
+            let metrics = server.host().metrics();
+            commands = commands.replace("http://127.0.0.1:9100", metrics.base_url());
+        }
+        let search = format!("{}:{}", path(&self.folder.path().join("bin")), std::env::var("PATH").unwrap_or_default());
+        let mut shell = asking("bash");
+        shell
+            .args(["-e", "-o", "pipefail", "-c", &commands])
+            .envs(values.iter().map(|(name, value)| (name.to_uppercase(), value)))
+            .env("PATH", search)
+            .env("LOG", server.host().home().join("stderr"))
+            .env("ACCREDIT_URL", server.host().base_url())
+            .current_dir(home)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        let ran = shell.spawn().unwrap();
+        self.started.push(ran.id());
+        let ran = ran.wait_with_output().unwrap();
+        let said = [ran.stdout, ran.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+        let log = fs::read_to_string(home.join("new.log")).unwrap_or_default();
+        assert!(ran.status.success(), "{commands}\n{said}{log}");
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.started.iter().for_each(|group| kill_group(*group));
+    }
+}
+
 fn recipes() -> Vec<PathBuf> {
     let paths = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
     paths.filter(|path| !path.ends_with("README.md")).collect()
 }
 
-/// R60: a server of its own for each recipe, on which every block does what the page says.
+/// R60, R412: a server of its own for each recipe, on which every block does what the page says.
 #[test]
 fn every_recipe_does_what_it_says() {
     let recipes = recipes();
@@ -264,10 +389,41 @@ fn every_recipe_says_who_runs_it() {
             );
             assert!(text.contains("`ACCREDIT_TOKEN`"), "{name} does not say where the token is");
         } else {
-            assert!(["a person", "an admin"].iter().any(|kind| who.starts_with(kind)), "{name}: {who}");
+            assert!(["a person", "an admin", "the operator"].iter().any(|kind| who.starts_with(kind)), "{name}: {who}");
         }
     }
     assert!(of_agents >= 5);
+}
+
+/// R417: each recipe has requests and the CLI side by side; those that were promised are there, and the one about a lacking scope has its parts.
+#[test]
+fn every_recipe_has_requests_and_the_cli() {
+    for path in recipes() {
+        let blocks = blocks(&fs::read_to_string(&path).unwrap()).unwrap();
+        let has = |is: fn(&Block) -> bool| blocks.iter().any(is);
+        assert!(has(|block| matches!(block, Block::Http { .. })), "{} has no request", path.display());
+        assert!(has(|block| matches!(block, Block::Cli { .. })), "{} has no command of the CLI", path.display());
+    }
+    for name in [
+        "add-a-tenant",
+        "back-up-and-restore",
+        "headless-in-ci",
+        "introspect-tokens",
+        "leave-the-company",
+        "recover-a-tenant",
+        "rotate-a-fleet",
+        "rotate-the-keys",
+        "set-up-a-server",
+        "upgrade-the-server",
+        "verify-the-trail",
+        "watch-the-server",
+    ] {
+        assert!(folder().join(format!("{name}.md")).is_file(), "{name}");
+    }
+    let text = fs::read_to_string(folder().join("a-token-lacks-a-scope.md")).unwrap();
+    for part in ["Symptom", "Cause", "Detection", "Fix", "Prevention"] {
+        assert!(text.lines().any(|line| line.starts_with("## ") && line.contains(part)), "{part}");
+    }
 }
 
 /// What SPIRE hands to a workload.
@@ -310,8 +466,10 @@ fn replay(path: &Path, with_cli: bool) -> usize {
     if issuer.is_some() {
         settings = settings.flag("--allow-private", &bundle);
     }
-    let server = settings.start();
-    let admin = server.bootstrap();
+    let mut machine = text.contains("**Who runs it:** the operator").then(Machine::new);
+    let settings = machine.as_ref().map_or(settings, Machine::settings);
+    let mut server = settings.start();
+    let admin = if text.contains("/auth/bootstrap") { server.nobody() } else { server.bootstrap() };
     sink.answers("/user", Reply::Status(401, r#"{"message": "Bad credentials"}"#));
     let host = sink.address();
     let svid = svid();
@@ -322,6 +480,7 @@ fn replay(path: &Path, with_cli: bool) -> usize {
         ("service", &*host),
         ("bundle", &*bundle),
         ("jwt_svid", &*svid),
+        ("operator_secret", server.operator_secret()),
     ];
     let mut values: Values = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     if text.contains("{{accredit_token}}") {
@@ -335,8 +494,19 @@ fn replay(path: &Path, with_cli: bool) -> usize {
     for (number, block) in blocks.iter().enumerate() {
         let is_request = |block: &&Block| matches!(block, Block::Http { .. });
         match block {
-            Block::Http { request: text, .. } | Block::Bash(text) | Block::Cli { commands: text, .. } => {
+            Block::Http { request: text, .. }
+            | Block::Bash(text)
+            | Block::Machine(text)
+            | Block::Cli { commands: text, .. } => {
                 put_code(&server, text, &mut values);
+                put_time(text, &mut values);
+                // The tick seals once a second.
+                if ["audit/verify", "audit verify", "seal_age"].iter().any(|word| text.contains(word)) {
+                    server.until_number("SELECT count(*) > 0 FROM audit_seals", 1);
+                }
+                if text.contains("audit head") {
+                    until("a head", || server.host().log().contains("audit head").then_some(()));
+                }
                 guard = guarded(recipe, &server, text, &mut values).or(guard);
             }
         }
@@ -356,6 +526,11 @@ fn replay(path: &Path, with_cli: bool) -> usize {
             Block::Cli { commands, status } if with_cli => {
                 let above = blocks.iter().take(number).rev().find(is_request);
                 replay_cli(&server, home.path(), (commands, *status), above, &mut values);
+                replayed += 1;
+            }
+            Block::Machine(commands) => {
+                let machine = machine.as_mut().unwrap_or_else(|| panic!("{} is for no operator", path.display()));
+                machine.run(commands, home.path(), &mut server, &values);
                 replayed += 1;
             }
             Block::Bash(_) | Block::Cli { .. } => {}

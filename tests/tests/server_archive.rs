@@ -5,11 +5,12 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
+    time::Instant,
 };
 
 use serde_json::{Value as Json, json};
@@ -18,7 +19,7 @@ use tests::{
     Client, Server, Shared, Start, host,
     process::{Running, Signal, signal},
     proxy::Service,
-    server::PASSWORD,
+    server::{KEY, PASSWORD},
 };
 
 /// Packs what was built, and unpacks it into another place.
@@ -100,6 +101,70 @@ fn the_archive_serves_from_an_empty_place() {
     client.call("GET", "/", &[("accept", "text/html")], None).is(303);
     client.call("GET", "/setup", &[("accept", "text/html")], None).is_text(200, "Operator secret");
     assert!(state.join("sqlite_db.db").exists());
+}
+
+/// What a host that was built for this machine's C library needs beside its own files: by `ldd`, names and where they are.
+fn libraries(program: &Path) -> Vec<(String, PathBuf)> {
+    let said = Command::new("ldd").arg(program).output().unwrap();
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let paths = said.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        words.find(|word| word.starts_with('/')).map(PathBuf::from)
+    });
+    paths.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), path)).collect()
+}
+
+/// R415: in a root that has the archive, an empty directory for temporary files, and the libraries that the operator's pages name, and nothing
+/// else, the server comes to its first page. Where no program can be given another root, the test fails and says so.
+#[test]
+fn the_archive_serves_from_an_empty_root() {
+    let archive = archive();
+    let place = tempfile::tempdir_in(archive.folder.path()).unwrap();
+    let root = place.path().join("root");
+    for folder in ["tmp", "state"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+        fs::set_permissions(root.join(folder), fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    assert!(Command::new("cp").arg("-al").arg(&archive.server).arg(root.join("accredit")).status().unwrap().success());
+    let needed = libraries(&archive.server.join("accredit-host"));
+    let pages = fs::read_to_string(archive.server.join("docs/operations.md")).unwrap();
+    for (name, path) in &needed {
+        assert!(pages.contains(&format!("`{name}`")), "the operator's pages do not name {name}");
+        let inside = root.join(path.strip_prefix("/").unwrap());
+        fs::create_dir_all(inside.parent().unwrap()).unwrap();
+        fs::copy(path, inside).unwrap();
+    }
+    // A root of its own takes the right to set one: root has it, and others get it in a namespace of their own.
+    let mut command = Command::new("sh");
+    let enter = "[ \"$(id -u)\" = 0 ] && exec chroot \"$@\" || exec unshare --map-root-user chroot \"$@\"";
+    command.args(["-c", enter, "sh"]).arg(&root).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command.args(["/accredit/accredit-host", "--from", "/accredit/spin.toml", "--listen", "127.0.0.1:0"]);
+    command.args(["--state-dir", "/state", "--no-cache", "--format", "json", "--quiet"]);
+    command.env("SPIN_VARIABLE_OPERATOR_SECRET", KEY).env("TMPDIR", "/tmp");
+    let began = Instant::now();
+    let mut host = Running(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(host.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let said: Json = serde_json::from_str(&line).unwrap_or_else(|_| {
+        drop(host.0.kill());
+        let mut log = String::new();
+        drop(host.0.stderr.take().unwrap().read_to_string(&mut log));
+        panic!("no host could be started in a root of its own, which takes root or a namespace of users: {line}{log}")
+    });
+    let nobody = Client::of_accredit(said["base_url"].as_str().unwrap());
+    nobody.call("GET", "/setup", &[("accept", "text/html")], None).is_text(200, "Operator secret");
+    println!("first page from an empty root after {} ms, with {} libraries", began.elapsed().as_millis(), needed.len());
+    assert_eq!(nobody.get("/readyz").is(200)["status"], "ready");
+    let body = json!({ "secret": KEY, "email": "ada@example.com", "name": "Ada", "password": PASSWORD });
+    nobody.post("/auth/bootstrap", &body).is(201);
+    // It has really had no other root.
+    let inside: BTreeSet<String> = fs::read_dir(&root)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with("lib"))
+        .collect();
+    assert_eq!(inside, BTreeSet::from(["accredit", "state", "tmp"].map(str::to_owned)));
+    assert!(root.join("state/sqlite_db.db").is_file());
 }
 
 /// R364: the guard of the archive, with each manifest beside it, protects an application of somebody else and a service at an address.
@@ -234,6 +299,50 @@ fn what_was_compiled_for_another_machine_is_compiled_here() {
     assert_eq!(kept_in(&cache), 1);
     let told = host.log().lines().filter(|line| line.contains("were compiled ahead")).count();
     assert_eq!(told, 1, "{}", host.log());
+}
+
+/// R152: the unit of systemd and the Containerfile start the host with flags that it has, below what the archive has, and with no right that it
+/// does not need.
+#[test]
+fn the_unit_and_the_containerfile_fit_the_program() {
+    let archive = archive();
+    let read = |name: &str| fs::read_to_string(archive.server.join(name)).unwrap();
+    let help = Command::new(archive.server.join("accredit-host")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (unit, container) = (read("accredit.service"), read("Containerfile"));
+    let started = [("ExecStart=", &unit), ("ENTRYPOINT ", &container)].map(|(begin, file)| {
+        let line = file.lines().find_map(|line| line.strip_prefix(begin)).unwrap();
+        let words: Vec<&str> = line.split(['[', ']', '"', ',', ' ']).filter(|word| !word.is_empty()).collect();
+        words.join(" ")
+    });
+    for line in &started {
+        let mut words = line.split_whitespace();
+        assert_eq!(words.next(), Some("/opt/accredit/accredit-host"));
+        assert!(line.contains("--from /opt/accredit/spin.toml"), "{line}");
+        for flag in words.filter(|word| word.starts_with("--")) {
+            assert!(help.contains(&format!("{flag} ")) || help.contains(&format!("{flag}\n")), "{flag}");
+        }
+    }
+    for hardened in [
+        "NoNewPrivileges=yes",
+        "CapabilityBoundingSet=",
+        "ProtectSystem=strict",
+        "ProtectHome=yes",
+        "PrivateTmp=yes",
+        "PrivateDevices=yes",
+        "RestrictNamespaces=yes",
+        "SystemCallFilter=@system-service",
+        "UMask=0077",
+    ] {
+        assert!(unit.lines().any(|line| line == hardened), "{hardened}");
+    }
+    assert!(container.lines().any(|line| line == "USER accredit"), "{container}");
+    // What it names as the configuration is there, and every line of it is a variable of the application.
+    let manifest = read("spin.toml");
+    for line in read("accredit.env.example").lines().filter_map(|line| line.strip_prefix("SPIN_VARIABLE_")) {
+        let name = line.split('=').next().unwrap().to_lowercase();
+        assert!(manifest.contains(&format!("\n{name} = {{ default")), "{name}");
+    }
 }
 
 /// R162: the manifest for SpinKube sets variables that the application has, and the paths of its volume.

@@ -22,6 +22,7 @@ use crate::ui::{Step, out, say};
 use crate::workspace::Workspace;
 use crate::{build, debian};
 
+mod command;
 mod guarded;
 mod reach;
 
@@ -42,6 +43,7 @@ pub(crate) struct Bench {
     /// "stop_all": {"agents", "ms", "ratio_of_whoami"}, "closures": {"stops", "p50_ms", "p99_ms"},
     /// "reach": {"inbox", "stream", "webhook": {"p50_ms", "p99_ms"}, "notify_with_webhooks"},
     /// "guard": {"signed_token", "own_token": {"p50_ms", "p99_ms"}},
+    /// "command": {"whoami_p50_ms", "whoami_p90_ms", "bytes"},
     /// "pages": {"whoami_ms", "home_ms", "tokens_ms", "sign_ins_per_s", "whoami_while_signing_in"}}
     #[arg(long)]
     json: bool,
@@ -67,6 +69,8 @@ enum Part {
     Reach,
     /// A service behind a guard
     Guard,
+    /// The command accredit
+    Command,
 }
 
 /// A request, its host, and the measurements so far.
@@ -107,7 +111,9 @@ impl Bench {
                 .map_err(|why| anyhow::anyhow!("the load is made by wrk, which is not installed: {why}"))?;
         }
         let mut components = workspace.components();
-        components.extend(["hello", "guard"]);
+        if matches!(self.only, None | Some(Part::Guard)) {
+            components.extend(["hello", "guard"]);
+        }
         build::components(&workspace, &components)?;
         let host = build::host(&workspace)?;
         let seed = build::native(&workspace, "seed", "seed")?;
@@ -116,31 +122,22 @@ impl Bench {
         let measure_reach = || reach::measure(&workspace, (&host, &receiver), (self.seconds, self.rounds), &stop);
         if self.only == Some(Part::Reach) {
             let reach = measure_reach()?;
-            if self.json {
-                out(json!({"reach": reach.as_json()}))?
-            } else {
-                reach.show()?
-            }
-            return Ok(ExitCode::SUCCESS);
+            return self.alone(json!({"reach": reach.as_json()}), || reach.show());
         }
         let measure_guard = || guarded::measure(&workspace, &host, (self.seconds, self.rounds), &stop);
         if self.only == Some(Part::Guard) {
             let guard = measure_guard()?;
-            if self.json {
-                out(json!({"guard": guard.as_json()}))?
-            } else {
-                guard.show()?
-            }
-            return Ok(ExitCode::SUCCESS);
+            return self.alone(json!({"guard": guard.as_json()}), || guard.show());
+        }
+        let program = build::native(&workspace, "accredit-cli", "accredit")?;
+        let measure_command = || command::measure(&workspace, &host, &program, &stop);
+        if self.only == Some(Part::Command) {
+            let command = measure_command()?;
+            return self.alone(json!({"command": command.as_json()}), || command.show());
         }
         let pages = measure_pages(&workspace, &host, &stop)?;
         if self.only == Some(Part::Pages) {
-            if self.json {
-                out(json!({"pages": pages.as_json()}))?
-            } else {
-                pages.show()?
-            }
-            return Ok(ExitCode::SUCCESS);
+            return self.alone(json!({"pages": pages.as_json()}), || pages.show());
         }
 
         let hello_state = TemporaryState::new("bench-hello")?;
@@ -188,19 +185,33 @@ impl Bench {
 
         let peaks: Vec<f64> =
             servers.iter().map(|server| Ok(server.memory()?.0 as f64 / 1024.0)).collect::<Result<_>>()?;
-        let (reach, guard) = (measure_reach()?, measure_guard()?);
+        let (reach, guard, command) = (measure_reach()?, measure_guard()?, measure_command()?);
         if self.json {
             let mut json = as_json(&rows, &peaks, &all, &stops, &pages);
             if let Some(members) = json.as_object_mut() {
                 members.insert("reach".to_owned(), reach.as_json());
                 members.insert("guard".to_owned(), guard.as_json());
+                members.insert("command".to_owned(), command.as_json());
             }
             out(json)?
         } else {
             show(&rows, &peaks, self.many, &all, &stops)?;
             reach.show()?;
             guard.show()?;
+            command.show()?;
             pages.show()?
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Bench {
+    /// Prints what one part alone has measured.
+    fn alone(&self, figures: Value, show: impl FnOnce() -> Result<()>) -> Result<ExitCode> {
+        if self.json {
+            out(figures)?
+        } else {
+            show()?
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -316,8 +327,7 @@ const CALLERS: usize = 8;
 
 impl Stops {
     fn quantile(&self, of_100: usize) -> f64 {
-        let at = (self.ms.len() * of_100).div_ceil(100).saturating_sub(1);
-        self.ms.get(at).copied().unwrap_or(f64::NAN)
+        quantile(&self.ms, of_100)
     }
 }
 
@@ -572,6 +582,11 @@ impl Measured {
     }
 }
 
+/// Of times in order, ms.
+fn quantile(ms: &[f64], of_100: usize) -> f64 {
+    ms.get((ms.len() * of_100).div_ceil(100).saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
@@ -714,6 +729,14 @@ mod tests {
         let pages = Pages { whoami_ms: 1.0, home_ms: 3.0, tokens_ms: 2.5, sign_ins_per_s: 16.25, whoami: 0.75 };
         let stops = Stops { ms: vec![0.0, 0.5, 1.0, 2.25] };
         assert_eq!(as_json(&[row], &[1.0, 64.5], &all, &stops, &pages), expected);
+    }
+
+    /// R416: what is printed of the command is the time that nine of ten runs keep, and its size beside the bound of `dist`.
+    #[test]
+    fn the_command_is_judged_by_nine_of_ten_runs() {
+        let whoami_ms = (1..=10).map(f64::from).collect();
+        let command = command::Command { whoami_ms, bytes: 7_000_000 };
+        assert_eq!(command.as_json(), json!({"whoami_p50_ms": 5.0, "whoami_p90_ms": 9.0, "bytes": 7_000_000}));
     }
 
     #[test]

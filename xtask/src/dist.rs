@@ -18,7 +18,7 @@ use crate::{command, debian};
 const PACKAGE: &str = "accredit-cli";
 const PROGRAM: &str = "accredit";
 /// The bound on the program's size, bytes: it is downloaded.
-const MOST: u64 = 8_000_000;
+pub(crate) const MOST: u64 = 8_000_000;
 
 /// What it is built for.
 struct Target {

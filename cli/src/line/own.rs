@@ -1,8 +1,10 @@
 //! The verbs that are more than one route, or none.
 
 use clap::{Arg, ArgAction, Command, value_parser};
+use common::route;
 
 use super::{DASH, Dash, up_to_an_hour};
+use crate::words;
 
 /// All of them, by their words.
 pub(super) fn all() -> Vec<(&'static str, Command)> {
@@ -29,15 +31,21 @@ fn credential() -> Vec<(&'static str, Command)> {
                         .action(ArgAction::SetTrue)
                         .conflicts_with("token")
                         .help("By e-mail and password"),
-                    Arg::new("email").long("email").value_name("EMAIL").help("Your address, with --password"),
-                    Arg::new("tenant").long("tenant").value_name("TENANT").help("Your tenant, with --password"),
+                    Arg::new("email")
+                        .long("email")
+                        .value_name("EMAIL")
+                        .help(format!("{}; with --password", words::of(route::SIGN_IN, "email"))),
+                    Arg::new("tenant")
+                        .long("tenant")
+                        .value_name("TENANT")
+                        .help(format!("{}; with --password", words::of(route::SIGN_IN, "tenant"))),
                     token().help("With a token from standard input"),
                     Arg::new("scope")
                         .long("scope")
                         .value_name("SCOPE")
                         .action(ArgAction::Append)
                         .value_delimiter(',')
-                        .help("Ask for these scopes only"),
+                        .help(words::of(route::DEVICE_CODE, "scope").replace("spaces", "commas")),
                 ]),
         ),
         (
@@ -125,7 +133,7 @@ fn agents() -> Vec<(&'static str, Command)> {
                     .value_name("SCOPE")
                     .action(ArgAction::Append)
                     .value_delimiter(',')
-                    .help("Scopes, or preset:NAME"),
+                    .help(words::of(route::DOCTOR, "expect")),
             ),
         ),
     ]

@@ -28,14 +28,10 @@ fn presets() -> Vec<Verb> {
             ("SCOPE", "scope"),
         ]),
         Verb::new("presets put", route::PRESET_PUT)
-            .needs("scope", Kind::Words, "Its scopes, separated by commas")
-            .field("secrets", Kind::Words, "Names of secrets that such an agent needs, separated by commas")
-            .field("probes", Kind::Texts, "Names of probes that such an agent needs, separated by commas")
-            .field(
-                "defaults",
-                Kind::Data,
-                "A JSON object with what a new agent gets: runtime, model, tier and the like",
-            ),
+            .needs("scope", Kind::Words)
+            .field("secrets", Kind::Words)
+            .field("probes", Kind::Texts)
+            .field("defaults", Kind::Data),
         Verb::new("presets get", route::PRESET_GET),
         Verb::new("presets delete", route::PRESET_DELETE).asks("Delete the preset {name}?").done("Deleted."),
         Verb::new("presets drift", route::PRESET_DRIFT).table(&[("AGENT", "agent"), ("LACKS", "missing_scopes")]),
@@ -48,11 +44,9 @@ fn scopes() -> Vec<Verb> {
         Verb::new("scopes list", route::SCOPES)
             .show(Show::Table("scopes", &[("SCOPE", "name"), ("ALLOWS", "description")])),
         Verb::new("scopes custom", route::SCOPES_CUSTOM).table(&[("SCOPE", "name"), ("ALLOWS", "description")]),
-        Verb::new("scopes define", route::SCOPES_DEFINE)
-            .takes("name", Kind::Text, "Its name, such as x.crm.read")
-            .takes("description", Kind::Text, "What it allows"),
+        Verb::new("scopes define", route::SCOPES_DEFINE).takes("name", Kind::Text).takes("description", Kind::Text),
         Verb::new("scopes remove", route::SCOPES_REMOVE)
-            .takes_query("name", "Its name")
+            .takes_query("name")
             .asks("Delete the scope {name}?")
             .done("Deleted {name}."),
     ]
@@ -70,16 +64,16 @@ fn resources() -> Vec<Verb> {
         ]),
         resources(Verb::new("resources get", route::RESOURCES_GET)),
         Verb::new("resources create", route::RESOURCES_CREATE)
-            .takes("identifier", Kind::Text, "Its address, such as https://crm.example.com")
-            .field("name", Kind::Text, "A name for people")
-            .field("scopes", Kind::Words, "The custom scopes that tokens for it can carry, separated by commas")
-            .field("introspectors", Kind::Words, "Users and agents whose credentials are the service's own")
-            .field("signing_alg", Kind::Text, "EdDSA or ES256"),
+            .takes("identifier", Kind::Text)
+            .field("name", Kind::Text)
+            .field("scopes", Kind::Words)
+            .field("introspectors", Kind::Words)
+            .field("signing_alg", Kind::Text),
         resources(Verb::new("resources update", route::RESOURCES_PATCH))
-            .field("name", Kind::Text, "A name for people")
-            .field("scopes", Kind::Words, "The custom scopes that tokens for it can carry, separated by commas")
-            .field("introspectors", Kind::Words, "Users and agents whose credentials are the service's own")
-            .field("signing_alg", Kind::Text, "EdDSA or ES256"),
+            .field("name", Kind::Text)
+            .field("scopes", Kind::Words)
+            .field("introspectors", Kind::Words)
+            .field("signing_alg", Kind::Text),
         resources(Verb::new("resources delete", route::RESOURCES_DELETE))
             .asks("Delete the service {id}, and end its tokens?")
             .done("Deleted."),
@@ -97,11 +91,8 @@ fn guides() -> Vec<Verb> {
         ]),
         Verb::new("guides get", route::GUIDES_GET),
         Verb::new("guides prompt", route::GUIDES_PROMPT),
-        Verb::new("guides put", route::GUIDES_PUT).takes(
-            "file",
-            Kind::File,
-            "A file of JSON: {\"pages\": [{\"name\", \"title\", \"text\"}]}; - is standard input",
-        ),
+        Verb::new("guides put", route::GUIDES_PUT)
+            .file("A file of JSON: {\"pages\": [{\"name\", \"title\", \"text\"}]}; - is standard input"),
         Verb::new("guides delete", route::GUIDES_DELETE)
             .asks("Delete the guides of {source}?")
             .done("Deleted the guides of {source}."),
@@ -113,10 +104,11 @@ fn requests() -> Vec<Verb> {
     let requests = |verb: Verb| verb.look_up(route::ACCESS_LIST, "acc_");
     vec![
         Verb::new("access request", route::ACCESS_ASK)
-            .takes("scope", Kind::Words, "The scopes, separated by commas")
-            .needs("reason", Kind::Text, "What for")
-            .field("hours", Kind::Lasts(Unit::Hours), "For how long, at most 30d")
-            .field("for", Kind::Data, "The one request that it is for: {method, path, body_sha256, body}"),
+            .takes("scope", Kind::Words)
+            .needs("reason", Kind::Text)
+            .field("hours", Kind::Lasts(Unit::Hours))
+            .field("for", Kind::Data)
+            .typed(", as JSON {method, path, body_sha256, body}"),
         Verb::new("access list", route::ACCESS_LIST).table(REQUESTS),
         requests(Verb::new("access get", route::ACCESS_GET)),
         Verb::new("closures get", route::CLOSURE_GET),
@@ -125,11 +117,11 @@ fn requests() -> Vec<Verb> {
             .asks("Withdraw the request {id}?")
             .done("Withdrawn."),
         requests(Verb::new("access approve", route::ACCESS_APPROVE))
-            .field("scope", Kind::Words, "A part of what was asked for")
-            .field("lasts", Kind::Text, "once, hours or always")
-            .field("hours", Kind::Lasts(Unit::Hours), "For how long, at most 30d")
+            .field("scope", Kind::Words)
+            .field("lasts", Kind::Text)
+            .field("hours", Kind::Lasts(Unit::Hours))
             .asks("Approve the request {id}?"),
-        requests(Verb::new("access deny", route::ACCESS_DENY)).field("reason", Kind::Text, "A word to the agent"),
+        requests(Verb::new("access deny", route::ACCESS_DENY)).field("reason", Kind::Text),
         requests(Verb::new("access revoke", route::ACCESS_REVOKE)).asks("Revoke the approval {id}?").done("Revoked."),
     ]
 }

@@ -22,27 +22,23 @@ fn users() -> Vec<Verb> {
         ]),
         users(Verb::new("admin users get", route::USERS_GET)),
         Verb::new("admin users create", route::USERS_CREATE)
-            .takes("email", Kind::Text, "The address")
-            .needs("name", Kind::Text, "The name")
-            .field("role", Kind::Text, "viewer, member, curator or admin")
-            .field("invite", Kind::No, "Send no invitation")
+            .takes("email", Kind::Text)
+            .needs("name", Kind::Text)
+            .field("role", Kind::Text)
+            .field("invite", Kind::No)
             .flagged("no-invite"),
         users(Verb::new("admin users update", route::USERS_PATCH))
-            .field("name", Kind::Text, "The name")
-            .field("role", Kind::Text, "viewer, member, curator or admin")
-            .field("email", Kind::Text, "The address"),
+            .field("name", Kind::Text)
+            .field("role", Kind::Text)
+            .field("email", Kind::Text),
         users(Verb::new("admin users delete", route::USERS_DELETE)).asks("Delete the user {id}?").done("Deleted."),
         users(Verb::new("admin users activate", route::USERS_ACTIVATE)),
         users(Verb::new("admin users deactivate", route::USERS_DEACTIVATE))
             .asks("Deactivate the user {id}, with all credentials?"),
-        users(Verb::new("admin users set-password", route::PASSWORD_SET))
-            .needs("password", Kind::Secret, "The new password")
-            .done("Set."),
-        users(Verb::new("admin users invite", route::USER_INVITE))
-            .field("mail", Kind::Data, "true: mail the link to the user, instead of showing it")
-            .show(Show::Secret("url")),
+        users(Verb::new("admin users set-password", route::PASSWORD_SET)).needs("password", Kind::Secret).done("Set."),
+        users(Verb::new("admin users invite", route::USER_INVITE)).field("mail", Kind::Truth).show(Show::Secret("url")),
         users(Verb::new("admin users reset-password", route::USER_RESET_LINK))
-            .field("mail", Kind::Data, "true: mail the link to the user, instead of showing it")
+            .field("mail", Kind::Truth)
             .show(Show::Secret("url")),
         users(Verb::new("admin users remove-factor", route::USERS_FACTOR))
             .asks("Remove the second factor of the user {id}?")
@@ -67,11 +63,11 @@ fn tenant() -> Vec<Verb> {
     vec![
         Verb::new("admin tenant get", route::TENANT),
         Verb::new("admin tenant update", route::TENANT_PATCH)
-            .field("name", Kind::Text, "The tenant's name")
+            .field("name", Kind::Text)
             .or("none")
-            .field("ways", Kind::Words, "Ways to sign in, separated by commas")
-            .field("second_factor", Kind::Text, "Of whom a second factor is demanded")
-            .field("pat_days", Kind::Lasts(Unit::Days), "How long a personal access token lives, if nobody says")
+            .field("ways", Kind::Words)
+            .field("second_factor", Kind::Text)
+            .field("pat_days", Kind::Lasts(Unit::Days))
             .or("never"),
         Verb::new("admin clients list", route::CLIENTS_LIST).table(&[
             ("NAME", "name"),
@@ -80,16 +76,16 @@ fn tenant() -> Vec<Verb> {
         ]),
         Verb::new("admin clients get", route::CLIENTS_GET),
         Verb::new("admin clients create", route::CLIENTS_CREATE)
-            .needs("name", Kind::Text, "The name that people see")
-            .needs("redirect_uris", Kind::Words, "Where browsers are sent back to, separated by commas")
-            .field("confidential", Kind::Data, "true: it proves itself with a secret")
-            .field("jwks", Kind::Object, "File with its public keys, in place of a secret")
-            .field("jwks_uri", Kind::Text, "Where its public keys are, in place of a secret"),
+            .needs("name", Kind::Text)
+            .needs("redirect_uris", Kind::Words)
+            .field("confidential", Kind::Truth)
+            .field("jwks", Kind::Object)
+            .field("jwks_uri", Kind::Text),
         Verb::new("admin clients update", route::CLIENTS_PATCH)
-            .field("name", Kind::Text, "The name that people see")
-            .field("redirect_uris", Kind::Words, "Where browsers are sent back to, separated by commas")
-            .field("jwks", Kind::Object, "File with its public keys, of a client that has some")
-            .field("jwks_uri", Kind::Text, "Where its public keys are, of a client that has some"),
+            .field("name", Kind::Text)
+            .field("redirect_uris", Kind::Words)
+            .field("jwks", Kind::Object)
+            .field("jwks_uri", Kind::Text),
         Verb::new("admin clients delete", route::CLIENTS_DELETE)
             .asks("Delete the client {id}, and end all that people gave it?")
             .done("Deleted."),
@@ -107,26 +103,26 @@ fn webhooks() -> Vec<Verb> {
         ]),
         Verb::new("admin webhooks get", route::WEBHOOKS_GET),
         Verb::new("admin webhooks create", route::WEBHOOKS_CREATE)
-            .needs("url", Kind::Text, "Where events are sent: an https URL of an allowed host")
+            .needs("url", Kind::Text)
             .flagged("webhook-url")
-            .field("name", Kind::Text, "Its name")
-            .field("kinds", Kind::Words, "Kinds of events, separated by commas; left out: all")
+            .field("name", Kind::Text)
+            .field("kinds", Kind::Words)
             .or("all")
-            .field("agents", Kind::Words, "Agents that the events are about, separated by commas; left out: all")
+            .field("agents", Kind::Words)
             .or("all")
             .show(Show::Secret("secret")),
         Verb::new("admin webhooks update", route::WEBHOOKS_PATCH)
-            .field("url", Kind::Text, "Where events are sent")
+            .field("url", Kind::Text)
             .flagged("webhook-url")
-            .field("name", Kind::Text, "Its name")
-            .field("kinds", Kind::Words, "Kinds of events, separated by commas")
+            .field("name", Kind::Text)
+            .field("kinds", Kind::Words)
             .or("all")
-            .field("agents", Kind::Words, "Agents that the events are about, separated by commas")
+            .field("agents", Kind::Words)
             .or("all")
-            .field("state", Kind::Text, "active or disabled"),
+            .field("state", Kind::Text),
         Verb::new("admin webhooks delete", route::WEBHOOKS_DELETE).asks("Delete the webhook {id}?").done("Deleted."),
         Verb::new("admin webhooks rotate", route::WEBHOOKS_ROTATE)
-            .field("overlap_hours", Kind::Lasts(Unit::Hours), "How long the secret before signs too")
+            .field("overlap_hours", Kind::Lasts(Unit::Hours))
             .show(Show::Secret("secret")),
         Verb::new("admin webhooks test", route::WEBHOOKS_TEST),
         Verb::new("admin webhooks deliveries", route::DELIVERIES_LIST).table(&[

@@ -2,7 +2,7 @@
 
 use common::route;
 
-use super::{FACTORS, GRACE, Kind, Show, Verb};
+use super::{FACTORS, Kind, Show, Verb};
 use crate::span::Unit;
 
 const AGENTS: &[(&str, &str)] =
@@ -22,26 +22,23 @@ fn registry() -> Vec<Verb> {
     vec![
         Verb::new("agents list", route::AGENTS_LIST).table(AGENTS),
         Verb::new("agents create", route::AGENTS_CREATE)
-            .takes("name", Kind::Text, "Its name")
-            .field("parent", Kind::Text, "The agent above it")
+            .takes("name", Kind::Text)
+            .field("parent", Kind::Text)
             .or("none")
             .of_agent()
-            .lives("How long its token lives")
-            .field("issue_token", Kind::No, "Make no token")
+            .lives()
+            .field("issue_token", Kind::No)
             .flagged("no-token")
-            .field(
-                "secrets",
-                Kind::Object,
-                "A file of JSON with its secrets, {\"NAME\": \"value\"}; - is standard input",
-            )
+            .field("secrets", Kind::Object)
+            .typed(", such as {\"NAME\": \"value\"}")
             .show(Show::Secret("auth_token")),
         Verb::new("agents get", route::AGENTS_GET).about_me(),
         Verb::new("agents update", route::AGENTS_PATCH)
             .of_agent()
-            .field("spent_cents", Kind::Number, "What it has spent, in cents")
-            .field("parent", Kind::Text, "Move it below this agent")
+            .field("spent_cents", Kind::Number)
+            .field("parent", Kind::Text)
             .or("none")
-            .field("owner", Kind::Text, "Give it and all below it to this user: address or id"),
+            .field("owner", Kind::Text),
         Verb::new("agents replace", route::AGENTS_PUT).of_agent(),
         Verb::new("agents delete", route::AGENTS_DELETE)
             .asks("Archive {name}, and revoke its credentials?")
@@ -55,11 +52,7 @@ fn registry() -> Vec<Verb> {
         archived(Verb::new("agents restore", route::ARCHIVED_RESTORE)),
         archived(Verb::new("agents purge", route::ARCHIVED_PURGE)).asks("Purge {id} for ever?").done("Purged {id}."),
         Verb::new("agents export", route::AGENTS_EXPORT).show(Show::Plain),
-        Verb::new("agents import", route::AGENTS_IMPORT).takes(
-            "file",
-            Kind::File,
-            "What export wrote; - is standard input",
-        ),
+        Verb::new("agents import", route::AGENTS_IMPORT).file("What export wrote; - is standard input"),
     ]
 }
 
@@ -75,35 +68,24 @@ fn state() -> Vec<Verb> {
             .asks("Stop every agent of the tenant?")
             .done("Stopped every agent of the tenant."),
         Verb::new("agents deploy", route::DEPLOY)
-            .takes("name", Kind::Text, "The agent")
-            .field(
-                "create",
-                Kind::Data,
-                "How to register it if there is none: a JSON object such as {\"parent\": \"boss\"}",
-            )
-            .lives("How long its token lives")
+            .takes("name", Kind::Text)
+            .field("create", Kind::Data)
+            .typed(", as JSON such as {\"parent\": \"boss\"}")
+            .lives()
             .show(Show::Facts),
         Verb::new("agents deploy-status", route::DEPLOY_STATUS).about_me(),
         Verb::new("agents deploy-failed", route::DEPLOY_FAILED)
             .about_me()
-            .needs("reason", Kind::Text, "Why its runtime cannot run it")
+            .needs("reason", Kind::Text)
             .done("Reported."),
-        Verb::new("agents heartbeat", route::HEARTBEAT).field(
-            "spent_cents",
-            Kind::Number,
-            "All that you have spent, in cents",
-        ),
+        Verb::new("agents heartbeat", route::HEARTBEAT).field("spent_cents", Kind::Number),
         Verb::new("agents logs", route::LOGS_READ).about_me().show(Show::Log),
         Verb::new("agents log", route::LOGS_APPEND)
             .about_me()
-            .takes("text", Kind::Text, "The line")
-            .field("level", Kind::Text, "debug, info, warn or error")
+            .takes("text", Kind::Text)
+            .field("level", Kind::Text)
             .done("Logged."),
-        Verb::new("agents message", route::MESSAGE).takes("text", Kind::Text, "What to say").field(
-            "data",
-            Kind::Data,
-            "A JSON object beside it",
-        ),
+        Verb::new("agents message", route::MESSAGE).takes("text", Kind::Text).field("data", Kind::Data),
         Verb::new("agents explain", route::EXPLAIN).about_me().show(Show::Table("factors", FACTORS)),
     ]
 }
@@ -113,8 +95,8 @@ fn credentials() -> Vec<Verb> {
     vec![
         Verb::new("agents token issue", route::TOKEN_ISSUE)
             .of_credential()
-            .field("grace_seconds", Kind::Lasts(Unit::Seconds), GRACE)
-            .field("dpop_jkt", Kind::Text, "the thumbprint of a key without whose proofs the token is worth nothing")
+            .field("grace_seconds", Kind::Lasts(Unit::Seconds))
+            .field("dpop_jkt", Kind::Text)
             .asks("Replace the token of {name}?")
             .show(Show::Secret("token")),
         Verb::new("agents enrol", route::ENROLMENT_CREATE)
@@ -135,18 +117,18 @@ fn credentials() -> Vec<Verb> {
         ]),
         Verb::new("agents federated-credentials get", route::FEDERATED_CREDENTIALS_GET),
         Verb::new("agents federated-credentials create", route::FEDERATED_CREDENTIALS_CREATE)
-            .takes("name", Kind::Text, "The name")
-            .needs("issuer", Kind::Text, "The issuer of the workload's tokens, as in iss")
-            .needs("subject", Kind::Text, "Their subject, as in sub; * stays within : and /")
-            .field("audience", Kind::Text, "Their audience; left out: the server's address")
-            .field("claims", Kind::Pairs, "Further claims, each as name=value")
-            .field("scope", Kind::Words, "What a credential carries: scopes, separated by commas")
-            .field("preset", Kind::Text, "The same by a preset")
-            .field("jwks_uri", Kind::Text, "Where the issuer's keys are, if discovery does not say it")
-            .field("jwks", Kind::Object, "File with the issuer's keys, if the server cannot reach them")
-            .field("single_use", Kind::No, "Take a token of the platform more than once, as Kubernetes needs it")
+            .takes("name", Kind::Text)
+            .needs("issuer", Kind::Text)
+            .needs("subject", Kind::Text)
+            .field("audience", Kind::Text)
+            .field("claims", Kind::Pairs)
+            .field("scope", Kind::Words)
+            .field("preset", Kind::Text)
+            .field("jwks_uri", Kind::Text)
+            .field("jwks", Kind::Object)
+            .field("single_use", Kind::No)
             .flagged("reusable")
-            .field("expires_in", Kind::Lasts(Unit::Seconds), "How long a credential lives, at most 1h"),
+            .field("expires_in", Kind::Lasts(Unit::Seconds)),
         Verb::new("agents federated-credentials delete", route::FEDERATED_CREDENTIALS_DELETE)
             .asks("Delete the federated credential {id}, and end all that it has given?")
             .done("Deleted."),
@@ -160,23 +142,23 @@ fn keys() -> Vec<Verb> {
         Verb::new("agents keys list", route::KEYS_LIST).table(KEYS),
         keys(Verb::new("agents keys get", route::KEYS_GET)),
         Verb::new("agents keys create", route::KEYS_CREATE)
-            .takes("name", Kind::Text, "The key's name")
-            .field("type", Kind::Text, "external, internal, github, slack or standard")
+            .takes("name", Kind::Text)
+            .field("type", Kind::Text)
             .of_credential()
-            .field("value", Kind::SecretText, "The webhook's secret that you bring")
+            .field("value", Kind::SecretText)
             .show(Show::Secret("key")),
         keys(Verb::new("agents keys rotate", route::KEYS_ROTATE))
-            .field("grace_seconds", Kind::Lasts(Unit::Seconds), GRACE)
-            .field("value", Kind::SecretText, "The webhook's secret that you bring")
+            .field("grace_seconds", Kind::Lasts(Unit::Seconds))
+            .field("value", Kind::SecretText)
             .asks("Replace the secret of the key {id}?")
             .show(Show::Secret("key")),
         keys(Verb::new("agents keys delete", route::KEYS_DELETE)).asks("Delete the key {id}?").done("Deleted."),
         keys(Verb::new("agents keys grants list", route::KEY_GRANTS_LIST)).table(GRANTS),
         keys(Verb::new("agents keys grants give", route::KEY_GRANTS_GIVE))
-            .takes("subject", Kind::Text, "A user's address or id, or an agent")
-            .takes("relation", Kind::Text, "viewer or editor"),
+            .takes("subject", Kind::Text)
+            .takes("relation", Kind::Text),
         keys(Verb::new("agents keys grants take", route::KEY_GRANTS_TAKE))
-            .takes_query("subject", "A user's address or id, or an agent")
+            .takes_query("subject")
             .asks("Take the grants of {subject}?")
             .done("Taken."),
     ]
@@ -187,14 +169,9 @@ fn secrets() -> Vec<Verb> {
     vec![
         Verb::new("agents secrets list", route::SECRETS_LIST).table(&[("NAME", "name"), ("SET", "updated_at")]),
         Verb::new("agents secrets get", route::SECRETS_GET),
-        Verb::new("agents secrets set", route::SECRETS_PUT)
-            .needs("value", Kind::SecretText, "The value")
-            .done("Set {key}."),
-        Verb::new("agents secrets set-several", route::SECRETS_SET).takes(
-            "file",
-            Kind::File,
-            "A file of JSON: {\"secrets\": {\"NAME\": \"value\"}}",
-        ),
+        Verb::new("agents secrets set", route::SECRETS_PUT).needs("value", Kind::SecretText).done("Set {key}."),
+        Verb::new("agents secrets set-several", route::SECRETS_SET)
+            .file("A file of JSON: {\"secrets\": {\"NAME\": \"value\"}}"),
         Verb::new("agents secrets delete", route::SECRETS_DELETE).asks("Delete the secret {key}?").done("Deleted."),
         Verb::new("agents probes list", route::PROBES_LIST).table(&[
             ("NAME", "name"),
@@ -203,16 +180,16 @@ fn secrets() -> Vec<Verb> {
             ("ID", "id"),
         ]),
         Verb::new("agents probes create", route::PROBES_CREATE)
-            .takes("name", Kind::Text, "The probe's name")
-            .needs("url", Kind::Text, "The URL that it calls")
+            .takes("name", Kind::Text)
+            .needs("url", Kind::Text)
             .flagged("probe-url")
-            .needs("secret", Kind::Text, "The name of the secret that it sends")
-            .field("method", Kind::Text, "GET, HEAD or POST")
-            .field("header", Kind::Text, "The header that the secret goes into")
-            .field("scheme", Kind::Text, "What stands before the secret, such as Bearer")
+            .needs("secret", Kind::Text)
+            .field("method", Kind::Text)
+            .field("header", Kind::Text)
+            .field("scheme", Kind::Text)
             .or("none")
-            .field("expect_status", Kind::Number, "The status of a service that lets it in")
-            .field("every_hours", Kind::Lasts(Unit::Hours), "Run it by itself at this interval, 1h to 7d")
+            .field("expect_status", Kind::Number)
+            .field("every_hours", Kind::Lasts(Unit::Hours))
             .or("never"),
         Verb::new("agents probes run", route::PROBES_RUN),
         Verb::new("agents probes delete", route::PROBES_DELETE).asks("Delete the probe {id}?").done("Deleted."),
@@ -224,11 +201,9 @@ fn secrets() -> Vec<Verb> {
 fn grants() -> Vec<Verb> {
     vec![
         Verb::new("agents grants list", route::GRANTS_LIST).table(GRANTS),
-        Verb::new("agents grants give", route::GRANTS_GIVE)
-            .takes("subject", Kind::Text, "A user's address or id, or an agent")
-            .takes("relation", Kind::Text, "viewer or editor"),
+        Verb::new("agents grants give", route::GRANTS_GIVE).takes("subject", Kind::Text).takes("relation", Kind::Text),
         Verb::new("agents grants take", route::GRANTS_TAKE)
-            .takes_query("subject", "A user's address or id, or an agent")
+            .takes_query("subject")
             .asks("Take the grants of {subject}?")
             .done("Taken."),
     ]

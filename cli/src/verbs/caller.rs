@@ -2,7 +2,7 @@
 
 use common::route;
 
-use super::{FACTORS, GRACE, Kind, Show, Verb};
+use super::{FACTORS, Kind, Show, Verb};
 use crate::span::Unit;
 
 const TOKENS: &[(&str, &str)] =
@@ -18,9 +18,7 @@ fn itself() -> Vec<Verb> {
     vec![
         Verb::new("whoami", route::WHOAMI),
         Verb::new("auth whoami", route::WHOAMI),
-        Verb::new("can", route::CAN)
-            .takes_query("action", "A scope, such as agents.token.issue")
-            .show(Show::Table("factors", FACTORS)),
+        Verb::new("can", route::CAN).takes_query("action").show(Show::Table("factors", FACTORS)),
         Verb::new("auth sessions list", route::SESSIONS_LIST).table(&[
             ("PROGRAM", "user_agent"),
             ("ADDRESS", "last_used_address"),
@@ -36,31 +34,27 @@ fn itself() -> Vec<Verb> {
             .asks("End all of your other sessions?")
             .done("Ended."),
         Verb::new("auth password", route::PASSWORD_CHANGE)
-            .field("current", Kind::Secret, "Your present password")
-            .needs("new", Kind::Secret, "Your new password")
+            .field("current", Kind::Secret)
+            .needs("new", Kind::Secret)
             .done("Changed. Your other sessions are ended."),
-        Verb::new("auth name", route::NAME_CHANGE).takes("name", Kind::Text, "Your new name").done("Changed."),
+        Verb::new("auth name", route::NAME_CHANGE).takes("name", Kind::Text).done("Changed."),
         Verb::new("auth email get", route::EMAIL),
-        Verb::new("auth email change", route::EMAIL_ASK).takes("email", Kind::Text, "Your new address"),
+        Verb::new("auth email change", route::EMAIL_ASK).takes("email", Kind::Text),
         Verb::new("auth email withdraw", route::EMAIL_WITHDRAW)
             .asks("Withdraw the address that waits to be confirmed?")
             .done("Withdrawn. Your address stays as it is."),
         Verb::new("auth email confirm", route::EMAIL_CONFIRM)
-            .needs("code", Kind::Secret, "The code of the link: what stands behind code= in it")
+            .needs("code", Kind::Secret)
             .done("Changed. Your other sessions are ended."),
         Verb::new("auth factor get", route::FACTOR),
         Verb::new("auth factor set-up", route::FACTOR_BEGIN),
-        Verb::new("auth factor confirm", route::FACTOR_CONFIRM).takes(
-            "code",
-            Kind::Text,
-            "The code that the app shows",
-        ),
+        Verb::new("auth factor confirm", route::FACTOR_CONFIRM).takes("code", Kind::Text),
         Verb::new("auth factor remove", route::FACTOR_REMOVE).asks("Remove your second factor?").done("Removed."),
         Verb::new("auth factor recovery-codes", route::FACTOR_CODES).asks("Replace your recovery codes?"),
         Verb::new("auth device get", route::DEVICE_GET),
         Verb::new("auth device approve", route::DEVICE_APPROVE)
-            .field("scope", Kind::Words, "What its token may do: scopes, separated by commas")
-            .field("expires_in_days", Kind::Lasts(Unit::Days), "How long its token lives, at most 90d")
+            .field("scope", Kind::Words)
+            .field("expires_in_days", Kind::Lasts(Unit::Days))
             .asks("Does the device in front of you show {id}, and did you start it?")
             .done("Approved."),
         Verb::new("auth device deny", route::DEVICE_DENY).done("Denied."),
@@ -79,21 +73,21 @@ fn tokens() -> Vec<Verb> {
     let pats = |verb: Verb| verb.look_up(route::PATS_LIST, "tok_");
     vec![
         Verb::new("token create", route::PATS_CREATE)
-            .takes("name", Kind::Text, "Its name: the machine or job that gets it")
-            .field("scope", Kind::Words, "What it may do: scopes, separated by commas; left out, all that you may")
-            .lives("How long it lives; left out, 90 days")
+            .takes("name", Kind::Text)
+            .field("scope", Kind::Words)
+            .lives()
             .show(Show::Secret("token")),
         Verb::new("token list", route::PATS_LIST).table(TOKENS),
         pats(Verb::new("token get", route::PATS_GET)),
         pats(Verb::new("token rotate", route::PATS_ROTATE))
-            .field("grace_seconds", Kind::Lasts(Unit::Seconds), GRACE)
+            .field("grace_seconds", Kind::Lasts(Unit::Seconds))
             .asks("Replace the token {id}?")
             .show(Show::Secret("token")),
         pats(Verb::new("token revoke", route::PATS_REVOKE)).asks("Revoke the token {id}?").done("Revoked."),
         Verb::new("token report-leak", route::LEAKS)
-            .needs("token", Kind::Secret, "The credential that was found")
+            .needs("token", Kind::Secret)
             .asks("Revoke this credential, no matter whose it is?")
             .done("Reported. If it was a live credential of this server, it is revoked."),
-        Verb::new("token introspect", route::INTROSPECT).needs("token", Kind::Secret, "The credential to ask about"),
+        Verb::new("token introspect", route::INTROSPECT).needs("token", Kind::Secret),
     ]
 }

@@ -9,14 +9,14 @@ pub(super) fn all() -> Vec<Verb> {
     let notifications = |verb: Verb| verb.look_up(route::NOTIFICATIONS_LIST, "ntf_");
     vec![
         Verb::new("notify", route::NOTIFY)
-            .takes("title", Kind::Text, "The title")
-            .takes("body", Kind::Text, "The text")
-            .field("priority", Kind::Text, "low, normal or high")
-            .field("app_origin", Kind::Text, "The application that it is about")
+            .takes("title", Kind::Text)
+            .takes("body", Kind::Text)
+            .field("priority", Kind::Text)
+            .field("app_origin", Kind::Text)
             .or("none")
-            .field("action_url", Kind::Text, "Where to act: an https URL, or a path of this site")
+            .field("action_url", Kind::Text)
             .or("none")
-            .field("user", Kind::Text, "Another user who may read you")
+            .field("user", Kind::Text)
             .or("none"),
         Verb::new("notifications list", route::NOTIFICATIONS_LIST).table(&[
             ("TITLE", "title"),
@@ -28,23 +28,17 @@ pub(super) fn all() -> Vec<Verb> {
         Verb::new("notifications count", route::NOTIFICATIONS_COUNT),
         Verb::new("notifications mails", route::NOTIFICATIONS_PREFERENCES),
         Verb::new("notifications choose-mails", route::NOTIFICATIONS_PREFER)
-            .field("access_requests", Kind::Data, "true or false: an agent asks for access")
-            .field("leaks", Kind::Data, "true or false: a credential was leaked")
-            .field("expiring", Kind::Data, "true or false: a credential ends soon")
-            .field("silent_agents", Kind::Data, "true or false: an agent has gone silent")
-            .field("new_sign_ins", Kind::Data, "true or false: a sign-in with a new device or from a new network"),
+            .field("access_requests", Kind::Truth)
+            .field("leaks", Kind::Truth)
+            .field("expiring", Kind::Truth)
+            .field("silent_agents", Kind::Truth)
+            .field("new_sign_ins", Kind::Truth),
         notifications(Verb::new("notifications read", route::NOTIFICATION_READ)).done("Read."),
-        Verb::new("notifications read-all", route::NOTIFICATIONS_READ_ALL)
-            .field("until", Kind::When, "Only those that came until then")
-            .done("Read."),
+        Verb::new("notifications read-all", route::NOTIFICATIONS_READ_ALL).field("until", Kind::When).done("Read."),
         notifications(Verb::new("notifications delete", route::NOTIFICATION_DELETE))
             .asks("Delete {id}?")
             .done("Deleted."),
         Verb::new("inbox read", route::INBOX).table(&[("AT", "at"), ("TYPE", "type"), ("DATA", "data"), ("ID", "id")]),
-        Verb::new("inbox ack", route::INBOX_ACK).takes(
-            "upto",
-            Kind::Text,
-            "The id of the last event that you have done",
-        ),
+        Verb::new("inbox ack", route::INBOX_ACK).takes("upto", Kind::Text),
     ]
 }

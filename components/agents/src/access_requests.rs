@@ -183,9 +183,10 @@ pub(crate) async fn ask(change: Change<Body<Ask>>) -> Result<Response, ApiError>
                 Ok(shown(caller, access_request::get(&write.tx, caller.subject(), id, write.now()).await?))
             };
             for open in &replaced {
+                settle(write, agent, &open.id).await?;
                 access_request::withdraw(&write.tx, &open.id).await?;
             }
-            let replaced: Vec<&str> = replaced.iter().map(|open| open.id.as_str()).collect();
+            let replaces: Vec<String> = replaced.into_iter().map(|open| open.id).collect();
             match access_request::insert(&write.tx, &new, covering.as_ref()).await? {
                 InsertOutcome::Done => {}
                 InsertOutcome::Already { id, is_changed } => {
@@ -197,10 +198,10 @@ pub(crate) async fn ask(change: Change<Body<Ask>>) -> Result<Response, ApiError>
                 InsertOutcome::TooMany => return Err(Code::TooManyRequests.with("owner", caller.email())),
             }
             tell(write, &new).await?;
-            let asked = get(id.as_str()).await?;
             let mut after =
-                json!({ "request": id, "scope": scope, "reason": reason, "hours": hours, "replaces": replaced });
+                json!({ "request": id, "scope": scope, "reason": reason, "hours": hours, "replaces": replaces });
             name(&mut after, exact);
+            let asked = AccessRequest { replaces, ..get(id.as_str()).await? };
             Ok(Answer::created(&asked)?.audited(agent, Null, after))
         })
         .await
@@ -304,7 +305,7 @@ pub(crate) async fn withdraw(change: Change<()>, Path(id): Path) -> Result<Respo
         if !access_request::withdraw(&write.tx, found.id.as_str()).await? {
             return Err(already_decided(&found));
         }
-        settle(write, &found).await?;
+        settle(write, &found.agent.id, found.id.as_str()).await?;
         let before = json!({ "request": found.id, "scope": found.scope, "reason": found.reason, "hours": found.hours });
         Ok(Answer::no_content().audited(found.agent.id, before, Null))
     })
@@ -454,7 +455,7 @@ async fn decide<T>(
 /// Ends a decision: puts an event into the agent's inbox and answers with the request as it is now. The audit row is about the agent, so
 /// that every caller that may read the agent sees it.
 async fn decided(write: &Write<'_>, before: AccessRequest, kind: EventKind, data: Json) -> Result<Done, ApiError> {
-    settle(write, &before).await?;
+    settle(write, &before.agent.id, before.id.as_str()).await?;
     write.emit(Event::of_agent(kind, &before.agent.id).data(data.clone())).await?;
     let now = access_request::get(&write.tx, write.caller.subject(), before.id.as_str(), write.now()).await?;
     let audited = json!({ "request": before.id, "state": before.state, "scope": before.scope });
@@ -462,9 +463,9 @@ async fn decided(write: &Write<'_>, before: AccessRequest, kind: EventKind, data
 }
 
 /// What told of the request asks nobody for a decision any more.
-async fn settle(write: &Write<'_>, request: &AccessRequest) -> Result<(), ApiError> {
-    let page = format!("/access/{}", request.id);
-    notification::settle(&write.tx, write.caller.tenant_id(), &request.agent.id, &page, write.now()).await?;
+async fn settle(write: &Write<'_>, agent: &AgentId, id: &str) -> Result<(), ApiError> {
+    let page = format!("/access/{id}");
+    notification::settle(&write.tx, write.caller.tenant_id(), agent, &page, write.now()).await?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 
 use common::{
     error::{ApiError, Code},
-    route::Route,
+    route::{Group, Route},
 };
 use http::StatusCode;
 use service::{
@@ -73,7 +73,9 @@ const PAGES: &[&str] = &[
     "agents/concepts/workload-identity",
     "agents/recipes/a-token-lacks-a-scope",
     "agents/recipes/accept-signed-tokens",
+    "agents/recipes/add-a-tenant",
     "agents/recipes/ask-for-a-scope",
+    "agents/recipes/back-up-and-restore",
     "agents/recipes/bind-a-token",
     "agents/recipes/connect-by-mcp",
     "agents/recipes/connect-github-or-slack",
@@ -85,6 +87,7 @@ const PAGES: &[&str] = &[
     "agents/recipes/github-actions",
     "agents/recipes/give-a-secret",
     "agents/recipes/headless-in-ci",
+    "agents/recipes/introspect-tokens",
     "agents/recipes/invite-a-colleague",
     "agents/recipes/kubernetes-workload",
     "agents/recipes/leave-the-company",
@@ -92,15 +95,21 @@ const PAGES: &[&str] = &[
     "agents/recipes/protect-a-service",
     "agents/recipes/put-guides",
     "agents/recipes/receive-webhooks",
+    "agents/recipes/recover-a-tenant",
     "agents/recipes/reset-a-password",
     "agents/recipes/rotate-a-fleet",
     "agents/recipes/rotate-a-token",
+    "agents/recipes/rotate-the-keys",
     "agents/recipes/rotate-your-own-token",
     "agents/recipes/second-factor",
+    "agents/recipes/set-up-a-server",
     "agents/recipes/sign-in-from-a-terminal",
     "agents/recipes/spiffe-behind-a-guard",
     "agents/recipes/stop-an-agent",
     "agents/recipes/stop-trusting-a-token",
+    "agents/recipes/upgrade-the-server",
+    "agents/recipes/verify-the-trail",
+    "agents/recipes/watch-the-server",
 ];
 
 /// The pages that are files, by their paths below `/docs/`.
@@ -182,16 +191,20 @@ fn names(link: &str) -> Vec<String> {
 enum Page {
     /// A file, by its path below `/docs/` without the extension.
     File(&'static str),
-    /// Every slug.
+    /// What leads to every slug.
     Errors,
+    /// The slugs of a status.
+    ErrorsOf(u16),
     /// Of one slug.
     Error(Code),
     /// Of one scope.
     Scope(common::scope::Scope),
     /// Of one route.
     Route(&'static Route),
-    /// Every route, for people.
+    /// What leads to every route, for people.
     Api,
+    /// The routes of a group.
+    ApiOf(Group),
 }
 
 impl Page {
@@ -202,8 +215,12 @@ impl Page {
         if path == "agents/errors/all" {
             return Some(Self::Errors);
         }
+        if let Some(name) = path.strip_prefix("api/") {
+            return tables::groups().into_iter().find(|group| group.as_str() == name).map(Self::ApiOf);
+        }
         if let Some(name) = path.strip_prefix("agents/errors/") {
-            return tables::error_of(name).map(Self::Error);
+            let of_status = tables::statuses().into_iter().find(|status| status.to_string() == name);
+            return of_status.map(Self::ErrorsOf).or_else(|| tables::error_of(name).map(Self::Error));
         }
         if let Some(name) = path.strip_prefix("agents/scopes/") {
             return tables::scope_of(name).map(Self::Scope);
@@ -218,6 +235,7 @@ impl Page {
         Ok(match self {
             Self::File(page) => file(library, page)?,
             Self::Errors => tables::errors(),
+            Self::ErrorsOf(status) => tables::errors_of(*status),
             Self::Error(code) => tables::error(*code),
             Self::Scope(scope) => tables::scope(*scope),
             Self::Route(route) => {
@@ -225,6 +243,7 @@ impl Page {
                 tables::route(route, &fields)
             }
             Self::Api => tables::api(),
+            Self::ApiOf(group) => tables::api_of(*group),
         })
     }
 }
@@ -255,6 +274,8 @@ mod tests {
 
     /// The largest page of the manual.
     const MOST: usize = 12 * 1024;
+    /// The same as HTML, for people.
+    const MOST_HTML: usize = 24 * 1024;
 
     fn docs() -> std::path::PathBuf {
         path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
@@ -265,8 +286,12 @@ mod tests {
         let errors = Code::ALL.iter().map(|code| code.reference_path());
         let scopes =
             Scope::ALL.iter().map(|scope| format!("/docs/agents/scopes/{}", common::error::anchor(scope.as_str())));
-        let routes = ROUTES.iter().filter(|route| route.group != common::route::Group::Web);
-        errors.chain(scopes).chain(routes.map(|route| route.reference_path())).collect()
+        let routes = ROUTES.iter().filter(|route| route.group != Group::Web);
+        let lists = ["/docs/api".to_owned(), "/docs/agents/errors/all".to_owned()].into_iter();
+        let groups = tables::groups().into_iter().map(|group| format!("/docs/api/{}", group.as_str()));
+        let statuses = tables::statuses().into_iter().map(|status| format!("/docs/agents/errors/{status}"));
+        let lists = lists.chain(groups).chain(statuses);
+        errors.chain(scopes).chain(routes.map(|route| route.reference_path())).chain(lists).collect()
     }
 
     fn files(folder: &path::Path, found: &mut Vec<String>) {
@@ -412,16 +437,43 @@ mod tests {
         }
     }
 
-    /// R122: a page is small enough to be read whole. The lists of all routes and of all slugs are no such pages.
+    /// R122, R411: every page is small enough to be read whole; as HTML, where links and tables take more, it is bounded too.
     #[tokio::test]
     async fn no_page_is_large() {
         let t = TestApp::new(router());
         let files = PAGES.iter().map(|name| format!("/docs/{name}"));
         for path in files.chain(made()) {
-            let page = t.nobody("GET", &path, Null).await;
-            page.is(200);
-            assert!(page.text.len() <= MOST, "{path}: {}", page.text.len());
+            for (accept, most) in [("text/markdown", MOST), ("text/html", MOST_HTML)] {
+                let page = t.call("GET", &path, &[("accept", accept)], Null).await;
+                page.is(200);
+                assert!(page.text.len() <= most, "{path} as {accept}: {}", page.text.len());
+            }
         }
+    }
+
+    /// R411: the lists of routes and of slugs lead to each of them, once.
+    #[tokio::test]
+    async fn the_lists_lead_to_every_route_and_slug() {
+        let t = TestApp::new(router());
+        for (first, below, all) in [
+            ("/docs/api", "/docs/agents/routes/", made().iter().filter(|path| path.contains("/routes/")).count()),
+            ("/docs/agents/errors/all", "/docs/agents/errors/", Code::ALL.len()),
+        ] {
+            let list = t.nobody("GET", first, Null).await.text;
+            let mut found = Vec::new();
+            for part in links(&list).filter(|link| link.starts_with("/docs/api/") || link.ends_with(char::is_numeric)) {
+                let page = t.nobody("GET", &part, Null).await;
+                page.is(200);
+                let is_one = |link: &String| link.starts_with(below) && !link.ends_with("/all");
+                found.extend(links(&page.text).filter(is_one));
+            }
+            let (listed, distinct) = (found.len(), found.into_iter().collect::<std::collections::BTreeSet<_>>().len());
+            assert_eq!((listed, distinct), (all, all), "{first}");
+        }
+    }
+
+    fn links(markdown: &str) -> impl Iterator<Item = String> {
+        markdown.split("](").skip(1).filter_map(|rest| rest.split(')').next().map(str::to_owned))
     }
 
     /// R122: the page of a route has its fields, an example and what it answers.
@@ -448,7 +500,7 @@ mod tests {
     async fn every_link_in_a_page_leads_somewhere() {
         let t = TestApp::new(router());
         let files = PAGES.iter().map(|name| format!("/docs/{name}"));
-        for name in files.chain(made()).chain(["/docs/api".to_owned()]) {
+        for name in files.chain(made()) {
             let html = t.call("GET", &name, &[("accept", "text/html")], Null).await.text;
             for target in html.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
                 if target.starts_with('/') {

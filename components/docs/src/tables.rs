@@ -1,5 +1,7 @@
 //! What the manual says from the code's own tables: errors, scopes and routes.
 
+use std::collections::BTreeSet;
+
 use common::{
     error::{Code, anchor},
     role::Role,
@@ -28,16 +30,29 @@ fn known() -> impl Iterator<Item = &'static Route> {
     ROUTES.iter().copied().filter(|route| route.group != Group::Web)
 }
 
-/// The page of all slugs.
+/// The statuses of refusals, in order.
+pub(crate) fn statuses() -> BTreeSet<u16> {
+    Code::ALL.iter().map(|code| code.row().status).collect()
+}
+
+/// The page that leads to all slugs.
 pub(crate) fn errors() -> String {
-    let line = |code: &Code| {
-        let row = code.row();
-        format!("- [`{}`]({}), {}\n", row.slug, code.reference_path(), row.status)
+    let line = |status: u16| {
+        let slugs = Code::ALL.iter().filter(|code| code.row().status == status).count();
+        format!("- [{status}](/docs/agents/errors/{status}): {slugs}\n")
     };
-    let lines: String = Code::ALL.iter().map(line).collect();
+    let lines: String = statuses().into_iter().map(line).collect();
     format!(
-        "# Every slug\n\nEach with its status and its own page. [The form of a refusal](/docs/agents/errors).\n\n{lines}"
+        "# Every slug\n\nBy status, and how many there are. Each slug has its own page: `/docs/agents/errors/` and the slug, with `-` in the \
+         place of `_`. [The form of a refusal](/docs/agents/errors).\n\n{lines}"
     )
+}
+
+/// The page of all slugs of a status.
+pub(crate) fn errors_of(status: u16) -> String {
+    let line = |code: &Code| format!("- [`{}`]({})\n", code.row().slug, code.reference_path());
+    let lines: String = Code::ALL.iter().filter(|code| code.row().status == status).map(line).collect();
+    format!("# Slugs of status {status}\n\n{lines}\n[All others](/docs/agents/errors/all).\n")
 }
 
 /// The page of an error.
@@ -133,21 +148,27 @@ fn linked(route: &Route) -> String {
     format!("- [`{} {}`]({}): {}\n", route.method, route.path, route.reference_path(), route.title)
 }
 
-/// The page of every route, for people.
+/// The groups that have routes with pages.
+pub(crate) fn groups() -> Vec<Group> {
+    let mut groups: Vec<Group> = known().map(|route| route.group).collect();
+    groups.dedup();
+    groups
+}
+
+/// The page that leads to every route, for people.
 pub(crate) fn api() -> String {
-    let mut text = String::from(
-        "# The API\n\nEvery route with its own page. Programs read [/openapi.json](/openapi.json), and agents \
-         [/llms.txt](/llms.txt).\n",
-    );
-    let mut group = None;
-    for route in known() {
-        if group != Some(route.group) {
-            group = Some(route.group);
-            text.push_str(&format!("\n## {}\n\n", route.group.title()));
-        }
-        text.push_str(&linked(route));
-    }
-    text
+    let line = |group: Group| format!("- [{}](/docs/api/{})\n", group.title(), group.as_str());
+    let lines: String = groups().into_iter().map(line).collect();
+    format!(
+        "# The API\n\nEvery route has its own page, and each group a list of them. Programs read [/openapi.json](/openapi.json), and agents \
+         [/llms.txt](/llms.txt).\n\n{lines}"
+    )
+}
+
+/// The page of the routes of a group.
+pub(crate) fn api_of(group: Group) -> String {
+    let lines: String = known().filter(|route| route.group == group).map(linked).collect();
+    format!("# {}\n\n{lines}\n[All other routes](/docs/api).\n", group.title())
 }
 
 /// The page of a route.

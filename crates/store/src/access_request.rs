@@ -176,6 +176,9 @@ pub struct AccessRequest {
     /// What the agent does next, for the agent itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// The agent's open requests that it has taken in, which are gone; in the answer to an ask alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replaces: Vec<String>,
     /// The role of the agent's owner, beyond which nothing can be approved.
     #[serde(skip)]
     pub role: Role,
@@ -218,6 +221,7 @@ impl FromRow for AccessRequest {
             denial_reason: row.take()?,
             ends_at: row.take::<Option<Timestamp>>()?.filter(|end| *end < FOR_GOOD),
             next: None,
+            replaces: Vec::new(),
             role: row.take()?,
             ceiling: row.take()?,
             owner: row.take()?,

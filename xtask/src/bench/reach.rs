@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::{Row, median};
+use super::{Row, median, quantile};
 use crate::app::{App, Stop};
 use crate::http::{Client, text};
 use crate::server;
@@ -61,10 +61,6 @@ impl Reach {
         let (is_met, ratio) = (word(self.notify >= NOTIFY), self.notify);
         Ok(out(format_args!("  {is_met}  notify with {WEBHOOKS} webhooks at least {NOTIFY} of notify: {ratio:.2}"))?)
     }
-}
-
-fn quantile(ms: &[f64], of_100: usize) -> f64 {
-    ms.get((ms.len() * of_100).div_ceil(100).saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
 /// The receiver, killed when it is dropped.

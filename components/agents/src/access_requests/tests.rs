@@ -277,6 +277,24 @@ async fn overlapping_requests_become_one_under_a_new_id() {
     assert_eq!(t.number("SELECT count(*) FROM access_requests").await, 1);
 }
 
+/// R410: of requests that were taken in nothing lies before the owner any more, and the agent is told which they were.
+#[tokio::test]
+async fn what_was_taken_in_waits_for_nobody() {
+    let Stage { t, scout, .. } = stage("ui.notify").await;
+    let ask = async |scope: &str| t.as_(&scout, "POST", ASK, request_for(scope)).await.is(201);
+    let unread = "SELECT action_url FROM notifications WHERE read_at IS NULL ORDER BY action_url";
+    let (first, beside) = (ask("agents.list").await, ask("agents.logs").await);
+    assert_eq!((t.texts(unread).await.len(), &first["replaces"]), (2, &Null));
+    let wider = ask("agents.list agents.create").await;
+    assert_eq!(wider["replaces"], json!([first["id"]]));
+    let mut waits = [&beside, &wider].map(|request| format!("/access/{}", request["id"].as_str().unwrap()));
+    waits.sort();
+    assert_eq!(t.texts(unread).await, waits);
+    // What is read later is the request alone.
+    let path = format!("{ASK}/{}", wider["id"].as_str().unwrap());
+    assert_eq!(t.as_(&scout, "GET", &path, Null).await.is(200)["replaces"], Null);
+}
+
 /// R121: an agent takes back what is open, and nothing that was decided; another agent's request is an absent one.
 #[tokio::test]
 async fn an_agent_withdraws_its_own_open_request() {
