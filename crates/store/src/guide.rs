@@ -288,7 +288,7 @@ mod tests {
     /// R153: whatever signs a search has, its words are phrases, in which nothing is an operator.
     #[test]
     fn words_are_phrases() {
-        let words = |text| phrases(&words_in(text).collect::<Vec<_>>());
+        let words = |text: &str| phrases(&words_in(text).collect::<Vec<_>>());
         let joined = |text: &str| words(text).join(" ");
         assert_eq!(
             joined("a \"refund\" NEAR(x) title:b* -OR ^c + d"),
