@@ -1,5 +1,5 @@
 use common::role::Role;
-use serde_json::Value::Null;
+use serde_json::{Value::Null, json};
 use service::{settings::Settings, testing::TestApp};
 
 use crate::with_neighbours;
@@ -280,6 +280,69 @@ async fn the_operator_is_told_that_the_database_is_nearly_full() {
     }
     assert_eq!(t.texts("SELECT DISTINCT user_id FROM notifications").await, [ada.user.to_string()]);
     assert_ne!(ada.user, max.user);
+}
+
+/// R421: just below four fifths of the bound nobody is told, just above it they are.
+#[tokio::test]
+async fn below_four_fifths_nobody_is_told() {
+    const BOUND: i64 = 4 * 1024 * 1024;
+    let t = TestApp::with(with_neighbours(), Settings { database_max_mib: Some(4), ..Settings::default() });
+    t.ada().await;
+    let file = rusqlite::Connection::open(t.path()).unwrap();
+    file.execute_batch("CREATE TABLE filler (x BLOB)").unwrap();
+    for (percent, told) in [(79, 0), (81, 1)] {
+        // By pages of the file, so that the share is what it should be, whatever the tables take.
+        while t.db().size().await.unwrap().0 * 100 < BOUND * percent {
+            file.execute_batch("INSERT INTO filler VALUES (zeroblob(4000))").unwrap();
+        }
+        let (used, bound) = t.db().size().await.unwrap();
+        assert_eq!((bound, used * 100 / BOUND), (Some(BOUND), percent));
+        t.wait(1);
+        tick(&t).await;
+        assert_eq!(t.number("SELECT count(*) FROM notifications").await, told, "{percent} %");
+    }
+}
+
+/// R157: the tick deletes old audit rows after the days that the operator has set, and not before; verifying says from where on there are
+/// rows. Where nothing is set, they stay.
+#[tokio::test]
+async fn old_audit_rows_go_after_the_days_that_the_operator_has_set() {
+    let settings = |days: &'static str| {
+        let known = move |name: &str| match name {
+            "audit_key" => Some("a key".to_owned()),
+            "audit_retention_days" if !days.is_empty() => Some(days.to_owned()),
+            _ => None,
+        };
+        Settings::read(known).unwrap()
+    };
+    let t = TestApp::with(with_neighbours(), settings("30"));
+    let for_ever = TestApp::over_with(with_neighbours(), settings(""), &t);
+    let ada = t.ada().await;
+    let rows = "SELECT min(seq) || '-' || max(seq) FROM audit";
+    // Two seals, a day apart; the newest one stays in any case.
+    for number in [1, 2] {
+        t.execute(&format!(
+            "INSERT INTO audit (id, at, tenant_id, action, outcome) VALUES ('aud_{number}', 1, '{}', 'x', 'done')",
+            ada.tenant
+        ))
+        .await
+        .unwrap();
+        tick(&t).await;
+        t.wait(86_400);
+    }
+    // The first one was made 30 days ago but for a second.
+    t.wait(28 * 86_400 - 1);
+    tick(&t).await;
+    assert_eq!(t.texts(rows).await, ["1-2"]);
+    t.wait(60);
+    tick(&for_ever).await;
+    assert_eq!(t.texts(rows).await, ["1-2"], "nothing is set there");
+    t.wait(1);
+    tick(&t).await;
+    assert_eq!(t.texts(rows).await, ["2-2"]);
+    let verifying = TestApp::over_with(tenant::router(), settings("30"), &t);
+    let report = verifying.as_(&ada, "GET", "/api/audit/verify", Null).await.is(200);
+    assert_eq!((&report["ok"], &report["verified_from"], &report["rows"]), (&json!(true), &json!(2), &json!(1)));
 }
 
 /// R86: a person whose old notifications were purged is notified again.
