@@ -403,7 +403,8 @@ async fn what_a_resolver_says_the_second_time_is_never_connected_to_unchecked() 
     let (asked, port) = (Arc::new(AtomicUsize::new(0)), server.port);
     let counted = asked.clone();
     let outbound = server.component();
-    let (allowed, tls) = (AllowedHosts::parse(&[format!("http://{HOST}:{port}")]).unwrap(), outbound.shared.tls.clone());
+    let (allowed, tls) =
+        (AllowedHosts::parse(&[format!("http://{HOST}:{port}")]).unwrap(), outbound.shared.tls.clone());
     let shared = Shared {
         // The first address stands for a public one: a test asks nothing of the Internet.
         filter: Filter {

@@ -101,7 +101,8 @@ async fn a_value_is_encrypted_for_its_own_place() {
     );
     let id = scout.agent.as_ref().unwrap();
     // R422: the place is tenant, agent and name, each of which must be the same.
-    let stored = t.texts(&format!("SELECT hex(sealed) FROM agent_secrets WHERE agent_id = '{id}' AND name = 'A'")).await;
+    let stored =
+        t.texts(&format!("SELECT hex(sealed) FROM agent_secrets WHERE agent_id = '{id}' AND name = 'A'")).await;
     let vault = settings().vault;
     let place = [ada.tenant.as_str(), id.as_str(), "A"];
     assert_eq!(vault.open(SECRET, &place, &bytes_of(&stored[0])).as_deref(), Ok(VALUE));
