@@ -431,3 +431,66 @@ async fn what_has_ended_is_purged_after_the_operators_days() {
         ["tok_1 ", "tok_2 ", "tok_4 key_a"]
     );
 }
+
+/// R423: the pages say for how long things are kept, with the numbers of the code.
+#[test]
+fn the_pages_say_for_how_long_things_are_kept() {
+    use store::{device, epoch, guard, hook, key_set, oauth_document, oauth_grant, outbox};
+    const OPERATIONS: &str = include_str!("../../../../docs/operations.md");
+    const SECURITY: &str = include_str!("../../../../docs/security.md");
+    const QUOTAS: &str = include_str!("../../../../docs/agents/concepts/quotas.md");
+    const DAY: i64 = 86_400;
+    let time = |seconds: i64| match seconds {
+        3_600 => "an hour".to_owned(),
+        DAY => "a day".to_owned(),
+        604_800 => "a week".to_owned(),
+        days => {
+            assert_eq!(days % DAY, 0, "{days}");
+            format!("{} days", days / DAY)
+        }
+    };
+    // By the first words of a row; the rows with `retention_days` are tested by what is purged.
+    let (sent, dead) = (outbox::SENT_KEPT, outbox::DEAD_KEPT);
+    let (document, key_set) = (time(oauth_document::LIFE), time(key_set::KEPT));
+    let ended = |seconds: i64| format!("{} after its end", time(seconds));
+    for (page, what, kept) in [
+        (OPERATIONS, "mails that were sent", format!("{sent} and {dead} days, and no longer than `retention_days`")),
+        (OPERATIONS, "requests of devices", format!("{} after their end", time(device::KEPT))),
+        (OPERATIONS, "the ids of signed requests", time(hook::KNOWN)),
+        (OPERATIONS, "what apps were given", ended(oauth_grant::KEPT)),
+        (OPERATIONS, "documents of OAuth clients", format!("{document}; {key_set} after they were fetched last")),
+        (OPERATIONS, "guards", format!("{} after their lease has ended", time(guard::KEPT))),
+        (QUOTAS, "what apps were given", ended(oauth_grant::KEPT)),
+        (QUOTAS, "the ids of signed requests", time(hook::KNOWN)),
+        (QUOTAS, "answers to an `Idempotency-Key`, [epochs]", time(epoch::KEPT)),
+        (OPERATIONS, "epochs, kept answers", time(epoch::KEPT)),
+        (OPERATIONS, "epochs, kept answers", time(service::idempotency::KEPT_FOR)),
+        (OPERATIONS, "deliveries of webhooks", "`retention_days` after their end".to_owned()),
+        (
+            QUOTAS,
+            "credentials, one-time codes and deliveries",
+            format!("{} days, if the operator has set no other number", Settings::default().retention_days),
+        ),
+    ] {
+        let row =
+            page.lines().find(|line| line.starts_with(&format!("| {what}"))).unwrap_or_else(|| panic!("no {what}"));
+        assert!(row.ends_with(&format!(" | {kept} |")), "{row}: the code says {kept}");
+    }
+    let default = format!("| `retention_days` | {} |", Settings::default().retention_days);
+    assert!(OPERATIONS.contains(&default), "{default}");
+    for (what, said) in [
+        ("mails that are due", format!("purged {sent} days after a mail was sent, {dead} days after it was given up")),
+        ("device codes", format!("purged {} after they ended", time(device::KEPT))),
+        ("key sets of others", format!("purged {key_set} after they were fetched last")),
+        ("documents of OAuth clients", format!("in clear, for {document}")),
+        ("authorization codes", "deleted `retention_days` after their end".to_owned()),
+        ("codes of links", "deleted `retention_days` after their end".to_owned()),
+        (
+            "events, messages",
+            "deliveries, with the first 2 KB of the answer, for `retention_days` after their end".to_owned(),
+        ),
+    ] {
+        let row = SECURITY.lines().find(|line| line.starts_with(&format!("| {what}")));
+        assert!(row.is_some_and(|row| row.contains(&said)), "{what}: {said}");
+    }
+}
