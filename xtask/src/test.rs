@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use crate::command::{self, ending};
 use crate::ui::{out, say};
 use crate::workspace::Workspace;
-use crate::{browser, build, dist, schemathesis};
+use crate::{browser, build, dist, programs, schemathesis};
 
 /// How long a run of tests may print nothing. Compiling prints nothing here, and takes minutes on a cold machine; a test that takes more than
 /// a minute is named by its runner.
@@ -108,6 +108,10 @@ fn over_http(workspace: &Workspace, filter: Option<&str>) -> Result<(Count, BTre
         && let Err(error) = browser::ensure()
     {
         say(format_args!("{error:#}"));
+    }
+    // A test that runs a program which is missing here fails, and says so.
+    if let Err(lacking) = programs::ensure() {
+        say(lacking);
     }
     let mut cargo = cargo_test(workspace, &["tests"], filter);
     // The same for a client that knows the OpenAPI document.
