@@ -198,6 +198,7 @@ fn count_within(
     });
     let mut count = Count::default();
     let mut failed = BTreeSet::new();
+    let mut was_ended = false;
     loop {
         match lines.recv_timeout(silence) {
             Ok(line) => {
@@ -210,14 +211,16 @@ fn count_within(
             Err(RecvTimeoutError::Timeout) => {
                 say(format_args!("{program} has printed nothing for {} s: ended", silence.as_secs()));
                 command::kill_with_descendants(&mut child);
+                was_ended = true;
                 break;
             }
         }
     }
     let status = child.wait()?;
-    if !status.success() && count.failed == 0 {
+    // One that was ended may still say that all is well: what it waited for was killed before it.
+    if was_ended || (!status.success() && count.failed == 0) {
         // It did not compile, or a test took the whole process with it.
-        count.failed = 1;
+        count.failed += 1;
         failed.insert(format!("(a run of {program} that did not finish: {})", ending(status)));
     }
     Ok((count, failed))
