@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -57,8 +58,23 @@ pub(crate) struct Shared {
     pub(crate) filter: Filter,
     /// The TLS settings for hosts that the runtime configuration does not name.
     pub(crate) tls: Arc<ClientConfig>,
+    /// Finds the addresses of a host.
+    pub(crate) look_up: LookUp,
     /// The application itself, set when it is complete.
     pub(crate) inside: OnceLock<Inside>,
+}
+
+/// Asks for the addresses of a host and port, once. It is a value so that tests can answer otherwise each time.
+pub(crate) type LookUp = Box<dyn Fn(&str, u16) -> Found + Send + Sync>;
+/// The future of a [`LookUp`].
+pub(crate) type Found = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
+/// The system's resolver.
+pub(crate) fn system_resolver() -> LookUp {
+    Box::new(|host, port| {
+        let host = host.to_owned();
+        Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+    })
 }
 
 /// Answers requests that stay inside. It is a function because this module does not know the application, which is made of
@@ -139,7 +155,7 @@ impl Outbound {
             let scheme = if *is_tls { "https" } else { "http" };
             say!("accredit-host: {} could not call {scheme}://{host}:{port}: {error}", self.component);
         };
-        let resolve = resolve(&self.shared.filter, place);
+        let resolve = resolve(&self.shared, place);
         let addresses =
             timeout_at(connect_by, resolve).await.map_err(|_| Error::ConnectionTimeout)?.inspect_err(report)?;
         if let Some(kept) = self.kept.take(place, &addresses) {
@@ -207,10 +223,10 @@ impl Outbound {
 }
 
 /// The addresses of a place that a component may be connected to now.
-async fn resolve(filter: &Filter, place: &Place) -> Result<Vec<SocketAddr>, Error> {
+async fn resolve(shared: &Shared, place: &Place) -> Result<Vec<SocketAddr>, Error> {
     let unknown = |_| Error::DnsError { rcode: Some("address not available".to_owned()), info_code: Some(0) };
-    let found = tokio::net::lookup_host((bare(&place.host), place.port)).await.map_err(unknown)?;
-    let addresses = filter.keep(&place.host, place.port, found);
+    let found = (shared.look_up)(bare(&place.host), place.port).await.map_err(unknown)?;
+    let addresses = shared.filter.keep(&place.host, place.port, found.into_iter());
     if addresses.is_empty() { Err(Error::DestinationIpProhibited) } else { Ok(addresses) }
 }
 

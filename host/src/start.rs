@@ -274,7 +274,8 @@ impl Start {
         }
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let filter = Filter { blocked: self.config.blocked.clone(), private };
-        Ok(outbound::Shared { filter, tls: tls_config(roots)?, inside: OnceLock::new() })
+        let look_up = outbound::system_resolver();
+        Ok(outbound::Shared { filter, tls: tls_config(roots)?, look_up, inside: OnceLock::new() })
     }
 
     /// Reports that the host serves.

@@ -6,7 +6,7 @@
 //! - [`totp`] is an authenticator app; [`sink`] is a server that mail is sent to;
 //!   [`provider`] are providers through which people sign in; [`tls`] is what both speak.
 //! - [`proxy`] is what stands before a service, and the service; [`line`] carries what guards ask, until it is cut.
-//! - [`packages`] fetches what others made; [`process`] starts it, and ends it with the test.
+//! - [`packages`] fetches what others made, or finds it on this machine; [`process`] starts it, and ends it with the test.
 //! - [`oauth`] is an app that a person lets in; [`mcp`] sends messages of the Model Context Protocol.
 //! - [`browser`] is a browser without a script; [`cli`] is the command accredit.
 //! - [`schema`] compares every answer with the OpenAPI document.

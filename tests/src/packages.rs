@@ -1,4 +1,4 @@
-//! Packages of npm, of PyPI and of Debian that tests run, fetched once for each list of them.
+//! Packages of npm, of PyPI and of Debian that tests run, fetched once for each list of them, and programs of the machine.
 
 use std::{
     fs,
@@ -8,6 +8,22 @@ use std::{
 };
 
 use crate::host::root;
+
+/// The programs of this machine that tests run, each with Debian's package. `cargo xtask test` installs them.
+const PROGRAMS: &str = include_str!("../programs.txt");
+
+/// The file of a program that tests run. A test that needs one which is not here fails: nothing is left out.
+pub fn program(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Programs of the system, rather than what stands for them in a person's PATH.
+    let places = ["/usr/bin", "/bin"].map(PathBuf::from).into_iter().chain(std::env::split_paths(&path));
+    let found = places.map(|place| place.join(name)).find(|path| path.is_file());
+    let package = PROGRAMS.lines().filter_map(|line| line.split_once(' ')).find(|(program, _)| *program == name);
+    let package = package.map_or("of that name", |(_, package)| package);
+    found.unwrap_or_else(|| {
+        panic!("no {name} here: `cargo xtask test` installs it; or install Debian's package {package}")
+    })
+}
 
 /// Two tests of a process fetch one after the other.
 static ONE: Mutex<()> = Mutex::new(());

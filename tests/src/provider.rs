@@ -12,6 +12,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use p256::ecdsa::{Signature, SigningKey, signature::Signer};
+use rcgen::{KeyPair, PKCS_RSA_SHA256};
 use serde_json::{Value as Json, json};
 
 use crate::{
@@ -126,7 +127,7 @@ struct Shared {
 
 /// How a token is signed.
 pub enum Signed<'a> {
-    /// By a key of this name.
+    /// By the key of this name: by ES256, or RS256 if it begins with `rsa`.
     By(&'a str),
     /// With this header, and this text as the signature.
     As(Json, &'a str),
@@ -200,32 +201,72 @@ impl EvilProvider {
 
 /// A token that says this.
 pub fn token(claims: &Json, signed: &Signed<'_>) -> String {
-    let (header, name, other) = match signed {
-        Signed::By(name) => (json!({ "alg": "ES256", "kid": name }), *name, None),
-        Signed::As(header, signature) => (header.clone(), "one", Some(*signature)),
-    };
     let encoded = |json: &Json| URL_SAFE_NO_PAD.encode(json.to_string());
-    let text = format!("{}.{}", encoded(&header), encoded(claims));
-    let signature: Signature = key(name).sign(text.as_bytes());
-    let signature = other.map_or_else(|| URL_SAFE_NO_PAD.encode(signature.to_bytes()), str::to_owned);
-    format!("{text}.{signature}")
+    match signed {
+        Signed::By(name) => {
+            let key = Key::named(name);
+            let header = json!({ "alg": key.algorithm(), "kid": name });
+            let text = format!("{}.{}", encoded(&header), encoded(claims));
+            let signature = URL_SAFE_NO_PAD.encode(key.sign(text.as_bytes()));
+            format!("{text}.{signature}")
+        }
+        Signed::As(header, signature) => format!("{}.{}.{signature}", encoded(header), encoded(claims)),
+    }
 }
 
-/// The key of this name.
-fn key(name: &str) -> SigningKey {
-    let mut seed = [1; 32];
-    for (to, from) in seed.iter_mut().zip(name.bytes()) {
-        *to = from;
+/// A key that signs tokens.
+enum Key {
+    P256(SigningKey),
+    Rsa(KeyPair),
+}
+
+impl Key {
+    /// The key of this name. `rsa`, with whatever behind it, is a key of RSA, with which GitHub and Kubernetes sign.
+    fn named(name: &str) -> Self {
+        if name.starts_with("rsa") {
+            let key = KeyPair::from_pem_and_sign_algo(include_str!("provider/rsa.pem"), &PKCS_RSA_SHA256);
+            return Self::Rsa(key.expect("a key"));
+        }
+        let mut seed = [1; 32];
+        for (to, from) in seed.iter_mut().zip(name.bytes()) {
+            *to = from;
+        }
+        Self::P256(SigningKey::from_slice(&seed).expect("a key"))
     }
-    SigningKey::from_slice(&seed).expect("a key")
+
+    fn algorithm(&self) -> &'static str {
+        match self {
+            Self::P256(_) => "ES256",
+            Self::Rsa(_) => "RS256",
+        }
+    }
+
+    fn sign(&self, text: &[u8]) -> Vec<u8> {
+        match self {
+            Self::P256(key) => {
+                let signature: Signature = key.sign(text);
+                signature.to_bytes().to_vec()
+            }
+            Self::Rsa(key) => rcgen::SigningKey::sign(key, text).expect("a signature"),
+        }
+    }
 }
 
 /// The public key of this name, as a member of a key set.
 pub fn public_key(name: &str) -> Json {
-    let point = key(name).verifying_key().to_sec1_point(false);
-    let bytes = point.as_bytes();
-    json!({ "kty": "EC", "crv": "P-256", "kid": name, "use": "sig",
-            "x": URL_SAFE_NO_PAD.encode(&bytes[1..33]), "y": URL_SAFE_NO_PAD.encode(&bytes[33..]) })
+    match Key::named(name) {
+        Key::P256(key) => {
+            let point = key.verifying_key().to_sec1_point(false);
+            let bytes = point.as_bytes();
+            json!({ "kty": "EC", "crv": "P-256", "kid": name, "use": "sig",
+                    "x": URL_SAFE_NO_PAD.encode(&bytes[1..33]), "y": URL_SAFE_NO_PAD.encode(&bytes[33..]) })
+        }
+        Key::Rsa(key) => {
+            // RFC 8017, section A.1.1, for 2,048 bits: two lengths and a zero, the modulus, and 65,537.
+            let modulus = &key.public_key_raw()[9..265];
+            json!({ "kty": "RSA", "alg": "RS256", "kid": name, "use": "sig", "n": URL_SAFE_NO_PAD.encode(modulus), "e": "AQAB" })
+        }
+    }
 }
 
 fn serve(stream: &mut Stream, shared: &Mutex<Shared>) -> std::io::Result<()> {

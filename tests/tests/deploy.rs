@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
     sync::{Arc, Mutex},
     thread,
 };
@@ -16,21 +16,12 @@ use tempfile::TempDir;
 use tests::{
     Client, Server,
     host::root,
+    packages,
     process::{Running, asking, kill_group},
     server::{KEY, text},
     sink::Sink,
     until,
 };
-
-/// Whether this machine can run the reference runtime.
-fn has_python() -> bool {
-    let has = Command::new("python3").args(["-c", "import sys; sys.exit(sys.version_info < (3, 8))"]).output();
-    let has = has.is_ok_and(|output| output.status.success());
-    if !has {
-        eprintln!("left out: no python3 here to run the reference runtime with");
-    }
-    has
-}
 
 /// A running runtime; dropped, it is killed, and what it started with it.
 struct Runtime {
@@ -43,7 +34,7 @@ impl Runtime {
     /// Of the agent above with this token, with the command of each agent that it runs.
     fn start(server: &Server, token: &str, command: &[&str]) -> Self {
         let home = tempfile::Builder::new().prefix("accredit-runtime-").tempdir().unwrap();
-        let mut child = asking("python3")
+        let mut child = asking(packages::program("python3"))
             .arg(root().join("tests/runtime/runtime.py"))
             .args(["--every", "1"])
             .args(command)
@@ -114,9 +105,6 @@ fn until_status(admin: &Client, wanted: &str) -> Json {
 /// anew, and the archive ends it for good.
 #[test]
 fn the_reference_runtime_runs_what_is_deployed_and_obeys() {
-    if !has_python() {
-        return;
-    }
     let (server, admin, token) = stage();
     let command = "printf '%s|%s|%s' \"$GREETING\" \"$ACCREDIT_AGENT\" \"$ACCREDIT_TOKEN\" > said; exec sleep 600";
     let runtime = Runtime::start(&server, &token, &["sh", "-c", command]);
@@ -147,9 +135,6 @@ fn the_reference_runtime_runs_what_is_deployed_and_obeys() {
 /// R154: a runtime that cannot start the command says why; the owner is told.
 #[test]
 fn the_reference_runtime_says_why_it_fails() {
-    if !has_python() {
-        return;
-    }
     let (server, admin, token) = stage();
     let _runtime = Runtime::start(&server, &token, &["/nonexistent/agent"]);
     deploy(&admin);
@@ -163,9 +148,6 @@ fn the_reference_runtime_says_why_it_fails() {
 /// is deployed anew.
 #[test]
 fn the_reference_runtime_comes_late() {
-    if !has_python() {
-        return;
-    }
     let (server, admin, token) = stage();
     deploy(&admin);
     server.execute("UPDATE codes SET expires_at = 1; UPDATE agents SET deploy_until = 1 WHERE name = 'scout'");

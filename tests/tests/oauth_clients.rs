@@ -6,11 +6,12 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
     process::Stdio,
+    time::Instant,
 };
 
 use serde_json::{Value as Json, json};
 use tests::{
-    Answer, Client, Server, at_once,
+    Answer, Client, PATIENCE, Server, at_once,
     browser::{Browser, is_page, unescaped},
     oauth::{CALLBACK, VERIFIER, code, encoded, parameter, refresh, request, request_for, trade, trade_for},
     packages,
@@ -265,6 +266,65 @@ fn a_client_is_known_by_its_document() {
         "{}",
         answer.text()
     );
+}
+
+/// R424: a document that is too long, comes too late, never ends, or is at a private address is none: each is told in time, nothing of it is
+/// kept, and a private address is not asked.
+#[test]
+fn a_document_is_bounded_in_size_time_and_place() {
+    let sink = Sink::new();
+    let start = |more: &[&str]| {
+        let mut settings = Server::settings()
+            .variable("outbound_hosts", &format!("{} 127.0.0.1:* [::ffff:127.0.0.1]:* 0x7f.1:*", sink.address()))
+            .flag("--runtime-config-file", &sink.runtime_config().to_string_lossy());
+        for address in more {
+            settings = settings.flag("--allow-private", address);
+        }
+        settings.start()
+    };
+    let server = start(&[&sink.address()]);
+    let browser = Browser::of(&server, &server.bootstrap());
+    let path =
+        |id: &str| format!("/oauth/authorize?{}", request_for(id, "http://127.0.0.1:51004/callback", "agents.read"));
+    let id = format!("https://{}/client.json", sink.address());
+    let good = document(&id, "http://127.0.0.1/callback");
+    // As long as it may be, and a byte more: blanks behind it are part of it.
+    let padded = |length: usize| &*Box::leak(format!("{good:<length$}").into_boxed_str());
+    for (reply, why) in [
+        (Reply::Status(200, padded(10 * 1024 + 1)), "it is longer than 10 KiB, or ended too late"),
+        (Reply::Chunks(64), "it is longer than 10 KiB, or ended too late"),
+        (Reply::Chunks(1), "it is longer than 10 KiB, or ended too late"),
+        (Reply::Length(5_000, good), "it is longer than 10 KiB, or ended too late"),
+        (Reply::Silence, "its host does not answer, or not in time"),
+    ] {
+        sink.will(std::slice::from_ref(&reply));
+        let begun = Instant::now();
+        let asked = sink.received().len();
+        browser.get(&path(&id)).is_text(400, why);
+        assert!(begun.elapsed() < PATIENCE, "{reply:?}: {:?}", begun.elapsed());
+        assert_eq!(sink.received().len(), asked + 1, "{reply:?}");
+    }
+    assert_eq!(server.number("SELECT count(*) FROM oauth_documents"), 0);
+    sink.will(&[Reply::Status(200, padded(10 * 1024))]);
+    assert!(browser.page(&path(&id)).contains("Let Editor in?"));
+    let asked = sink.received().len();
+
+    let server = start(&[]);
+    let browser = Browser::of(&server, &server.bootstrap());
+    let port = sink.address().replace("localhost:", "");
+    for host in ["localhost", "127.0.0.1", "[::ffff:127.0.0.1]", "0x7f.1"] {
+        let id = format!("https://{host}:{port}/client.json");
+        // What is behind the name is for the operator's log.
+        let answer = browser.get(&path(&id));
+        answer.is_text(400, "its host does not answer, or not in time");
+        assert!(!answer.text().contains("not public"), "{host}");
+        let log = server.host().log();
+        assert!(
+            log.contains(&format!("could not call https://{host}:{port}: destination IP address is prohibited")),
+            "{host}: {log}"
+        );
+    }
+    assert_eq!(sink.received().len(), asked);
 }
 
 /// R134: an app that is made of npm's openid-client needs nothing but the server's address and its client id.

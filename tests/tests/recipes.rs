@@ -24,7 +24,7 @@ use tests::{
     Client, Host, Server, Start, at_once,
     host::{self, wasm_directory},
     process::{asking, kill_group},
-    provider::{EvilProvider, Signed, token},
+    provider::{EvilProvider, Signed, public_key, token},
     server::{EMAIL, KEY, PASSWORD, Settings, text},
     sink::{Reply, Sink},
     totp::Authenticator,
@@ -433,6 +433,25 @@ fn svid() -> String {
     token(&json!({ "sub": subject, "aud": audience, "exp": now + 300 }), &Signed::By("one"))
 }
 
+/// What signs for the workloads of a recipe, where GitHub or a cluster would.
+fn assertion(recipe: &str, issuer: &EvilProvider, server: &Server) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let said = if recipe.contains("system:serviceaccount") {
+        json!({
+            "iss": "https://kubernetes.default.svc.cluster.local", "sub": "system:serviceaccount:prod:indexer",
+            "aud": ["https://accredit.example.com"], "kubernetes.io": { "namespace": "prod" },
+        })
+    } else {
+        json!({
+            "iss": issuer.issuer(), "sub": "repo:acme@12345/shop@67890:environment:production", "aud": server.host().base_url(),
+            "repository_owner": "acme", "ref": "refs/heads/main",
+        })
+    };
+    let mut claims = json!({ "jti": format!("j-{now}"), "iat": now, "nbf": now, "exp": now + 300 });
+    claims.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+    token(&claims, &Signed::By("rsa"))
+}
+
 /// The host that runs the manifest of a recipe, once a block asks for what it guards.
 fn guarded(recipe: &str, server: &Server, block: &str, values: &mut Values) -> Option<(tempfile::TempDir, Host)> {
     if !["{{guarded}}", "$GUARDED"].iter().any(|name| block.contains(name)) || values.contains_key("guarded") {
@@ -453,8 +472,13 @@ fn guarded(recipe: &str, server: &Server, block: &str, values: &mut Values) -> O
 
 /// Replays one, by requests or where it can with the CLI; gives the number of blocks that were replayed so.
 fn replay(path: &Path, with_cli: bool) -> usize {
-    let text = fs::read_to_string(path).unwrap();
-    let (sink, issuer) = (Sink::new(), text.contains("{{bundle}}").then(EvilProvider::start));
+    let mut text = fs::read_to_string(path).unwrap();
+    let has_issuer = ["{{bundle}}", "{{assertion}}"].iter().any(|name| text.contains(name));
+    let (sink, issuer) = (Sink::new(), has_issuer.then(EvilProvider::start));
+    if let Some(issuer) = &issuer {
+        issuer.has_keys(&["one", "rsa"]);
+        text = text.replace("https://token.actions.githubusercontent.com", &issuer.issuer());
+    }
     let bundle = issuer.as_ref().map(EvilProvider::address).unwrap_or_default();
     let trusted = issuer.as_ref().map_or_else(|| sink.runtime_config(), EvilProvider::runtime_config);
     let mut settings = Server::settings()
@@ -473,6 +497,8 @@ fn replay(path: &Path, with_cli: bool) -> usize {
     sink.answers("/user", Reply::Status(401, r#"{"message": "Bad credentials"}"#));
     let host = sink.address();
     let svid = svid();
+    let assertion = issuer.as_ref().map(|issuer| assertion(&text, issuer, &server)).unwrap_or_default();
+    let jwks = json!({ "keys": [public_key("rsa")] }).to_string();
     let given = [
         ("email", EMAIL),
         ("password", PASSWORD),
@@ -481,6 +507,8 @@ fn replay(path: &Path, with_cli: bool) -> usize {
         ("bundle", &*bundle),
         ("jwt_svid", &*svid),
         ("operator_secret", server.operator_secret()),
+        ("assertion", &*assertion),
+        ("jwks", &*jwks),
     ];
     let mut values: Values = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     if text.contains("{{accredit_token}}") {
@@ -576,6 +604,52 @@ fn the_programs_of_the_recipe_check_webhooks() {
         assert_eq!(run("python3", &["-c", &python, id, at, signature]), if is_changed { "False" } else { "True" });
         assert_eq!(format!("v1,{}", run("sh", &["-e", "-c", &shell])) == signature, !is_changed);
     }
+}
+
+/// R392: the step of the recipe by which a job of GitHub Actions becomes the agent, as it stands there: only what GitHub answers is given.
+#[test]
+fn the_job_of_the_recipe_becomes_the_agent() {
+    const GITHUB: &str = r#"curl() {
+    case "$*" in
+        "-fsS https://github.example/token?x=1&audience=$ACCREDIT_URL -H Authorization: Bearer of-the-job") printf '{"value": "%s"}' "$ASSERTION" ;;
+        *) command curl "$@" ;;
+    esac
+}
+"#;
+    let issuer = EvilProvider::start();
+    issuer.has_keys(&["rsa"]);
+    let server = Server::settings()
+        .variable("outbound_hosts", &issuer.address())
+        .flag("--runtime-config-file", &issuer.runtime_config().to_string_lossy())
+        .flag("--allow-private", &issuer.address())
+        .start();
+    let admin = server.bootstrap();
+    server.agent(&admin, "deployer", &["agents.read"]);
+    let subject = "repo:acme@12345/shop@67890:environment:production";
+    let body = json!({ "name": "ci", "issuer": issuer.issuer(), "subject": subject, "claims": { "repository_owner": "acme" } });
+    let made = admin.post("/api/agents/deployer/federated-credentials", &body).is(201);
+    let yaml = code("github-actions.md", "yaml");
+    let step = yaml.split("- name: Become the agent\n        run: |\n").nth(1).unwrap();
+    let script: String =
+        step.lines().map_while(|line| line.strip_prefix("          ")).flat_map(|line| [line, "\n"]).collect();
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("github.env");
+    let ran = asking("bash")
+        .args(["-e", "-o", "pipefail", "-c", &format!("{GITHUB}{script}")])
+        .envs([("ACCREDIT_URL", server.host().base_url()), ("FEDERATED_CREDENTIAL", text(&made["id"]))])
+        .envs([
+            ("ACTIONS_ID_TOKEN_REQUEST_URL", "https://github.example/token?x=1"),
+            ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "of-the-job"),
+        ])
+        .env("ASSERTION", assertion("", &issuer, &server))
+        .env("GITHUB_ENV", &file)
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{script}\n{}", String::from_utf8_lossy(&ran.stderr));
+    let kept = fs::read_to_string(&file).unwrap();
+    let token = kept.trim().strip_prefix("ACCREDIT_TOKEN=").unwrap();
+    assert_eq!(String::from_utf8_lossy(&ran.stdout).trim(), format!("::add-mask::{token}"));
+    assert_eq!(server.with(token).get("/api/auth/whoami").is(200)["agent_name"], "deployer");
 }
 
 /// What is compared, so that a page that says too little or too much fails.

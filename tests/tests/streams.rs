@@ -188,12 +188,13 @@ fn a_person_has_ten_streams_at_once() {
     Stream::open(&admin, TOLD, None).close();
 }
 
-/// R155: a thousand open streams cost little memory, and little of what whoami can do. The figures are printed; only what no machine explains
-/// away fails: an answer that does not come, or memory by the megabyte for each stream.
+/// R155: a thousand open streams cost at most 100 MiB, and every request is answered beside them. What they cost whoami is printed;
+/// `cargo xtask bench --only reach` measures and judges it.
 #[test]
 fn a_thousand_open_streams_cost_little() {
     const STREAMS: usize = 1_000;
     const ASKED: usize = 2_000;
+    const MOST_MIB: u64 = 100;
     raise_limit_of_files();
     // All connections come from this one address.
     let server =
@@ -220,7 +221,7 @@ fn a_thousand_open_streams_cost_little() {
     let with = rate("with streams");
     let grown = server.host().memory().saturating_sub(before) / 1024;
     println!("{STREAMS} streams: {grown} MiB, whoami at {:.2} of its rate", with / alone);
-    assert!(grown < STREAMS as u64, "{grown} MiB");
+    assert!(grown <= MOST_MIB, "{grown} MiB");
     // They are alive: what comes reaches the last one.
     admin.post("/api/agents/a99/messages", &json!({ "text": "hello" })).is(201);
     let (_, kind, _) = streams.last_mut().unwrap().event().unwrap();

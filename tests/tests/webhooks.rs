@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use tests::{
     Client, GIVEN_UP, Server, packages,
     process::asking,
-    server::text,
+    server::{KEY, text},
     sink::{Reply, Sink},
     until,
 };
@@ -67,6 +67,71 @@ fn a_receiver_that_asks_for_patience_gets_it() {
         let waits: i64 = waits.parse().unwrap();
         // The try itself took its time.
         assert!((least..=most + 10).contains(&waits), "{status} {asked}: {waits}");
+    }
+}
+
+/// R424: the host refuses a private address behind a name that the operator allows, however it is written, at each try; nothing arrives.
+#[test]
+fn a_webhook_reaches_no_private_address() {
+    const HOSTS: [&str; 9] = [
+        "localhost",
+        "127.0.0.1",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "2130706433",
+        "0x7f.1",
+        "0177.0.0.1",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::1]",
+    ];
+    let sink = Sink::new();
+    let allowed: Vec<String> = HOSTS.iter().map(|host| format!("{host}:*")).collect();
+    let server = Server::settings()
+        .variable("secrets_key", KEY)
+        .variable("outbound_hosts", &format!("{} 169.254.169.254", allowed.join(" ")))
+        .flag("--runtime-config-file", &sink.runtime_config().to_string_lossy())
+        .start();
+    let admin = server.bootstrap();
+    server.agent(&admin, "scout", &["agents.read"]);
+    let port = sink.address().replace("localhost:", "");
+    let urls = HOSTS.map(|host| format!("https://{host}:{port}/in"));
+    let urls = urls.iter().map(String::as_str).chain(["https://169.254.169.254/latest/meta-data/"]);
+    let mut made: Vec<(&str, String)> = urls
+        .map(|url| {
+            let body = json!({ "url": url, "name": url, "kinds": ["agent.*"] });
+            (url, text(&admin.post(WEBHOOKS, &body).is(201)["id"]).to_owned())
+        })
+        .collect();
+    // An event goes to all of them, and by hand one of them is tried at once.
+    admin.post("/api/agents/scout/pause", &json!({})).is(200);
+    for (url, id) in &made {
+        admin.post(&format!("{WEBHOOKS}/{id}/test"), &json!({})).is(202);
+        let failed = until(url, || {
+            server.tick();
+            let list = admin.get(&format!("{WEBHOOKS}/{id}/deliveries")).is(200);
+            let all = list["items"].as_array().cloned().unwrap_or_default();
+            (all.len() == 2 && all.iter().all(|one| one["tries"] != 0 && !one["error"].is_null())).then_some(all)
+        });
+        for one in &failed {
+            let error = text(&one["error"]);
+            assert!(error.contains("(DestinationIpProhibited)") || error.contains("(Dns"), "{url}: {one}");
+            assert_eq!((&one["state"], &one["status"]), (&json!("due"), &Json::Null), "{url}: {one}");
+        }
+    }
+    let prohibited = made.split_off(HOSTS.len());
+    let list = admin.get(&format!("{WEBHOOKS}/{}/deliveries", prohibited[0].1)).is(200);
+    assert!(text(&list["items"][0]["error"]).contains("(DestinationIpProhibited)"), "{list}");
+    assert!(sink.received().is_empty());
+    for (url, status, slug) in [
+        ("https://example.com/", 403, "host_not_allowed"),
+        ("https://auth.spin.internal/api/auth/whoami", 403, "host_not_allowed"),
+        ("https://self.alt/internal/tick", 403, "host_not_allowed"),
+        ("http://localhost/", 400, "invalid_outbound_url"),
+        ("https://user@localhost/", 400, "invalid_outbound_url"),
+        ("https://localhost./", 400, "invalid_outbound_url"),
+        ("https://\u{24db}ocalhost/", 400, "invalid_outbound_url"),
+    ] {
+        admin.post(WEBHOOKS, &json!({ "url": url, "name": "bad" })).refused(status, slug);
     }
 }
 

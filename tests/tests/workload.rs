@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use tests::{
     Answer, Client, Server, at_once,
     oauth::{CALLBACK, VERIFIER, code, encoded, request},
-    provider::{EvilProvider, Fault, Signed, token},
+    provider::{EvilProvider, Fault, Signed, public_key, token},
     server::text,
 };
 
@@ -129,6 +129,77 @@ fn a_workload_is_its_agent_without_a_secret() {
     site.send(&site.assertion("4", "one")).refused(401, "invalid_client");
     let metadata = site.server.nobody().get("/.well-known/oauth-authorization-server").is(200);
     assert!(metadata["grant_types_supported"].as_array().unwrap().contains(&json!(GRANT)), "{metadata}");
+}
+
+/// R391: what GitHub and Kubernetes sign with: RS256, by the key that `kid` names of a set that has others too, and once.
+#[test]
+fn an_assertion_that_is_signed_by_rs256_is_taken_once() {
+    let site = Site::new();
+    site.issuer.has_keys(&["one", "rsa-2", "rsa"]);
+    let assertion = site.assertion("1", "rsa");
+    let got = site.send(&assertion).is(200);
+    let who = site.server.with(text(&got["access_token"])).get("/api/auth/whoami").is(200);
+    assert_eq!((&who["agent_name"], &who["scope"]), (&json!("scout"), &json!(["agents.read"])));
+    let refused = site.send(&assertion).refused(400, "invalid_grant");
+    assert_eq!(refused["error_description"], "The assertion is not accepted: it was sent before.");
+    let (signed, signature) = assertion.rsplit_once('.').unwrap();
+    let another = site.assertion("2", "rsa");
+    let claims = site.claims("2");
+    let rs256 =
+        |kid: &str, signature: &str| token(&claims, &Signed::As(json!({ "alg": "RS256", "kid": kid }), signature));
+    for bad in [
+        // The signature of another assertion, none, and ones that are too short or wrong.
+        format!("{}.{signature}", another.rsplit_once('.').unwrap().0),
+        format!("{signed}."),
+        rs256("rsa", "AAAA"),
+        rs256("rsa", &"A".repeat(342)),
+        // Other ways to sign by the same key are none here.
+        token(&claims, &Signed::As(json!({ "alg": "PS256", "kid": "rsa" }), signature)),
+        token(&claims, &Signed::As(json!({ "alg": "RS512", "kid": "rsa" }), signature)),
+        token(&claims, &Signed::As(json!({ "alg": "HS256", "kid": "rsa" }), &"A".repeat(43))),
+    ] {
+        site.send(&bad).refused(400, "invalid_grant");
+    }
+    // A key of another kind is none that could have signed: the issuer may have one of that name since.
+    site.send(&rs256("one", signature)).refused(503, "key_set_unavailable");
+    assert_eq!(site.server.number(GIVEN), 1);
+    site.send(&another).is(200);
+    // Keys that an admin has pasted, as for a cluster that this server cannot reach.
+    let body = json!({
+        "name": "cluster", "issuer": "https://kubernetes.default.svc.cluster.local", "subject": "system:serviceaccount:prod:scout",
+        "audience": AUDIENCE, "jwks": { "keys": [public_key("rsa")] },
+    });
+    let id = text(&site.admin.post(PATH, &body).is(201)["id"]).to_owned();
+    let mut claims = site.claims("3");
+    (claims["iss"], claims["sub"]) = (body["issuer"].clone(), body["subject"].clone());
+    let form = |key: &str| {
+        let assertion = token(&claims, &Signed::By(key));
+        encoded(&[("grant_type", GRANT), ("client_id", &id), ("assertion", &assertion)])
+    };
+    let nobody = site.server.nobody();
+    nobody.form("/oauth/token", &form("one")).refused(400, "invalid_grant");
+    nobody.form("/oauth/token", &form("rsa")).is(200);
+    nobody.form("/oauth/token", &form("rsa")).refused(400, "invalid_grant");
+    assert_eq!(site.server.number(GIVEN), 3);
+}
+
+/// R424: keys at a private address are not fetched, although the operator's list has the name.
+#[test]
+fn keys_at_a_private_address_are_not_fetched() {
+    let issuer = EvilProvider::start();
+    let server = Server::settings()
+        .variable("outbound_hosts", &issuer.address())
+        .flag("--runtime-config-file", &issuer.runtime_config().to_string_lossy())
+        .start();
+    let admin = server.bootstrap();
+    server.agent(&admin, "scout", &["agents.read"]);
+    let body = json!({ "name": "ci", "issuer": issuer.issuer(), "subject": SUBJECT, "audience": AUDIENCE });
+    let id = text(&admin.post(PATH, &body).is(201)["id"]).to_owned();
+    let site = Site { issuer, server, admin, id };
+    site.send(&site.assertion("1", "one")).refused(503, "key_set_unavailable");
+    assert!(site.issuer.asked().is_empty());
+    let log = site.server.host().log();
+    assert!(log.contains("destination IP address is prohibited"), "{log}");
 }
 
 /// R169: a key that is not known has the set fetched again, once a minute; an issuer that fails is told as an outage, and nothing of it is

@@ -11,6 +11,7 @@ mod debian;
 mod dist;
 mod dist_server;
 mod http;
+mod programs;
 mod schemathesis;
 mod secrets;
 mod server;

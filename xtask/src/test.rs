@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use crate::command::{self, ending};
 use crate::ui::{out, say};
 use crate::workspace::Workspace;
-use crate::{browser, build, dist, schemathesis};
+use crate::{browser, build, dist, programs, schemathesis};
 
 /// How long a run of tests may print nothing. Compiling prints nothing here, and takes minutes on a cold machine; a test that takes more than
 /// a minute is named by its runner.
@@ -109,6 +109,10 @@ fn over_http(workspace: &Workspace, filter: Option<&str>) -> Result<(Count, BTre
     {
         say(format_args!("{error:#}"));
     }
+    // A test that runs a program which is missing here fails, and says so.
+    if let Err(lacking) = programs::ensure() {
+        say(lacking);
+    }
     let mut cargo = cargo_test(workspace, &["tests"], filter);
     // The same for a client that knows the OpenAPI document.
     if filter.is_none_or(|filter| "whatever_is_sent_an_answer_is_one_that_is_described".contains(filter)) {
@@ -194,6 +198,7 @@ fn count_within(
     });
     let mut count = Count::default();
     let mut failed = BTreeSet::new();
+    let mut was_ended = false;
     loop {
         match lines.recv_timeout(silence) {
             Ok(line) => {
@@ -206,14 +211,16 @@ fn count_within(
             Err(RecvTimeoutError::Timeout) => {
                 say(format_args!("{program} has printed nothing for {} s: ended", silence.as_secs()));
                 command::kill_with_descendants(&mut child);
+                was_ended = true;
                 break;
             }
         }
     }
     let status = child.wait()?;
-    if !status.success() && count.failed == 0 {
+    // One that was ended may still say that all is well: what it waited for was killed before it.
+    if was_ended || (!status.success() && count.failed == 0) {
         // It did not compile, or a test took the whole process with it.
-        count.failed = 1;
+        count.failed += 1;
         failed.insert(format!("(a run of {program} that did not finish: {})", ending(status)));
     }
     Ok((count, failed))

@@ -138,6 +138,7 @@ pub(crate) fn setup(only_check: bool) -> Result<()> {
     } else {
         say(format_args!("ok       {}", Toolchain::ensure()?.name()));
     }
+    complete &= crate::programs::setup(only_check);
     complete &= crate::browser::setup(only_check);
     for (tool, why) in [
         ("wrk", "cargo xtask bench installs it"),

@@ -307,11 +307,16 @@ pub(crate) async fn own_inbox(
 
 #[cfg(test)]
 mod tests {
-    use std::{thread, time::Duration};
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+        time::Duration,
+    };
 
     use serde_json::{Value::Null, json};
     use service::testing::{Actor, TestApp, at_once};
 
+    use super::{CHECKED_EVERY, LONGEST};
     use crate::router;
 
     /// What a stream sends until it is over. All that it needs is there: nobody writes meanwhile.
@@ -350,6 +355,46 @@ mod tests {
         .unwrap();
         let sent = sent(&t, &scout, "/api/agents/me/inbox/stream", "evt_0000000000000000").await;
         assert_eq!(sent.matches("\nevent: x\n").count(), 250);
+    }
+
+    /// R425: a credential that ends by its own time ends its streams, although nobody writes: it is asked again while they are open.
+    #[tokio::test]
+    async fn a_credential_that_ends_by_itself_ends_its_streams() {
+        for path in ["/api/notifications/stream", "/api/agents/me/inbox/stream"] {
+            let t = TestApp::new(router());
+            let ada = t.ada().await;
+            let scout = t.agent(&ada, "scout", "agents.read").await;
+            let by = if path.contains("/me/") { &scout } else { &ada };
+            let ends = t.now().plus_seconds(60).millis();
+            t.execute(&format!("UPDATE credentials SET expires_at = {ends}")).await.unwrap();
+            let (begun, is_over) = (t.db().statements(), AtomicBool::new(false));
+            let texts = at_once(2, async |number| {
+                if number == 0 {
+                    let bearer = format!("Bearer {}", by.token);
+                    let sent = t.call("GET", path, &[("authorization", &bearer)], Null).await.text;
+                    is_over.store(true, Ordering::Release);
+                    return sent;
+                }
+                // Its first look is over: what comes then comes by time alone.
+                let mut seen = begun;
+                while seen == begun || t.db().statements() != seen {
+                    seen = t.db().statements();
+                    thread::sleep(Duration::from_millis(300));
+                }
+                t.wait(60 + CHECKED_EVERY);
+                for _ in 0..1_000 {
+                    if is_over.load(Ordering::Acquire) {
+                        return String::new();
+                    }
+                    thread::sleep(Duration::from_millis(10));
+                }
+                // It did not end with its credential: it ends by its length, and has not told why.
+                t.wait(LONGEST);
+                String::new()
+            });
+            let sent = texts.concat();
+            assert!(sent.contains("event: refused\ndata: {\"error\":\"token_expired\""), "{path}: {sent}");
+        }
     }
 
     /// R55: notifications that are more than one look brings are sent whole, in order and once, although all are of one moment.

@@ -58,33 +58,54 @@ mod tests {
         Settings { vault: Vault::parse(keys).unwrap(), ..Settings::default() }
     }
 
-    /// R48: both secrets of a webhook open under the new key alone, the one before too, which still signs.
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// R48, R422: everything that was sealed opens under the new key alone, in its own place and with each part of it: secrets of agents and
+    /// of keys, both secrets of a webhook, of which the one before still signs, and those of second factors.
     #[tokio::test]
-    async fn both_secrets_of_a_webhook_are_sealed_again() {
+    async fn what_was_sealed_is_sealed_again_for_its_own_place() {
         let (old, new) = ("an-old-key-of-the-operator-that-is-long", "a-new-key-of-the-operator-that-is-long");
         let t = TestApp::with(with_neighbours(), settings(old));
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
-        let place = [tenant.as_str(), "whk_1"];
-        let sealed = ["the secret", "the one before"].map(|text| {
-            let sealed = settings(old).vault.seal(deliver::PURPOSE, &place, text, t.chance()).unwrap();
-            sealed.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-        });
-        t.execute(&format!(
-            "INSERT INTO webhooks (id, tenant_id, user_id, name, url, takes_notifications, sealed, sealed_at, former, created_at, updated_at)
-             VALUES ('whk_1', '{tenant}', '{}', 'x', 'https://hooks.example', 0, x'{}', 0, x'{}', 0, 0)",
-            ada.user, sealed[0], sealed[1]
-        ))
-        .await
-        .unwrap();
+        let scout = t.agent(&ada, "scout", "agents.read").await.agent.unwrap();
+        let (tenant, user, scout) = (tenant.as_str(), ada.user.as_str(), scout.as_str());
+        let of_webhook = [tenant, "whk_1"];
+        let all = [
+            (vault::SECRET, &[tenant, scout, "A"][..], "the secret", "SELECT hex(sealed) FROM agent_secrets"),
+            (vault::WEBHOOK, &[scout, "key_1"], "of a key", "SELECT hex(sealed) FROM api_keys"),
+            (deliver::PURPOSE, &of_webhook, "of a webhook", "SELECT hex(sealed) FROM webhooks"),
+            (deliver::PURPOSE, &of_webhook, "the one before", "SELECT hex(former) FROM webhooks"),
+            (vault::TOTP, &[user], "of a factor", "SELECT hex(sealed) FROM factors"),
+        ];
+        assert_eq!(all.len(), Kind::ALL.len());
+        let sealed = all
+            .map(|(purpose, place, text, _)| hex(&settings(old).vault.seal(purpose, place, text, t.chance()).unwrap()));
+        let [of_agent, of_key, of_webhook, former, of_factor] = &sealed;
+        for sql in [
+            format!("INSERT INTO agent_secrets (agent_id, name, sealed, created_at, updated_at, updated_by) VALUES ('{scout}', 'A', x'{of_agent}', 0, 0, '{user}')"),
+            format!(
+                "INSERT INTO api_keys (id, tenant_id, agent_id, name, type, sealed, sealed_at, created_at, created_by)
+                 VALUES ('key_1', '{tenant}', '{scout}', 'a', 'standard', x'{of_key}', 0, 0, '{user}')"
+            ),
+            format!(
+                "INSERT INTO webhooks (id, tenant_id, user_id, name, url, takes_notifications, sealed, sealed_at, former, created_at, updated_at)
+                 VALUES ('whk_1', '{tenant}', '{user}', 'x', 'https://hooks.example', 0, x'{of_webhook}', 0, x'{former}', 0, 0)"
+            ),
+            format!("INSERT INTO factors (user_id, sealed, created_at) VALUES ('{user}', x'{of_factor}', 0)"),
+        ] {
+            t.execute(&sql).await.unwrap();
+        }
         let both = TestApp::over_with(with_neighbours(), settings(&format!("{new},{old}")), &t);
         t.wait(2);
         both.nobody("POST", "/internal/tick", Null).await.is(204);
-        for (column, text) in [("sealed", "the secret"), ("former", "the one before")] {
-            let hex = t.texts(&format!("SELECT hex({column}) FROM webhooks")).await.remove(0);
+        for (purpose, place, text, sql) in all {
+            let hex = t.texts(sql).await.remove(0);
             let bytes: Vec<u8> =
                 (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
-            assert_eq!(settings(new).vault.open(deliver::PURPOSE, &place, &bytes).as_deref(), Ok(text), "{column}");
+            assert_eq!(settings(new).vault.open(purpose, place, &bytes).as_deref(), Ok(text), "{sql}");
         }
     }
 }

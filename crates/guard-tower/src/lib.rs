@@ -3,7 +3,7 @@
 //!
 //! ```no_run
 //! let settings = guard_tower::Settings::read(|name| std::env::var(format!("GUARD_{}", name.to_uppercase())).ok())?;
-//! let app = axum::Router::new().layer(guard_tower::GuardLayer::new(settings));
+//! let app = axum::Router::new().route("/orders", get(orders)).layer(guard_tower::GuardLayer::new(settings));
 //! ```
 //!
 //! The settings and the rules are those of the component `guard`. What has no caller that is let in never reaches the service. The layer
@@ -254,5 +254,34 @@ mod tests {
             let text = to_bytes(answer.into_body(), 10_000).await.unwrap();
             assert!(!String::from_utf8_lossy(&text).contains("reached"), "{path}");
         }
+    }
+
+    /// Code, and its tokens as text.
+    macro_rules! with_text {
+        ($($code:tt)*) => {
+            (stringify!($($code)*), || -> Result<axum::Router, Wrong> { $($code)* })
+        };
+    }
+
+    /// R426: the example of the manual, and of this crate's documentation, is compiled as it stands there.
+    #[test]
+    fn the_example_of_the_manual_is_compiled() {
+        use axum::routing::get;
+
+        use crate as guard_tower;
+        const PAGE: &str = include_str!("../../../docs/agents/concepts/guarding.md");
+        async fn orders() {}
+        let (text, example) = with_text! {
+            let settings = guard_tower::Settings::read(|name| std::env::var(format!("GUARD_{}", name.to_uppercase())).ok())?;
+            let app = axum::Router::new().route("/orders", get(orders)).layer(guard_tower::GuardLayer::new(settings));
+            Ok(app)
+        };
+        assert!(example().is_err(), "nothing is set");
+        let bare = |text: &str| text.split_whitespace().collect::<String>();
+        let block = PAGE.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        assert_eq!(bare(text), bare(block) + "Ok(app)");
+        let documented = block.lines().map(|line| format!("//! {line}\n")).collect::<String>();
+        assert!(include_str!("lib.rs").contains(&documented), "{documented}");
+        assert_eq!(PAGE.matches("```rust").count(), 1);
     }
 }

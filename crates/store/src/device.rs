@@ -15,6 +15,8 @@ use crate::{
 
 /// How long a request lives, seconds.
 pub const LIFE: i64 = 600;
+/// How long a request that has ended is kept, seconds.
+pub const KEPT: i64 = 86_400;
 /// Seconds between two polls at first.
 pub const INTERVAL: i64 = 2;
 /// Seconds that a poll which comes too early adds to them (RFC 8628, section 3.5), and the most that they become.
@@ -247,5 +249,5 @@ pub async fn end_made_before(tx: &Tx<'_>, before: Timestamp) -> Result<(), DbErr
 /// Purges requests that ended a day ago: until then a device that polls once more is told how its request ended.
 pub async fn purge(db: &Db, now: Timestamp, most: i64) -> Result<(), DbError> {
     let sql = "DELETE FROM device_requests WHERE digest IN (SELECT digest FROM device_requests WHERE expires_at <= ?1 LIMIT ?2)";
-    db.hot::<Affected>(sql, args![now.plus_seconds(-86_400), most]).await.map(drop)
+    db.hot::<Affected>(sql, args![now.plus_seconds(-KEPT), most]).await.map(drop)
 }

@@ -10,7 +10,7 @@ use crate::{
 use common::{id::TenantId, time::Timestamp};
 
 /// How long a number is kept, seconds: a day. The newest one of each tenant stays.
-const KEPT: i64 = 86_400;
+pub const KEPT: i64 = 86_400;
 
 /// What a change is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]

@@ -14,7 +14,7 @@ use serde::Serialize;
 /// Guards of one tenant at most whose leases run.
 pub const MOST: i64 = 1000;
 /// How long a guard whose lease has ended is remembered, seconds.
-const KEPT: i64 = 3600;
+pub const KEPT: i64 = 3600;
 
 /// A guard that has not heard of something yet.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]

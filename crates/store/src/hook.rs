@@ -12,7 +12,7 @@ use common::{
 };
 
 /// How long a request is known, seconds: longer than the senders go on repeating one.
-const KNOWN: i64 = 3 * 86_400;
+pub const KNOWN: i64 = 3 * 86_400;
 
 /// A key of which requests are taken now.
 pub struct Hook {

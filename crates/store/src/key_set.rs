@@ -13,7 +13,7 @@ pub const LIFE: i64 = 3_600;
 /// How soon after a try there is another one, seconds: nobody makes this server ask more often, whatever tokens say.
 pub const AGAIN: i64 = 60;
 /// How long a set is kept that nobody asks for, seconds.
-const KEPT: i64 = 7 * 86_400;
+pub const KEPT: i64 = 7 * 86_400;
 
 /// Where a set comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

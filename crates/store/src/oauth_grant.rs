@@ -27,7 +27,7 @@ pub const ACCESS: i64 = 3_600;
 /// Live grants of one person at most.
 pub const MOST: i64 = 200;
 /// Seconds for which a grant that has ended is kept.
-const KEPT: i64 = 30 * 86_400;
+pub const KEPT: i64 = 30 * 86_400;
 
 /// A grant, as its person sees it.
 #[derive(Clone, Debug, Serialize, JsonSchema)]

@@ -29,9 +29,9 @@ const LONGEST_WAIT: i64 = 3_600;
 /// How long a row is its sender's, seconds: longer than any try takes.
 const LEASE: i64 = 60;
 /// Days that a sent mail's row is kept.
-const SENT_KEPT: i64 = 7;
+pub const SENT_KEPT: i64 = 7;
 /// Days that a dead mail's row is kept.
-const DEAD_KEPT: i64 = 30;
+pub const DEAD_KEPT: i64 = 30;
 
 /// Mails to one person that wait to go out together, at most; further ones are left out.
 pub const MOST_WAITING: i64 = 100;

@@ -1,5 +1,6 @@
-//! R219: kept connections, against a server that counts what it gets.
+//! R219: kept connections, and R420: names whose addresses change, against servers that count what they get.
 
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
@@ -118,7 +119,7 @@ impl Server {
             tls: HashMap::new(),
             // No test waits for it.
             kept: Arc::new(Kept::new(Duration::from_secs(3600))),
-            shared: Arc::new(Shared { filter, tls, inside: OnceLock::new() }),
+            shared: Arc::new(Shared { filter, tls, look_up: system_resolver(), inside: OnceLock::new() }),
         }
     }
 
@@ -387,4 +388,45 @@ async fn the_first_byte_has_its_time_on_a_kept_connection_too() {
     assert!(matches!(error, Error::ConnectionReadTimeout), "{error}");
     server.ended(1).await;
     assert_eq!((server.connections(), server.requests(), outbound.kept.count()), (1, 2, 0));
+}
+
+/// R420: a name has one look-up for each request, whose addresses are checked and connected to. What the resolver says the next time is
+/// never connected to unchecked: neither by the same request, nor by the next one, whatever connection is kept.
+#[tokio::test]
+async fn what_a_resolver_says_the_second_time_is_never_connected_to_unchecked() {
+    const HOST: &str = "rebind.example";
+    let server = Server::start(|_, _| Step(OK, STAY)).await;
+    // On the same port of another address: what the name leads to from the second answer on.
+    let inner = std::net::TcpListener::bind(("127.0.0.2", server.port)).unwrap();
+    inner.set_nonblocking(true).unwrap();
+    let answers = [Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2)];
+    let (asked, port) = (Arc::new(AtomicUsize::new(0)), server.port);
+    let counted = asked.clone();
+    let outbound = server.component();
+    let (allowed, tls) =
+        (AllowedHosts::parse(&[format!("http://{HOST}:{port}")]).unwrap(), outbound.shared.tls.clone());
+    let shared = Shared {
+        // The first address stands for a public one: a test asks nothing of the Internet.
+        filter: Filter {
+            blocked: vec![Network::parse("127.0.0.2/32").unwrap()],
+            private: vec![(HOST.to_owned(), port)],
+        },
+        tls,
+        look_up: Box::new(move |host, port| {
+            assert_eq!(host, HOST);
+            let ip = answers[counted.fetch_add(1, Ordering::SeqCst).min(1)];
+            Box::pin(async move { Ok(vec![SocketAddr::from((ip, port))]) })
+        }),
+        inside: OnceLock::new(),
+    };
+    let outbound = Outbound { allowed, shared: Arc::new(shared), ..outbound };
+    let get = || Request::get(format!("http://{HOST}:{port}/")).body(full("")).unwrap();
+    let response = outbound.send(get(), RequestOptions::default()).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
+    assert_eq!((asked.load(Ordering::SeqCst), server.connections()), (1, 1));
+    keeps(&outbound, 1).await;
+    let error = outbound.send(get(), RequestOptions::default()).await.unwrap_err();
+    assert!(matches!(error, Error::DestinationIpProhibited), "{error}");
+    assert_eq!((asked.load(Ordering::SeqCst), server.connections(), server.requests()), (2, 1, 1));
+    assert!(inner.accept().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock), "it was connected to");
 }

@@ -1,4 +1,4 @@
-//! How soon an event reaches whom it concerns, and what webhooks cost those who notify.
+//! How soon an event reaches whom it concerns, what webhooks cost those who notify, and what open streams cost everybody.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -8,7 +8,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
 use super::{Row, median, quantile};
@@ -24,6 +25,10 @@ const EVENTS: usize = 100;
 const WEBHOOKS: usize = 10;
 /// The goal: the least rate of notify with them, to its rate without.
 const NOTIFY: f64 = 0.9;
+/// Streams that are open at once, ten of each agent.
+const STREAMS: usize = 1_000;
+/// The goal: the least rate of whoami while they are open, to its rate without.
+const WHOAMI: f64 = 0.8;
 /// How long an event is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -33,12 +38,14 @@ pub(super) struct Reach {
     pub(super) ways: Vec<(&'static str, f64, Vec<f64>)>,
     /// The rate of notify with webhooks that match, to its rate without.
     pub(super) notify: f64,
+    /// The rate of whoami while streams are open, to its rate without.
+    pub(super) whoami: f64,
 }
 
 impl Reach {
     pub(super) fn as_json(&self) -> Value {
         let way = |ms: &[f64]| json!({"p50_ms": quantile(ms, 50), "p99_ms": quantile(ms, 99)});
-        let mut all = json!({"notify_with_webhooks": self.notify});
+        let mut all = json!({"notify_with_webhooks": self.notify, "whoami_with_streams": self.whoami});
         for ((name, _, ms), key) in self.ways.iter().zip(["inbox", "stream", "webhook"]) {
             debug_assert!(name.contains(key), "{name}");
             if let Some(members) = all.as_object_mut() {
@@ -59,7 +66,11 @@ impl Reach {
             ))?;
         }
         let (is_met, ratio) = (word(self.notify >= NOTIFY), self.notify);
-        Ok(out(format_args!("  {is_met}  notify with {WEBHOOKS} webhooks at least {NOTIFY} of notify: {ratio:.2}"))?)
+        out(format_args!("  {is_met}  notify with {WEBHOOKS} webhooks at least {NOTIFY} of notify: {ratio:.2}"))?;
+        let (is_met, ratio) = (word(self.whoami >= WHOAMI), self.whoami);
+        Ok(out(format_args!(
+            "  {is_met}  whoami while {STREAMS} streams are open at least {WHOAMI} of whoami: {ratio:.2}"
+        ))?)
     }
 }
 
@@ -92,6 +103,9 @@ pub(super) fn measure(
         ["--allow-private", &address],
         ["--variable", &format!("outbound_hosts={address}")],
         ["--variable", "secrets_key=only-for-this-run-and-of-32-characters"],
+        // All streams come from this one address.
+        ["--max-connections", "4000"],
+        ["--max-connections-per-address", "4000"],
     ];
     let app = App::start_with(workspace, host, "bench-reach", arguments.as_flattened())?;
     let token = app.create_agent("told")?;
@@ -125,6 +139,8 @@ pub(super) fn measure(
     }
     step.done();
 
+    // Before the webhooks leave a queue behind, which would slow both rates.
+    let whoami = whoami_with_streams(workspace, &app, (seconds, rounds), stop)?;
     let step = Step::begin(format!("notify with {WEBHOOKS} webhooks that match"));
     let hooks = (0..WEBHOOKS).map(|_| webhook("notification")).collect::<Result<Vec<String>>>()?;
     let row = Row {
@@ -147,7 +163,37 @@ pub(super) fn measure(
         ratios.push(row.measure(workspace, &app.server, seconds)?.requests_per_s / without);
     }
     step.done();
-    Ok(Reach { ways, notify: median(ratios) })
+    Ok(Reach { ways, notify: median(ratios), whoami })
+}
+
+/// The rate of whoami while streams are open, to its rate without.
+fn whoami_with_streams(workspace: &Workspace, app: &App, (seconds, rounds): (u32, u32), stop: &Stop) -> Result<f64> {
+    let step = Step::begin(format!("whoami while {STREAMS} streams are open"));
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files })?;
+    let tokens = (0..STREAMS / 10).map(|number| app.create_agent(&format!("reader-{number}")));
+    let tokens = tokens.collect::<Result<Vec<String>>>()?;
+    let row = Row::new("whoami", 0, "GET", vec!["/api/auth/whoami".to_owned()], &app.session);
+    let rate = || -> Result<f64> {
+        let measure = |_| {
+            stop.check()?;
+            Ok(row.measure(workspace, &app.server, seconds)?.requests_per_s)
+        };
+        Ok(median((0..rounds).map(measure).collect::<Result<Vec<f64>>>()?))
+    };
+    let without = rate()?;
+    let mut streams = Vec::with_capacity(STREAMS);
+    for token in tokens.iter().cycle().take(STREAMS) {
+        stop.check()?;
+        let mut line = BufReader::new(open_stream(app, token)?);
+        let mut first = String::new();
+        line.read_line(&mut first)?;
+        ensure!(first.starts_with("HTTP/1.1 200"), "a stream was answered {first:?}");
+        streams.push(line);
+    }
+    let with = rate()?;
+    step.done();
+    Ok(with / without)
 }
 
 /// When events come to an inbox that is waited at.
@@ -172,13 +218,20 @@ fn inbox(app: &App, token: &str) -> Receiver<Instant> {
 /// When events come to a stream.
 fn stream(app: &App, token: &str) -> Result<Receiver<Instant>> {
     let (tell, told) = channel();
+    let line = open_stream(app, token)?;
+    thread::spawn(move || each_line(BufReader::new(line), &tell, |line| line.starts_with("data:")));
+    Ok(told)
+}
+
+/// Asks for the stream of an agent's inbox.
+fn open_stream(app: &App, token: &str) -> Result<TcpStream> {
     let address = app.server.base_url.strip_prefix("http://").context("an address")?;
     let mut line = TcpStream::connect(address)?;
+    line.set_read_timeout(Some(PATIENCE))?;
     let head =
         format!("GET /api/agents/me/inbox/stream HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\r\n");
     line.write_all(head.as_bytes())?;
-    thread::spawn(move || each_line(BufReader::new(line), &tell, |line| line.starts_with("data:")));
-    Ok(told)
+    Ok(line)
 }
 
 /// When messages come to the receiver.

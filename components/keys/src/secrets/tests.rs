@@ -1,4 +1,8 @@
-use common::{role::Role, secret::Kind, vault::Vault};
+use common::{
+    role::Role,
+    secret::Kind,
+    vault::{SECRET, Vault},
+};
 use service::{
     settings::Settings,
     testing::{Actor, TestApp},
@@ -37,6 +41,11 @@ async fn values(t: &TestApp, scout: &Actor) -> Json {
 
 async fn set(t: &TestApp, by: &Actor, secrets: Json) {
     t.as_(by, "PUT", SECRETS, json!({ "secrets": secrets })).await.is(200);
+}
+
+/// What SQLite writes with `hex`.
+fn bytes_of(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
 /// R111: people set values and see names and ages; the agent alone reads values, and each time is on record.
@@ -91,7 +100,16 @@ async fn a_value_is_encrypted_for_its_own_place() {
         0
     );
     let id = scout.agent.as_ref().unwrap();
+    // R422: the place is tenant, agent and name, each of which must be the same.
+    let stored =
+        t.texts(&format!("SELECT hex(sealed) FROM agent_secrets WHERE agent_id = '{id}' AND name = 'A'")).await;
+    let vault = settings().vault;
+    let place = [ada.tenant.as_str(), id.as_str(), "A"];
+    assert_eq!(vault.open(SECRET, &place, &bytes_of(&stored[0])).as_deref(), Ok(VALUE));
+    let elsewhere = vault.seal(SECRET, &["ten_other", id.as_str(), "A"], "two of theirs", t.chance()).unwrap();
+    let elsewhere: String = elsewhere.iter().map(|byte| format!("{byte:02x}")).collect();
     for bend in [
+        format!("UPDATE agent_secrets SET sealed = x'{elsewhere}' WHERE agent_id = '{id}' AND name = 'A'"),
         format!(
             "UPDATE agent_secrets SET sealed = (SELECT sealed FROM agent_secrets WHERE name = 'B') WHERE agent_id = '{id}' AND name = 'A'"
         ),

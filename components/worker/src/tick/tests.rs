@@ -1,5 +1,5 @@
 use common::role::Role;
-use serde_json::Value::Null;
+use serde_json::{Value::Null, json};
 use service::{settings::Settings, testing::TestApp};
 
 use crate::with_neighbours;
@@ -282,6 +282,70 @@ async fn the_operator_is_told_that_the_database_is_nearly_full() {
     assert_ne!(ada.user, max.user);
 }
 
+/// R421: just below four fifths of the bound nobody is told, just above it they are.
+#[tokio::test]
+async fn below_four_fifths_nobody_is_told() {
+    const BOUND: i64 = 4 * 1024 * 1024;
+    let t = TestApp::with(with_neighbours(), Settings { database_max_mib: Some(4), ..Settings::default() });
+    t.ada().await;
+    let file = rusqlite::Connection::open(t.path()).unwrap();
+    file.execute_batch("CREATE TABLE filler (x BLOB)").unwrap();
+    for (percent, told) in [(79, 0), (81, 1)] {
+        // By pages of the file, so that the share is what it should be, whatever the tables take.
+        while t.db().size().await.unwrap().0 * 100 < BOUND * percent {
+            file.execute_batch("INSERT INTO filler VALUES (zeroblob(4000))").unwrap();
+        }
+        let (used, bound) = t.db().size().await.unwrap();
+        assert_eq!((bound, used * 100 / BOUND), (Some(BOUND), percent));
+        t.wait(1);
+        tick(&t).await;
+        assert_eq!(t.number("SELECT count(*) FROM notifications").await, told, "{percent} %");
+    }
+}
+
+/// R157: the tick deletes old audit rows after the days that the operator has set, and not before; verifying says from where on there are
+/// rows. Where nothing is set, they stay.
+#[tokio::test]
+async fn old_audit_rows_go_after_the_days_that_the_operator_has_set() {
+    let settings = |days: &'static str| {
+        let known = move |name: &str| match name {
+            "audit_key" => Some("a key".to_owned()),
+            "audit_retention_days" if !days.is_empty() => Some(days.to_owned()),
+            _ => None,
+        };
+        Settings::read(known).unwrap()
+    };
+    let t = TestApp::with(with_neighbours(), settings("30"));
+    let for_ever = TestApp::over_with(with_neighbours(), settings(""), &t);
+    let ada = t.ada().await;
+    let rows = "SELECT min(seq) || '-' || max(seq) FROM audit";
+    // Two seals, a day apart; the newest one stays in any case.
+    for number in [1, 2] {
+        t.execute(&format!(
+            "INSERT INTO audit (id, at, tenant_id, action, outcome) VALUES ('aud_{number}', 1, '{}', 'x', 'done')",
+            ada.tenant
+        ))
+        .await
+        .unwrap();
+        tick(&t).await;
+        t.wait(86_400);
+    }
+    // The first one was made 30 days ago but for a second.
+    t.wait(28 * 86_400 - 1);
+    tick(&t).await;
+    assert_eq!(t.texts(rows).await, ["1-2"]);
+    t.wait(60);
+    tick(&for_ever).await;
+    assert_eq!(t.texts(rows).await, ["1-2"], "nothing is set there");
+    t.wait(1);
+    tick(&t).await;
+    assert_eq!(t.texts(rows).await, ["2-2"]);
+    let verifying = TestApp::over_with(tenant::router(), settings("30"), &t);
+    let eve = t.user(&ada.tenant, "eve@example.com", Role::Admin).await;
+    let report = verifying.as_(&eve, "GET", "/api/audit/verify", Null).await.is(200);
+    assert_eq!((&report["ok"], &report["verified_from"], &report["rows"]), (&json!(true), &json!(2), &json!(1)));
+}
+
 /// R86: a person whose old notifications were purged is notified again.
 #[tokio::test]
 async fn who_was_notified_enough_is_notified_again() {
@@ -366,4 +430,67 @@ async fn what_has_ended_is_purged_after_the_operators_days() {
         t.texts("SELECT id || ' ' || ifnull(key_id, '') FROM purged_credentials ORDER BY id").await,
         ["tok_1 ", "tok_2 ", "tok_4 key_a"]
     );
+}
+
+/// R423: the pages say for how long things are kept, with the numbers of the code.
+#[test]
+fn the_pages_say_for_how_long_things_are_kept() {
+    use store::{device, epoch, guard, hook, key_set, oauth_document, oauth_grant, outbox};
+    const OPERATIONS: &str = include_str!("../../../../docs/operations.md");
+    const SECURITY: &str = include_str!("../../../../docs/security.md");
+    const QUOTAS: &str = include_str!("../../../../docs/agents/concepts/quotas.md");
+    const DAY: i64 = 86_400;
+    let time = |seconds: i64| match seconds {
+        3_600 => "an hour".to_owned(),
+        DAY => "a day".to_owned(),
+        604_800 => "a week".to_owned(),
+        days => {
+            assert_eq!(days % DAY, 0, "{days}");
+            format!("{} days", days / DAY)
+        }
+    };
+    // By the first words of a row; the rows with `retention_days` are tested by what is purged.
+    let (sent, dead) = (outbox::SENT_KEPT, outbox::DEAD_KEPT);
+    let (document, key_set) = (time(oauth_document::LIFE), time(key_set::KEPT));
+    let ended = |seconds: i64| format!("{} after its end", time(seconds));
+    for (page, what, kept) in [
+        (OPERATIONS, "mails that were sent", format!("{sent} and {dead} days, and no longer than `retention_days`")),
+        (OPERATIONS, "requests of devices", format!("{} after their end", time(device::KEPT))),
+        (OPERATIONS, "the ids of signed requests", time(hook::KNOWN)),
+        (OPERATIONS, "what apps were given", ended(oauth_grant::KEPT)),
+        (OPERATIONS, "documents of OAuth clients", format!("{document}; {key_set} after they were fetched last")),
+        (OPERATIONS, "guards", format!("{} after their lease has ended", time(guard::KEPT))),
+        (QUOTAS, "what apps were given", ended(oauth_grant::KEPT)),
+        (QUOTAS, "the ids of signed requests", time(hook::KNOWN)),
+        (QUOTAS, "answers to an `Idempotency-Key`, [epochs]", time(epoch::KEPT)),
+        (OPERATIONS, "epochs, kept answers", time(epoch::KEPT)),
+        (OPERATIONS, "epochs, kept answers", time(service::idempotency::KEPT_FOR)),
+        (OPERATIONS, "deliveries of webhooks", "`retention_days` after their end".to_owned()),
+        (
+            QUOTAS,
+            "credentials, one-time codes and deliveries",
+            format!("{} days, if the operator has set no other number", Settings::default().retention_days),
+        ),
+    ] {
+        let row =
+            page.lines().find(|line| line.starts_with(&format!("| {what}"))).unwrap_or_else(|| panic!("no {what}"));
+        assert!(row.ends_with(&format!(" | {kept} |")), "{row}: the code says {kept}");
+    }
+    let default = format!("| `retention_days` | {} |", Settings::default().retention_days);
+    assert!(OPERATIONS.contains(&default), "{default}");
+    for (what, said) in [
+        ("mails that are due", format!("purged {sent} days after a mail was sent, {dead} days after it was given up")),
+        ("device codes", format!("purged {} after they ended", time(device::KEPT))),
+        ("key sets of others", format!("purged {key_set} after they were fetched last")),
+        ("documents of OAuth clients", format!("in clear, for {document}")),
+        ("authorization codes", "deleted `retention_days` after their end".to_owned()),
+        ("codes of links", "deleted `retention_days` after their end".to_owned()),
+        (
+            "events, messages",
+            "deliveries, with the first 2 KB of the answer, for `retention_days` after their end".to_owned(),
+        ),
+    ] {
+        let row = SECURITY.lines().find(|line| line.starts_with(&format!("| {what}")));
+        assert!(row.is_some_and(|row| row.contains(&said)), "{what}: {said}");
+    }
 }

@@ -140,6 +140,13 @@ async fn an_event_is_signed_and_sent_once_to_each_webhook_that_asks_for_it() {
     assert_eq!(again["secret"], Null);
     let stored = s.t.texts("SELECT hex(sealed) FROM webhooks").await;
     assert!(stored.iter().all(|sealed| sealed.len() > 100));
+    // R422: for its own place, in which the tenant is part.
+    let all = format!("SELECT hex(sealed) FROM webhooks WHERE id = '{}'", id(&made));
+    let hex = s.t.texts(&all).await.remove(0);
+    let sealed: Vec<u8> =
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+    let opened = settings().vault.open(deliver::PURPOSE, &[s.max.tenant.as_str(), id(&made)], &sealed);
+    assert_eq!(opened.as_deref(), Ok(made["secret"].as_str().unwrap()));
     assert_eq!(
         s.t.number("SELECT count(*) FROM audit WHERE action = 'webhook.create' AND after LIKE '%whsec_%'").await,
         0
