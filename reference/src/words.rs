@@ -12,6 +12,7 @@ const IN_PATH: &[(&str, &str, &str)] = &[
     ("/api/webhooks", "id", "The id of the webhook."),
     ("/api/closures", "id", "The id of the closure."),
     ("/api/users", "id", "The id of the user."),
+    ("/api/users", "session", "The id of the session."),
     ("/auth/sessions", "id", "The id of the session."),
     ("/auth/device", "id", "The user code that the device shows."),
     ("/auth/identities", "id", "The id of the identity."),

@@ -650,7 +650,7 @@ fn an_admin_keeps_people_by_forms() {
     assert_eq!(admin.get("/api/auth/whoami").is(200)["role"], "admin");
 }
 
-/// R334: an admin sees where a person is signed in, and ends one of their sessions, or all.
+/// R334, R387: an admin sees where a person is signed in and what was proved there, and ends one of their sessions, or all.
 #[test]
 fn an_admin_ends_a_persons_sessions_by_forms() {
     let (server, admin) = Server::with_admin();
@@ -661,12 +661,14 @@ fn an_admin_ends_a_persons_sessions_by_forms() {
     let browser = Browser::of(&server, &admin);
     let page = format!("/admin/users/{id}");
     let html = browser.page(&page);
-    let ends = |html: &str| html.matches(" formaction=\"/admin/tokens/").count();
+    let ends = |html: &str| html.matches(" name=\"session\" value=\"tok_").count();
     assert_eq!(ends(&html), 2, "{html}");
     assert!(html.contains(&format!("href=\"/admin/tokens?user={id}\"")), "{html}");
 
-    let done = format!("{page}?done=revoked");
-    leads_to(&browser.submit(&page, &format!("/admin/tokens/{session}/revoke"), &[]), &done);
+    assert!(html.contains("data-label=\"Proved\">one factor <small"), "{html}");
+
+    let ended = browser.submit(&page, &format!("{page}/end-session"), &[("session", &session)]);
+    leads_to(&ended, &format!("{page}?done=ended"));
     max.get("/api/auth/whoami").refused(401, "token_revoked");
     second.get("/api/auth/whoami").is(200);
     server.sign_in("max@example.com", None);
@@ -674,7 +676,7 @@ fn an_admin_ends_a_persons_sessions_by_forms() {
     second.get("/api/auth/whoami").refused(401, "token_revoked");
     assert_eq!(ends(&browser.page(&page)), 0);
     let told = server.texts(&format!("SELECT title FROM notifications WHERE user_id = '{id}' ORDER BY created_at"));
-    assert_eq!(told, ["Your session was revoked", "Your sessions were ended"]);
+    assert_eq!(told, ["Your session was ended", "Your sessions were ended"]);
 
     // On the admin's own page the session that shows it stays.
     let own = format!("/admin/users/{}", text(&admin.get("/api/auth/whoami").is(200)["user_id"]));
