@@ -117,7 +117,7 @@
   if (!address || !("EventSource" in window)) return;
   const every = (root, name) => new Map([...root.querySelectorAll(`[data-${name}]`)].map((one) => [one.dataset[name], one]));
   const isBusy = (one) => (one.closest("[data-still], nav") ?? one).matches(":hover, :focus-within");
-  const own = document.querySelector(".menu .unseen").textContent;
+  const own = document.body.dataset.user;
   // What a page asks by itself is no use of a session.
   const ask = (url) => fetch(url, { headers: { "x-accredit-unattended": "true" } }).catch(() => ({}));
   let stream, timer, mark, late, soon, cover;
@@ -125,7 +125,7 @@
   // Nobody reads on whose session has ended, here or in another tab. What was typed is still there when the same person is back.
   const check = async () => {
     const answer = await ask(address.replace(/notifications.*/, "auth/whoami"));
-    const isIn = answer.ok && own.includes((await answer.json()).email);
+    const isIn = answer.ok && own === (await answer.json()).user_id;
     if (isIn && cover) {
       cover.remove();
       cover = undefined;
