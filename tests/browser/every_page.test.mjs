@@ -5,7 +5,7 @@ import { mkdirSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
-import { AXE, MODES, elsewhere, enter, enterWith, launch, visitor } from "./browser.mjs";
+import { AXE, MODES, elsewhere, enter, enterWith, launch, unfit, visitor } from "./browser.mjs";
 import { axe } from "./packages.mjs";
 import { PAGES, pathOf } from "./pages.mjs";
 import { start } from "./server.mjs";
@@ -172,6 +172,7 @@ for (const mode of Object.keys(MODES)) {
       await timed(page);
       await uncovered(page);
       await fitting(page);
+      if (mode === "phone") for (const text of await unfit(page.tab)) page.say(`on a phone: ${text}`);
     }));
 }
 

@@ -52,6 +52,10 @@
     button.addEventListener("click", () => {
       button.closest("[data-secret]").remove();
       say("Hidden. It cannot be shown again.");
+      // The button that had the focus is gone: the keyboard goes on from here.
+      const place = document.querySelector("[data-said]");
+      place.tabIndex = -1;
+      place.focus();
     });
   }
   // A page that comes back from the browser's memory shows no secret.
