@@ -99,6 +99,7 @@ const STEPS: &[(&str, &str)] = &[
         "Scopes are words such as agents.read. With agents.* all below agents are meant, with * all that there are.",
     ),
     ("user_deactivated", "Activate the account first."),
+    ("weak_password", "Choose some words that do not belong together."),
     ("webhook_off", "Turn it on first."),
     ("webhook_without_secret", "Give it a new secret first."),
     ("way_disabled", "Sign in in another way, or ask an admin of your tenant."),

@@ -53,9 +53,7 @@
       button.closest("[data-secret]").remove();
       say("Hidden. It cannot be shown again.");
       // The button that had the focus is gone: the keyboard goes on from here.
-      const place = document.querySelector("[data-said]");
-      place.tabIndex = -1;
-      place.focus();
+      document.querySelector("[data-said]").focus();
     });
   }
   // A page that comes back from the browser's memory shows no secret.
@@ -118,7 +116,7 @@
   // What changes while the page is open: the counts above, states, requests. Numbers and words change in their places, and not below a
   // pointer or around the focus; what was decided elsewhere fades; for whatever is new there is a link, since a new row would move the others.
   const address = document.body.dataset.stream;
-  if (!address || !("EventSource" in window)) return;
+  if (!address) return;
   const every = (root, name) => new Map([...root.querySelectorAll(`[data-${name}]`)].map((one) => [one.dataset[name], one]));
   const isBusy = (one) => (one.closest("[data-still], nav") ?? one).matches(":hover, :focus-within");
   const own = document.body.dataset.user;
