@@ -724,7 +724,7 @@ test("an open page shows what changes", () =>
     await streaming.waitFor({ state: "detached" });
   }));
 
-// R352: what stands in other tabs is covered when their session has ended; what was typed there is still there for the same person.
+// R352, R405: what stands in other tabs is covered when their session has ended; what was typed there is still there for the same person.
 test("a sign-out in one tab covers the others", () =>
   as("ada@example.com", async (page, { context }) => {
     await page.goto("/register");

@@ -527,7 +527,7 @@ fn an_evil_provider_lets_nobody_in() {
     assert!(!server.host().log().contains("eyJ"), "{}", server.host().log());
 }
 
-/// R103: late, endless, huge, redirected, cut off: a page that says so, in time, and never a 500.
+/// R103, R404: late, endless, huge, redirected, cut off: a page that says so, in time, and never a 500.
 #[test]
 fn a_provider_that_fails_is_a_page_that_says_so() {
     let (evil, _, server) = evil();

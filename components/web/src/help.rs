@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(problem("holds a credential of this server"), "holds a credential of this server");
     }
 
-    /// R109: nobody is told to send a request, whatever refuses them.
+    /// R109, R404: nobody is told to send a request, whatever refuses them.
     #[test]
     fn no_step_is_a_request() {
         for code in Code::ALL {

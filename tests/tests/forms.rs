@@ -1,3 +1,5 @@
+//! What every form of every page does, and every change by cookie.
+//!
 //! R29, R388: a change by cookie takes the token of its own session: at every route of the API in the header, and at every form of every page in
 //! the field `csrf` or in the header. Every form that changes something has the field.
 
@@ -111,6 +113,8 @@ struct Form {
     page: String,
     action: String,
     fields: Vec<(String, String)>,
+    /// The names of the fields into which people type.
+    typed: Vec<String>,
 }
 
 /// The forms of a page that change something, once for each address that a button sends them to. Each has the field.
@@ -139,8 +143,17 @@ fn forms(page: &str, html: &str) -> Vec<Form> {
         fields.extend(value(button, "name").zip(value(button, "value")));
         // A form of settings that does not say what it showed has changed it all.
         fields.retain(|(name, _)| name != "shown");
+        let fields_of_text = form.split('<').filter(|tag| {
+            tag.starts_with("textarea ")
+                || tag.starts_with("input ")
+                    && ["text", "password"].iter().any(|kind| tag.contains(&format!("type=\"{kind}\"")))
+        });
+        let typed: Vec<String> = fields_of_text
+            .filter(|tag| !tag.contains(" hidden") && !tag.contains(" readonly"))
+            .filter_map(|tag| value(tag, "name"))
+            .collect();
         for action in actions {
-            found.push(Form { page: page.to_owned(), action, fields: fields.clone() });
+            found.push(Form { page: page.to_owned(), action, fields: fields.clone(), typed: typed.clone() });
         }
     }
     found
@@ -374,4 +387,71 @@ fn every_form_takes_the_token_of_its_session() {
     }
     // The others go on to what the API says of their fields.
     assert!(done > 80, "{done} of {}", 2 * all.len());
+}
+
+/// Longer than any field takes.
+const TOO_LONG: usize = 5_000;
+/// Fields that no page shows again.
+const SECRETS: [&str; 4] = ["password", "current", "new", "value"];
+
+/// R403: what is wrong in a form is told beside its field, on the page of the form, with all that was typed but what is secret.
+#[test]
+fn every_form_keeps_what_was_typed() {
+    let sink = Sink::new();
+    let server = sink
+        .mail("webhook")
+        .variable("secrets_key", &"k".repeat(40))
+        .variable("outbound_hosts", &sink.address())
+        .start();
+    let setup = Browser::new(&server);
+    let mut all = forms("/setup", &setup.page("/setup"));
+    let mut wrong = Vec::new();
+    let mut look = |visitor: &Browser, form: &Form| {
+        let long = |name: &str| format!("typed-{name}-{}", "w".repeat(TOO_LONG));
+        let mut sent: Vec<(String, String)> =
+            form.fields.iter().filter(|(name, _)| !form.typed.contains(name) && name != "may").cloned().collect();
+        sent.push(("may".to_owned(), "all".to_owned()));
+        sent.extend(form.typed.iter().map(|name| (name.clone(), long(name))));
+        let sent: Vec<(&str, &str)> = sent.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let refused = visitor.post_from(visitor.base_url(), &form.action, &sent);
+        let html = refused.text();
+        if !(400..500).contains(&refused.status()) || !html.contains("aria-invalid=\"true\"") {
+            wrong.push(format!(
+                "{}: {} {} {:?}",
+                form.action,
+                refused.status(),
+                refused.header("location"),
+                form.typed
+            ));
+            return;
+        }
+        is_page(&refused);
+        for name in &form.typed {
+            let is_secret = SECRETS.contains(&name.as_str());
+            if html.contains(&long(name)) == is_secret {
+                wrong.push(format!("{}: {name} is {}", form.action, if is_secret { "shown" } else { "lost" }));
+            }
+        }
+    };
+    // With the right secret: a wrong one is all that is said.
+    all[0].typed.retain(|name| name != "secret");
+    all[0].fields.push(("secret".to_owned(), server.operator_secret().to_owned()));
+    look(&setup, &all[0]);
+    let admin = server.bootstrap();
+    let (pages, doors) = world(&sink, &server, &admin);
+    let browser = Browser::of(&server, &admin);
+    for page in &pages {
+        all.extend(forms(page, &browser.page(page)));
+    }
+    for page in &doors {
+        all.extend(forms(page, &setup.page(page)));
+    }
+    let mut once = BTreeSet::new();
+    all.retain(|form| {
+        form.action != "/setup" && !form.typed.is_empty() && once.insert((form.action.clone(), form.typed.clone()))
+    });
+    for form in &all {
+        look(if doors.contains(&form.page) { &setup } else { &browser }, form);
+    }
+    assert!(wrong.is_empty() && all.len() > 30, "{}: {wrong:#?}", all.len());
 }
