@@ -688,6 +688,61 @@ fn an_admin_ends_a_persons_sessions_by_forms() {
     admin.get("/api/auth/whoami").is(200);
 }
 
+/// R406: the home page says at a glance which agents there are and how they are, who owns them, what they may do and what they ask for, what
+/// has happened today, drawn from what really has, and how each and all of them are stopped; and it sets up a coding agent.
+#[test]
+fn home_answers_its_questions_at_a_glance() {
+    let (server, admin) = Server::with_admin();
+    let browser = Browser::of(&server, &admin);
+    let max = server.user(&admin, "max@example.com", "member");
+    let boss = server.agent(&max, "boss", &["agents.read", "agents.list"]);
+    max.post("/api/agents", &json!({ "name": "helper", "parent": "boss", "scope": ["agents.read"] })).is(201);
+    boss.client.post("/api/agents/me/heartbeat", &json!({})).is(200);
+    boss.client.post("/api/access-requests", &json!({ "scope": ["agents.create"], "reason": "Ticket 8812" })).is(201);
+    admin.post("/api/agents/helper/pause", &json!({})).is(200);
+    let done = |html: &str| -> Option<i64> {
+        let (before, _) = html.split_once(" done</span>")?;
+        before.rsplit('>').next()?.parse().ok()
+    };
+    let html = browser.page("/");
+    let row = |name: &str| {
+        let from = html.find(&format!("data-item=\"agent {name}\"")).unwrap_or_else(|| panic!("no {name} in {html}"));
+        html[from..].split("</tr>").next().unwrap_or_default().to_owned()
+    };
+    let (above, below) = (row("boss"), row("helper"));
+    assert!(html.find("agent boss").unwrap() < html.find("agent helper").unwrap(), "a tree");
+    assert!(!above.contains("<i>") && below.contains("<i></i>"), "{above} {below}");
+    for (row, parts) in [
+        (
+            &above,
+            [
+                "Running",
+                "title=\"max@example.com\"",
+                "agents.list",
+                "<time datetime=",
+                "formaction=\"/agents/boss/stop\"",
+            ],
+        ),
+        (
+            &below,
+            ["Paused", "title=\"max@example.com\"", "agents.read", ">never<", "formaction=\"/agents/helper/resume\""],
+        ),
+    ] {
+        for part in parts {
+            assert!(row.contains(part), "{part} in {row}");
+        }
+    }
+    for part in
+        ["Ticket 8812", "href=\"/stop-all\"", "href=\"/install\"", "registered <", "paused <", "<svg class=\"chart\""]
+    {
+        assert!(html.contains(part), "{part} in {html}");
+    }
+    // The drawing counts real rows: one more change is one more.
+    assert_eq!(done(&html), Some(server.number("SELECT count(*) FROM audit")), "{html}");
+    admin.post("/api/agents/helper/resume", &json!({})).is(200);
+    assert_eq!(done(&browser.page("/")), Some(server.number("SELECT count(*) FROM audit")));
+}
+
 /// An access request is decided on its page: a part of it for some hours, or not at all.
 #[test]
 fn an_access_request_is_decided_by_form() {
