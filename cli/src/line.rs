@@ -379,7 +379,8 @@ fn of_verb(verb: &Verb) -> Command {
             known.iter().filter(|name| !verb.inputs.iter().any(|input| input.at == At::Query && input.name == **name))
         {
             let help = PARAMETERS.iter().find(|(known, _)| known == name).map_or("", |(_, help)| help);
-            command = command.arg(flag(name).help(help));
+            // A cursor is sealed text: one of 64 begins with a hyphen.
+            command = command.arg(flag(name).help(help).allow_hyphen_values(*name == "cursor"));
             if *name == "limit" && pages::is_paged(verb.route) {
                 let all = Arg::new("all").long("all").action(ArgAction::SetTrue).conflicts_with("limit");
                 command = command
@@ -543,6 +544,14 @@ mod tests {
         assert_eq!(read("accredit help agents list"), "accredit agents list --help");
         assert_eq!(read("accredit version"), "accredit --version");
         assert_eq!(read("accredit agents help"), "accredit agents help");
+    }
+
+    /// R286: a cursor is taken as it came, whatever it begins with.
+    #[test]
+    fn a_cursor_can_begin_with_a_hyphen() {
+        for line in ["accredit agents list --cursor -aB_9 --all", "accredit token list --cursor --x"] {
+            command().try_get_matches_from(line.split(' ')).unwrap();
+        }
     }
 
     #[test]
