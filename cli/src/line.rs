@@ -328,7 +328,10 @@ fn of_verb(verb: &Verb) -> Command {
         for name in
             known.iter().filter(|name| !verb.inputs.iter().any(|input| input.at == At::Query && input.name == **name))
         {
-            command = command.arg(flag(name).help(words::of_parameter(verb.route, name)));
+            // A cursor is sealed text: one of 64 begins with a hyphen.
+            let is_sealed = *name == "cursor";
+            command =
+                command.arg(flag(name).help(words::of_parameter(verb.route, name)).allow_hyphen_values(is_sealed));
             if *name == "limit" && pages::is_paged(verb.route) {
                 let all = Arg::new("all").long("all").action(ArgAction::SetTrue).conflicts_with("limit");
                 command = command
@@ -550,6 +553,14 @@ mod tests {
             assert!(help.to_string().starts_with(&first(said.unwrap())), "{words} --{option}: {help}, not {said:?}");
         }
         assert!(wrong.is_empty() && compared > 300, "{compared} {wrong:#?}");
+    }
+
+    /// R286: a cursor is taken as it came, whatever it begins with.
+    #[test]
+    fn a_cursor_can_begin_with_a_hyphen() {
+        for line in ["accredit agents list --cursor -aB_9 --all", "accredit token list --cursor --x"] {
+            command().try_get_matches_from(line.split(' ')).unwrap();
+        }
     }
 
     #[test]

@@ -91,3 +91,19 @@ export async function signInAs(page, email, password = PASSWORD) {
   await page.getByLabel("Tenant").fill("northwind");
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
 }
+
+/** What is wrong with a page on a phone: it is wider than the screen, or a finger can miss what is touched (WCAG 2.2, 2.5.8). */
+export const unfit = (page) =>
+  page.evaluate(() => {
+    const wrong = [];
+    if (document.documentElement.scrollWidth > innerWidth) wrong.push(`${document.documentElement.scrollWidth} px wide`);
+    for (const one of document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary")) {
+      // What is not in sight is not touched, and the line of a sentence is as high as it is.
+      const isHidden = one.matches(".skip") || getComputedStyle(one.closest("thead") ?? one).clipPath !== "none";
+      if (!one.checkVisibility() || isHidden) continue;
+      const isInSentence = one.matches("a") && getComputedStyle(one).display === "inline" && one.parentElement.innerText.trim() !== one.innerText.trim();
+      const { width, height } = (one.matches("[type=checkbox], [type=radio]") ? one.closest("label") : one).getBoundingClientRect();
+      if (!isInSentence && (width < 24 || height < 24)) wrong.push(`${Math.round(width)} × ${Math.round(height)}: ${one.outerHTML.slice(0, 120)}`);
+    }
+    return wrong;
+  });

@@ -5,7 +5,7 @@ import { mkdirSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
-import { AXE, MODES, elsewhere, enter, enterWith, launch, visitor } from "./browser.mjs";
+import { AXE, MODES, elsewhere, enter, enterWith, launch, unfit, visitor } from "./browser.mjs";
 import { axe } from "./packages.mjs";
 import { PAGES, pathOf } from "./pages.mjs";
 import { start } from "./server.mjs";
@@ -129,6 +129,16 @@ async function uncovered({ tab, say }) {
   for (const html of covered) say(`the header covers the focus on ${html}`);
 }
 
+/** R388: every form that changes something has its token. */
+async function signed({ tab, say }) {
+  const [all, bare] = await tab.evaluate(() => {
+    const forms = [...document.querySelectorAll("form")].filter((form) => form.method === "post");
+    return [forms.length, forms.filter((form) => (form.elements.csrf?.value ?? "").length < 20).map((form) => form.outerHTML.slice(0, 120))];
+  });
+  for (const html of bare) say(`a form without its token: ${html}`);
+  return all;
+}
+
 /** R355: a table at the side fits into its column. */
 async function fitting({ tab, say }) {
   const cut = await tab.evaluate(() => [...document.querySelectorAll(".columns .stack:not(:first-child) .scroll")].filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.innerText.slice(0, 60)));
@@ -172,6 +182,7 @@ for (const mode of Object.keys(MODES)) {
       await timed(page);
       await uncovered(page);
       await fitting(page);
+      if (mode === "phone") for (const text of await unfit(page.tab)) page.say(`on a phone: ${text}`);
     }));
 }
 
@@ -182,7 +193,9 @@ for (const mode of ["light", "phone"]) {
 
 test("every page is valid HTML, and small, and every template is on one of them", async () => {
   const seen = [];
+  let forms = 0;
   await visit("plain", "light", async ({ answer, say, tab }) => {
+    forms += await signed({ tab, say });
     const html = await answer.text();
     seen.push(html);
     const report = await validator.validateString(html);
@@ -199,6 +212,7 @@ test("every page is valid HTML, and small, and every template is on one of them"
     if (links.length > 2) say(`asks for ${links.length} files`);
     if (bytes > MOST_BYTES) say(`has ${bytes} bytes with its files`);
   });
+  assert.ok(forms > 200, `${forms} forms`);
   const templates = readdirSync(TEMPLATES).filter((name) => name.endsWith(".html"));
   const unseen = templates.filter((name) => !fragments(readFileSync(path.join(TEMPLATES, name), "utf8")).some((part) => seen.some((html) => html.includes(part))));
   assert.deepEqual(unseen, [], "templates that no page of pages.mjs shows");

@@ -5,7 +5,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { createServer } from "node:http";
 import { after, before, beforeEach, test } from "node:test";
 
-import { MODES, enter, launch, signInHere, visitor } from "./browser.mjs";
+import { MODES, enter, launch, signInHere, unfit, visitor } from "./browser.mjs";
 import { PASSWORD, signIn, start } from "./server.mjs";
 
 let browser;
@@ -368,65 +368,136 @@ test("a day of a filter is one of the visitor's time zone", () =>
     assert.equal(asked().get("since"), "2026-07-01+02:00");
   }, { ...MODES.light, timezoneId: "Europe/Berlin" }));
 
+/**
+ * What a keyboard does in a page. Whatever Tab stops at can be seen: it is in the window, below no header, and has an outline of its own.
+ */
+function keyboard(page) {
+  const focused = () =>
+    page.evaluate(() => {
+      const one = document.activeElement;
+      if (one === document.body) return "the page itself";
+      const said = [one.innerText, one.name, one.getAttribute("aria-label"), one.labels?.[0]?.innerText].filter(Boolean).join(" ");
+      return said.replace(/\s+/g, " ") || one.tagName;
+    });
+  /** Presses Tab; answers what has the focus then. */
+  const tab = async () => {
+    await page.keyboard.press("Tab");
+    const fault = await page.evaluate(() => {
+      const one = document.activeElement;
+      if (one === document.body) return "";
+      // The box of a choice stands beside its words.
+      const [box, bar, style] = [one.getBoundingClientRect(), document.querySelector(".bar"), getComputedStyle(one)];
+      if (style.outlineStyle === "none" || parseFloat(style.outlineWidth) < 2) return "has no outline";
+      if (box.width < 1 || box.height < 1 || box.bottom <= 0 || box.top >= innerHeight || box.right <= 0 || box.left >= innerWidth) return "is out of sight";
+      if (bar && !bar.contains(one) && !one.matches(".skip") && box.bottom <= bar.getBoundingClientRect().bottom) return "is below the header";
+      return "";
+    });
+    const name = await focused();
+    assert.equal(fault, "", `what has the focus (${name}) ${fault} at ${page.url()}`);
+    return name;
+  };
+  /** Presses Tab until this has the focus. */
+  const to = async (wanted) => {
+    for (let i = 0; i < 120; i++) if ((await tab()).includes(wanted)) return;
+    assert.fail(`${wanted} cannot be reached at ${page.url()}; the focus is on ${await focused()}`);
+  };
+  const press = (key) => page.keyboard.press(key);
+  /** Follows what has the focus; answers once the page is there. */
+  const follow = async (key, where) => {
+    await press(key);
+    await page.waitForURL(where);
+    await page.waitForLoadState();
+  };
+  return { focused, tab, to, press, follow, type: (text) => page.keyboard.type(text) };
+}
+
+// R400: no pointer, and no address that is typed, from the sign-in to the sign-out.
 test("everything can be done with the keyboard alone", () =>
   as(null, async (page) => {
-    await agent("by-keyboard");
-    const focused = () => page.evaluate(() => document.activeElement.innerText || document.activeElement.name || document.activeElement.tagName);
-    /** Presses Tab until this has the focus. */
-    const to = async (wanted) => {
-      for (let i = 0; i < 120; i++) {
-        await page.keyboard.press("Tab");
-        if (await page.evaluate(([text]) => {
-          const one = document.activeElement;
-          if (one === document.body) return false;
-          const said = [one.innerText, one.name, one.getAttribute("aria-label"), one.labels?.[0]?.innerText].filter(Boolean).join(" ");
-          return said.replace(/\s+/g, " ").includes(text);
-        }, [wanted])) {
-          const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
-          assert.notEqual(outline, "none", `the focus on ${wanted} cannot be seen`);
-          return;
-        }
-      }
-      assert.fail(`${wanted} cannot be reached; the focus is on ${await focused()}`);
-    };
+    const keys = await agent("by-keyboard");
+    const asked = await keys.post("/api/access-requests", { scope: ["agents.logs", "agents.update"], reason: "By keyboard" });
+    const { focused, tab, to, press, follow, type } = keyboard(page);
     await page.goto("/login?tenant=northwind");
-    // The first field has the focus already.
-    await page.keyboard.type("ada@example.com");
+    // The first field has the focus already. What was wrong has it again.
+    await type("ada@example.com");
     await to("Password");
-    await page.keyboard.type(PASSWORD);
-    await page.keyboard.press("Enter");
-    await page.waitForURL((url) => url.pathname === "/");
-    await page.keyboard.press("Tab");
-    assert.equal(await focused(), "Skip to content");
-    await page.goto("/agents");
-    await to("by-keyboard");
-    await page.keyboard.press("Enter");
-    await page.waitForURL("**/agents/by-keyboard");
-    await to("Stop");
-    await page.keyboard.press("Enter");
-    await page.getByRole("status").first().waitFor();
-    assert.equal(await stateOf("by-keyboard"), "stopped");
-    const asked = await (await agent("asks-keys")).post("/api/access-requests", { scope: ["agents.logs"], reason: "By keyboard" });
-    await page.goto("/access?q=By+keyboard");
+    await type("wrong-horse-battery");
+    await press("Enter");
+    await page.getByRole("alert").waitFor();
+    await page.waitForLoadState();
+    assert.ok((await focused()).includes("Password"), await focused());
+    await type(PASSWORD);
+    await follow("Enter", (url) => url.pathname === "/");
+    // A new page begins at its top; one key leads past the header.
+    assert.equal(await tab(), "Skip to content");
+    await press("Enter");
+    await tab();
+    assert.ok(await page.evaluate(() => document.querySelector("main").contains(document.activeElement)), await focused());
+
+    // A part of a request is approved, and another one is ticked in the list.
+    await to("Requests");
+    await follow("Enter", (url) => url.pathname === "/access");
+    await to("Decide… about by-keyboard");
+    await follow("Enter", `**/access/${asked.id}`);
+    await to("agents.update");
+    await press("Space");
+    await to("For how many hours");
+    await press("Control+A");
+    await type("2");
+    await to("Approve");
+    await follow("Space", "**/access?done=approved*");
+    assert.deepEqual((await admin.get(`/api/access-requests/${asked.id}`)).granted, ["agents.logs"]);
+    const other = await (await agent("asks-keys")).post("/api/access-requests", { scope: ["agents.logs"], reason: "By keyboard too" });
+    await to("Words of agent, scope or reason");
+    await type("By keyboard too");
+    await follow("Enter", "**/access?*q=By+keyboard+too*");
     await to("Tick the request of asks-keys");
-    await page.keyboard.press("Space");
+    await press("Space");
     await to("Allow what is ticked");
-    await page.keyboard.press("Enter");
+    await press("Enter");
     await page.getByRole("status").first().waitFor();
-    assert.equal((await admin.get(`/api/access-requests/${asked.id}`)).state, "approved");
+    assert.equal((await admin.get(`/api/access-requests/${other.id}`)).state, "approved");
+
+    // An agent is opened, paused by Space and stopped by Enter.
+    await to("Agents");
+    await follow("Enter", "**/agents");
+    await to("by-keyboard");
+    await follow("Enter", "**/agents/by-keyboard");
+    await to("Pause");
+    await follow("Space", "**/agents/by-keyboard?done=paused*");
+    assert.equal(await stateOf("by-keyboard"), "paused");
+    await to("Stop");
+    await follow("Enter", "**/agents/by-keyboard?done=stopped*");
+    assert.equal(await stateOf("by-keyboard"), "stopped");
     // A step that is meant twice opens, closes by Escape, and gives the focus back.
-    await page.goto("/agents/by-keyboard/credentials");
+    await to("Credentials");
+    await to("Credentials");
+    await follow("Enter", "**/agents/by-keyboard/credentials");
     await to("Revoke…");
-    await page.keyboard.press("Enter");
-    await page.getByRole("button", { name: "Yes, revoke it" }).waitFor();
-    await page.keyboard.press("Escape");
+    await press("Enter");
+    await to("Yes, revoke it");
+    await press("Escape");
     assert.equal(await page.getByRole("button", { name: "Yes, revoke it" }).isVisible(), false);
     assert.ok((await focused()).includes("Revoke…"));
+    // A secret is hidden: the keyboard goes on beside it, and not from the top.
+    await to("Replace the token…");
+    await press("Enter");
+    await to("Issue");
+    await press("Enter");
+    await page.locator("#secret").waitFor();
+    await to("Hide");
+    await press("Enter");
+    assert.ok((await focused()).includes("Hidden."), await focused());
+    assert.equal(await tab(), "Done");
+    await follow("Enter", "**/agents/by-keyboard/credentials");
     await to("Account of");
-    await page.keyboard.press("Enter");
+    await press("Enter");
+    await to("Security and sessions");
+    await press("Escape");
+    assert.ok((await focused()).includes("Account of"));
+    await press("Enter");
     await to("Sign out");
-    await page.keyboard.press("Enter");
-    await page.waitForURL("**/login?done=signed-out");
+    await follow("Enter", "**/login?done=signed-out");
   }));
 
 test("everything works on a phone", () =>
@@ -447,6 +518,70 @@ test("everything works on a phone", () =>
     await page.getByRole("status").first().waitFor();
     assert.equal((await admin.get(`/api/access-requests/${asked.id}`)).state, "denied");
   }, MODES.phone));
+
+// R401: the first day of a company, by one thumb.
+test("a server is set up, a request approved and an agent stopped on a phone", async () => {
+  const own = await start();
+  const guest = await visitor(browser, own, MODES.phone);
+  const { page } = guest;
+  const seen = [];
+  /** Looks at the page that is open. */
+  const look = async () => seen.push(...(await unfit(page)).map((text) => `${new URL(page.url()).pathname}: ${text}`));
+  const tap = (role, name, exact = false) => page.getByRole(role, { name, exact }).first().tap();
+  try {
+    await page.goto("/");
+    await page.waitForURL("**/setup");
+    await look();
+    for (const [label, text] of [["Operator secret", own.secret], ["Your name", "Ada Example"], ["E-mail", "ada@example.com"], ["Password", PASSWORD]]) {
+      await page.getByLabel(label).fill(text);
+    }
+    await tap("button", "Set up");
+    await page.waitForURL("**/login?done=set-up");
+    await look();
+    await page.getByLabel("E-mail").fill("ada@example.com");
+    await page.getByLabel("Password").fill(PASSWORD);
+    await tap("button", "Sign in", true);
+    await page.waitForURL((url) => url.pathname === "/");
+    await look();
+    await tap("link", "New agent");
+    await page.waitForURL("**/register");
+    await look();
+    await page.getByLabel(/^Name/).fill("pocket");
+    await tap("button", "Register");
+    const token = await page.locator("#secret").textContent();
+    await look();
+    await tap("button", "Hide");
+    await tap("link", "Done");
+    await page.waitForURL("**/agents/pocket");
+    await look();
+    const scout = own.api(token);
+    const { id } = await scout.post("/api/access-requests", { scope: ["agents.create", "agents.update"], reason: "On the way" });
+    await tap("link", "Requests");
+    await page.waitForURL("**/access");
+    await look();
+    await tap("link", "Decide…");
+    await page.waitForURL(`**/access/${id}`);
+    await look();
+    await page.getByRole("checkbox", { name: /agents\.update/ }).tap();
+    await tap("button", "Approve");
+    await page.waitForURL("**/access?done=approved*");
+    assert.deepEqual((await scout.get(`/api/access-requests/${id}?wait=0`)).granted, ["agents.create"]);
+    await look();
+    await tap("link", "Agents", true);
+    await page.waitForURL("**/agents");
+    await look();
+    await tap("link", "pocket", true);
+    await page.waitForURL("**/agents/pocket");
+    await tap("button", "Stop");
+    await page.waitForURL("**/agents/pocket?done=stopped*");
+    await look();
+    assert.equal((await scout.send("GET", "/api/agents")).json.error, "agent_stopped");
+    assert.deepEqual([seen, guest.faults], [[], []]);
+  } finally {
+    await guest.close();
+    await own.stop();
+  }
+});
 
 test("everything works without scripts", () =>
   as(null, async (page) => {
@@ -589,7 +724,7 @@ test("an open page shows what changes", () =>
     await streaming.waitFor({ state: "detached" });
   }));
 
-// R352: what stands in other tabs is covered when their session has ended; what was typed there is still there for the same person.
+// R352, R405: what stands in other tabs is covered when their session has ended; what was typed there is still there for the same person.
 test("a sign-out in one tab covers the others", () =>
   as("ada@example.com", async (page, { context }) => {
     await page.goto("/register");
@@ -604,8 +739,17 @@ test("a sign-out in one tab covers the others", () =>
     await page.keyboard.press("Escape");
     assert.equal(await page.getByRole("heading", { name: "You are signed out" }).isVisible(), true);
     assert.equal(await page.evaluate(() => document.elementFromPoint(10, 10).tagName), "DIALOG");
+    const looks = () => page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+    // Another person is another one, also where an address is a part of the other.
+    const email = "da@example.com";
+    const da = await admin.post("/api/users", { email, name: "Da", role: "member" });
+    await admin.post(`/api/users/${da.id}/set-password`, { password: PASSWORD });
+    await enter(other, email);
+    // Once the second answer is there, the page has read the first one.
+    for (let i = 0; i < 2; i++) await Promise.all([page.waitForResponse("**/api/auth/whoami"), looks()]);
+    assert.equal(await page.getByRole("heading", { name: "You are signed out" }).isVisible(), true);
     await enter(other);
-    await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+    await looks();
     await page.getByRole("heading", { name: "You are signed out" }).waitFor({ state: "detached" });
     assert.equal(await page.getByLabel("What it does").inputValue(), "Half a sentence");
   }));

@@ -799,6 +799,28 @@ fn a_name_that_can_mean_several_is_refused_with_the_candidates() {
     assert_eq!(server.texts("SELECT role FROM users WHERE email = 'max@example.com'"), ["viewer"]);
 }
 
+/// R387: an admin sees where a person is signed in, and ends one of their sessions, or all.
+#[test]
+fn the_sessions_of_a_person_are_ended_by_verbs() {
+    let (server, admin) = Server::with_admin();
+    let max = server.user(&admin, "max@example.com", "member");
+    let second = server.sign_in("max@example.com", None);
+    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
+    let listed = cli.run(&["admin", "users", "sessions", "max@example.com", "--json"]).is(0);
+    let listed: Json = serde_json::from_str(&listed.out).unwrap();
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(2), "{listed}");
+    let id = text(&second.get("/api/auth/whoami").is(200)["credential"]["id"]).to_owned();
+    assert!(cli.run(&["admin", "users", "sessions", "max@example.com"]).is(0).out.contains(&id));
+    let end = ["admin", "users", "end-session", "max@example.com", &id];
+    assert!(cli.run(&end).is(64).err.contains("--yes"));
+    cli.run(&[&end[..], &["--yes"]].concat()).is(0);
+    second.get("/api/auth/whoami").refused(401, "token_revoked");
+    max.get("/api/auth/whoami").is(200);
+    cli.run(&[&end[..], &["--yes"]].concat()).is(1);
+    cli.run(&["admin", "users", "end-sessions", "max@example.com", "--yes"]).is(0);
+    max.get("/api/auth/whoami").refused(401, "token_revoked");
+}
+
 /// R399: a command that ends something says as its last line, or as JSON, what has ended and since when nobody accepts it; or which guard can
 /// still do so, and how to follow it.
 #[test]

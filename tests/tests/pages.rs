@@ -650,7 +650,7 @@ fn an_admin_keeps_people_by_forms() {
     assert_eq!(admin.get("/api/auth/whoami").is(200)["role"], "admin");
 }
 
-/// R334: an admin sees where a person is signed in, and ends one of their sessions, or all.
+/// R334, R387: an admin sees where a person is signed in and what was proved there, and ends one of their sessions, or all.
 #[test]
 fn an_admin_ends_a_persons_sessions_by_forms() {
     let (server, admin) = Server::with_admin();
@@ -661,12 +661,14 @@ fn an_admin_ends_a_persons_sessions_by_forms() {
     let browser = Browser::of(&server, &admin);
     let page = format!("/admin/users/{id}");
     let html = browser.page(&page);
-    let ends = |html: &str| html.matches(" formaction=\"/admin/tokens/").count();
+    let ends = |html: &str| html.matches(" name=\"session\" value=\"tok_").count();
     assert_eq!(ends(&html), 2, "{html}");
     assert!(html.contains(&format!("href=\"/admin/tokens?user={id}\"")), "{html}");
 
-    let done = format!("{page}?done=revoked");
-    leads_to(&browser.submit(&page, &format!("/admin/tokens/{session}/revoke"), &[]), &done);
+    assert!(html.contains("data-label=\"Proved\">one factor <small"), "{html}");
+
+    let ended = browser.submit(&page, &format!("{page}/end-session"), &[("session", &session)]);
+    leads_to(&ended, &format!("{page}?done=ended"));
     max.get("/api/auth/whoami").refused(401, "token_revoked");
     second.get("/api/auth/whoami").is(200);
     server.sign_in("max@example.com", None);
@@ -674,7 +676,7 @@ fn an_admin_ends_a_persons_sessions_by_forms() {
     second.get("/api/auth/whoami").refused(401, "token_revoked");
     assert_eq!(ends(&browser.page(&page)), 0);
     let told = server.texts(&format!("SELECT title FROM notifications WHERE user_id = '{id}' ORDER BY created_at"));
-    assert_eq!(told, ["Your session was revoked", "Your sessions were ended"]);
+    assert_eq!(told, ["Your session was ended", "Your sessions were ended"]);
 
     // On the admin's own page the session that shows it stays.
     let own = format!("/admin/users/{}", text(&admin.get("/api/auth/whoami").is(200)["user_id"]));
@@ -684,6 +686,61 @@ fn an_admin_ends_a_persons_sessions_by_forms() {
     leads_to(&browser.submit(&own, &format!("{own}/end-sessions"), &[]), &format!("{own}?done=ended-all"));
     other.get("/api/auth/whoami").refused(401, "token_revoked");
     admin.get("/api/auth/whoami").is(200);
+}
+
+/// R406: the home page says at a glance which agents there are and how they are, who owns them, what they may do and what they ask for, what
+/// has happened today, drawn from what really has, and how each and all of them are stopped; and it sets up a coding agent.
+#[test]
+fn home_answers_its_questions_at_a_glance() {
+    let (server, admin) = Server::with_admin();
+    let browser = Browser::of(&server, &admin);
+    let max = server.user(&admin, "max@example.com", "member");
+    let boss = server.agent(&max, "boss", &["agents.read", "agents.list"]);
+    max.post("/api/agents", &json!({ "name": "helper", "parent": "boss", "scope": ["agents.read"] })).is(201);
+    boss.client.post("/api/agents/me/heartbeat", &json!({})).is(200);
+    boss.client.post("/api/access-requests", &json!({ "scope": ["agents.create"], "reason": "Ticket 8812" })).is(201);
+    admin.post("/api/agents/helper/pause", &json!({})).is(200);
+    let done = |html: &str| -> Option<i64> {
+        let (before, _) = html.split_once(" done</span>")?;
+        before.rsplit('>').next()?.parse().ok()
+    };
+    let html = browser.page("/");
+    let row = |name: &str| {
+        let from = html.find(&format!("data-item=\"agent {name}\"")).unwrap_or_else(|| panic!("no {name} in {html}"));
+        html[from..].split("</tr>").next().unwrap_or_default().to_owned()
+    };
+    let (above, below) = (row("boss"), row("helper"));
+    assert!(html.find("agent boss").unwrap() < html.find("agent helper").unwrap(), "a tree");
+    assert!(!above.contains("<i>") && below.contains("<i></i>"), "{above} {below}");
+    for (row, parts) in [
+        (
+            &above,
+            [
+                "Running",
+                "title=\"max@example.com\"",
+                "agents.list",
+                "<time datetime=",
+                "formaction=\"/agents/boss/stop\"",
+            ],
+        ),
+        (
+            &below,
+            ["Paused", "title=\"max@example.com\"", "agents.read", ">never<", "formaction=\"/agents/helper/resume\""],
+        ),
+    ] {
+        for part in parts {
+            assert!(row.contains(part), "{part} in {row}");
+        }
+    }
+    for part in
+        ["Ticket 8812", "href=\"/stop-all\"", "href=\"/install\"", "registered <", "paused <", "<svg class=\"chart\""]
+    {
+        assert!(html.contains(part), "{part} in {html}");
+    }
+    // The drawing counts real rows: one more change is one more.
+    assert_eq!(done(&html), Some(server.number("SELECT count(*) FROM audit")), "{html}");
+    admin.post("/api/agents/helper/resume", &json!({})).is(200);
+    assert_eq!(done(&browser.page("/")), Some(server.number("SELECT count(*) FROM audit")));
 }
 
 /// An access request is decided on its page: a part of it for some hours, or not at all.

@@ -115,6 +115,9 @@ const CASES: &[Case] = &[
         |s| {
             let pat = s.server.plant_pat(&s.max, "*");
             s.ada.delete(&format!("/auth/admin/tokens/{}", credential(&pat))).is(204);
+            assert_eq!(told(&s.max), ["Your personal access token was revoked"]);
+            let session = s.server.sign_in("max@example.com", None);
+            s.ada.delete(&format!("/api/users/{}/sessions/{}", id(&s.max), credential(&session))).is(204);
         },
         &["max"],
     ),

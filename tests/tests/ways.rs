@@ -722,3 +722,56 @@ fn a_wish_for_another_address_can_be_withdrawn_and_ends() {
     assert_eq!(eve.get("/api/auth/whoami").is(200)["email"], "eve@example.com");
     assert_eq!(server.number("SELECT count(*) FROM codes WHERE kind = 'new_address' AND expires_at > 1"), 0);
 }
+
+/// R402: a deactivated person is out of every door on the next request, on every host: by session, token and agent, by password, by what was
+/// mailed before, and by a device that was approved before. By a provider: `oidc.rs`.
+#[test]
+fn a_deactivated_person_is_out_of_every_door() {
+    let (sink, server, admin) = stage();
+    let second = server.second();
+    let max = server.user(&admin, "max@example.com", "member");
+    let id = text(&max.get("/api/auth/whoami").is(200)["user_id"]).to_owned();
+    let agent = server.agent(&max, "scout", &["agents.read"]);
+    let key = max.post("/api/agents/scout/keys", &json!({ "name": "ci" })).is(201);
+    let (key, pat) = (server.with(text(&key["key"])), server.plant_pat(&max, "*"));
+    let ask = |path: &str| {
+        let number = sink.received().len();
+        server.nobody().post(path, &json!({ "email": "max@example.com" })).is(204);
+        code(&link(&server, &mail(&sink, number)))
+    };
+    let (by_link, by_reset) = (ask("/auth/email/link"), ask("/auth/forgot"));
+    let device = server.nobody().form("/auth/device/code", "name=notebook&client_id=cli&scope=agents.read").is(200);
+    max.post(&format!("/auth/device/{}/approve", text(&device["user_code"])), &json!({})).is(200);
+    let mails = sink.received().len();
+
+    admin.post(&format!("/api/users/{id}/deactivate"), &json!({})).is(200);
+    for host in [&second, &server] {
+        let base = host.host().base_url();
+        let nobody = host.nobody();
+        max.at(base).get("/api/auth/whoami").refused(401, "token_revoked");
+        for client in [&pat, &agent.client, &key] {
+            client.at(base).get("/api/auth/whoami").refused(401, "account_deactivated");
+            let asked = admin.at(base).form("/auth/introspect", &format!("token={}", client.bearer())).is(200);
+            assert_eq!(asked, json!({ "active": false }));
+        }
+        let page = Browser::of(host, &max.at(base)).get("/agents");
+        assert_eq!((page.status(), page.header("location")), (303, "/login?next=%2Fagents"));
+        let password = json!({ "email": "max@example.com", "password": PASSWORD });
+        nobody.post("/auth/token", &password).refused(401, "login_failed");
+        nobody.post("/auth/email/token", &json!({ "code": by_link })).refused(400, "invalid_code");
+        nobody.post("/auth/reset", &json!({ "code": by_reset, "new": NEW })).refused(400, "invalid_code");
+        let grant = "urn:ietf:params:oauth:grant-type:device_code";
+        let polled = nobody.form(
+            "/auth/device/token",
+            &format!("grant_type={grant}&client_id=cli&device_code={}", text(&device["device_code"])),
+        );
+        assert!(polled.status() == 400 && polled.json().get("access_token").is_none(), "{}", polled.text());
+        // Asking anew is answered as for everybody, and mails nothing.
+        nobody.post("/auth/email/link", &json!({ "email": "max@example.com" })).is(204);
+    }
+    server.tick();
+    assert_eq!(sink.received().len(), mails, "nothing is mailed to them");
+    let live =
+        format!("SELECT count(*) FROM credentials WHERE user_id = '{id}' AND kind = 'session' AND revoked_at IS NULL");
+    assert_eq!(server.number(&live), 0);
+}

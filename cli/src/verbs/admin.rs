@@ -52,6 +52,17 @@ fn users() -> Vec<Verb> {
         users(Verb::new("admin users unlink", route::USERS_IDENTITIES))
             .asks("Unlink the sign-ins of the user {id} at providers?")
             .done("Unlinked."),
+        users(Verb::new("admin users sessions", route::USERS_SESSIONS_LIST)).table(&[
+            ("PROGRAM", "user_agent"),
+            ("ADDRESS", "last_used_address"),
+            ("USED", "last_used_at"),
+            ("PROVED", "proved_at"),
+            ("TWO FACTORS", "two_factors"),
+            ("ID", "id"),
+        ]),
+        users(Verb::new("admin users end-session", route::USERS_END_SESSION))
+            .asks("End the session {session} of the user {id}?")
+            .done("Ended."),
         users(Verb::new("admin users end-sessions", route::USERS_END_SESSIONS))
             .asks("Sign the user {id} out everywhere?")
             .done("Ended."),

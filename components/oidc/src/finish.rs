@@ -133,7 +133,7 @@ async fn identify(app: &App, provider: &IdentityProvider, begun: &Flow, code: &s
     let metadata = discovery::metadata(app, provider).await?;
     let (endpoint, secret_in_form) = (metadata.token_endpoint.as_str(), metadata.wants_secret_in_form);
     let tokens = Trade { endpoint, secret_in_form, ..trade }.send().await?;
-    id_token::identity(app, provider, &metadata, &begun.nonce(), &tokens).await
+    id_token::identity(app, provider, &metadata, begun, &tokens).await
 }
 
 /// What finishing answers.

@@ -18,6 +18,7 @@ use crate::{
     accounts::Identity,
     call::text,
     discovery::{self, Metadata},
+    flow::Flow,
     userinfo,
 };
 
@@ -36,7 +37,7 @@ pub(crate) async fn identity(
     app: &App,
     provider: &IdentityProvider,
     metadata: &Metadata,
-    nonce: &str,
+    begun: &Flow,
     tokens: &Json,
 ) -> Result<Identity, ApiError> {
     let token = text(tokens, "id_token");
@@ -44,12 +45,16 @@ pub(crate) async fn identity(
     let keys = discovery::keys(app, provider, metadata, |keys| jws.key(keys).is_some()).await?;
     // Steps 6 to 8: signature and algorithm. Before anything that the token says is looked at.
     let mut claims = jws.verify(&keys).map_err(invalid)?;
-    let checked = check(provider, &claims, nonce, app.now()).and_then(|()| {
+    let checked = check(provider, &claims, &begun.nonce(), app.now()).and_then(|()| {
         check_key_issuer(provider, jws.key(&keys), &claims)?;
         check_access_token(&claims, text(tokens, "access_token"))
     });
     checked.map_err(invalid)?;
-    userinfo::fill(app, provider, metadata, tokens, &mut claims).await?;
+    let filled = userinfo::fill(app, provider, metadata, tokens, &mut claims).await;
+    // Who links an identity is known already, and needs no address.
+    if !begun.is_link() {
+        filled?;
+    }
     Ok(read(provider, &claims))
 }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Fills into the claims of a checked ID token what they lack of the person's address and name. An identity that is linked needs no
-/// address. A failure is as if the provider said none; it is logged.
+/// address. An answer that is of no use is as if the provider said none, and is logged; without an answer nobody knows.
 pub(crate) async fn fill(
     app: &App,
     provider: &IdentityProvider,
@@ -37,6 +37,7 @@ pub(crate) async fn fill(
     }
     match ask(metadata, tokens, text(claims, "sub")).await {
         Ok(said) => merge(claims, &said),
+        Err(outage) if outage.code() == Code::ProviderUnavailable => return Err(outage),
         Err(failure) => {
             let why = failure.inner().unwrap_or_default();
             log(app.request_id(), &format!("{} userinfo", provider.name), why);

@@ -190,6 +190,7 @@ mod tests {
             "password",
             "Password",
             "Password1",
+            "Password123456",
             "P@ssw0rd",
             "p455w0rd!",
             "Pa$$word2026",

@@ -5,6 +5,7 @@ use service::{
 };
 use store::{
     audit::{chain::Report, trail::Entry},
+    credential::Session,
     custom_scope::CustomScope,
     guide::{Guide, Listed},
     identity::Identities,
@@ -36,6 +37,10 @@ fn routes() -> Routes {
         .on(route::USERS_IDENTITIES_LIST, users::identities)
         .gives::<Identities>(&[200])
         .on(route::USERS_IDENTITIES, users::unlink)
+        .gives_nothing()
+        .on(route::USERS_SESSIONS_LIST, users::sessions)
+        .gives::<Page<Session>>(&[200])
+        .on(route::USERS_END_SESSION, users::end_session)
         .gives_nothing()
         .on(route::USERS_END_SESSIONS, users::end_sessions)
         .gives_nothing()

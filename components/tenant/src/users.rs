@@ -307,6 +307,32 @@ pub(crate) async fn unlink(change: Change<()>, Path(id): Path) -> Result<Respons
         .await
 }
 
+/// `GET /api/users/{id}/sessions`: a user's live sessions.
+pub(crate) async fn sessions(
+    app: App,
+    caller: Caller,
+    Path(id): Path,
+    Query(query): Query<PageQuery>,
+) -> Result<Response, ApiError> {
+    let (user, page) = (find(app.db(), &caller, &id).await?, caller.page(&app, &query)?);
+    let rows = credential::sessions(app.db(), &user.id, caller.credential_id(), app.now(), &page).await?;
+    response::json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
+}
+
+/// `DELETE /api/users/{id}/sessions/{session}`: ends one session of a user.
+pub(crate) async fn end_session(change: Change<()>, Path(id): Path, Path(session): Path) -> Result<Response, ApiError> {
+    change
+        .on(&id, find, async |write, user, ()| {
+            if !credential::revoke_session(&write.tx, &user.id, &session, write.now()).await? {
+                return Err(Code::SessionNotFound.into());
+            }
+            let body = format!("{} ended one of your sessions. The others go on to work.", write.author());
+            write.tell(&user.id, "Your session was ended", &body).await?;
+            Ok(Answer::no_content().audited(&user.id, Null, json!({ "session": session })))
+        })
+        .await
+}
+
 /// `DELETE /api/users/{id}/sessions`: ends all sessions of a user; of the caller's own all but the one that asks.
 pub(crate) async fn end_sessions(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
     change

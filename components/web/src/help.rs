@@ -17,6 +17,8 @@ const REQUESTS: [&str; 11] = [
 
 /// What to do instead, by slug.
 const STEPS: &[(&str, &str)] = &[
+    ("account_deactivated", "Ask an admin of your tenant to activate it."),
+    ("address_not_verified", "Sign in to the account in another way, and link this sign-in under Security."),
     ("agent_not_found", "It may have been archived, or it was never shared with you."),
     ("already_joined", "They have a password: send them a link to set a new one."),
     ("app_token", "End it here; the app asks to be let in again."),
@@ -29,6 +31,10 @@ const STEPS: &[(&str, &str)] = &[
     ("email_taken", "Look for that person under People, or type another address."),
     ("federated_credential_taken", "Choose another name, or delete the one that has it."),
     ("has_parent", "Give away the whole tree from its root, or take it out from below the other agent first."),
+    (
+        "identity_invalid",
+        "Begin again. If it happens again, tell the operator of this server when: its log says what was wrong.",
+    ),
     ("idempotency_mismatch", "This form was sent before, with something else in it. Open the page again."),
     ("idempotency_ended", "It was made before, and has ended since. Open the page again to make another one."),
     ("illegal_state", "It has changed meanwhile. This page shows the state as it is now."),
@@ -42,10 +48,20 @@ const STEPS: &[(&str, &str)] = &[
     ("last_admin", "Make another person an admin first."),
     ("lifetime_too_long", "Leave it empty to get all of the time that is left."),
     ("login_failed", "Check what you typed, and try again."),
+    (
+        "no_account",
+        "Ask an admin to add you, with the address that you have there. If you have an account, sign in to it in another way, and link this sign-in under Security.",
+    ),
     ("not_proved_again", "Sign in in another way, or begin again and sign in anew at the provider."),
     ("nothing_approved", "Nothing of it is approved any more. This page shows how it stands."),
+    (
+        "other_identity",
+        "If the account is yours, sign in to it in another way, and link this sign-in under Security. If not, ask an admin.",
+    ),
     ("own_factor_first", "Set one up under Security, and try again."),
     ("own_password", "Change your own under Security."),
+    ("provider_not_found", "Sign in in another way."),
+    ("provider_refused", "Begin again and agree to what the provider asks, or sign in in another way."),
     ("public_client", "Register another client that keeps a secret."),
     ("owner_not_found", "Type the e-mail of an active person of your tenant whose role is member or higher."),
     ("owns_agents", "Give the agents to somebody else, or archive them, and try again."),
@@ -70,6 +86,7 @@ const STEPS: &[(&str, &str)] = &[
     ("subject_not_found", "Type the e-mail of an active person, or the name of an agent that you may see."),
     ("token_ended", "Make a new token."),
     ("token_replaced", "Use the token that replaced it, or rotate that one."),
+    ("too_many_identities", "Unlink one that you no longer use."),
     ("tree_cycle", "Choose an agent that is not below this one, or leave it empty."),
     ("tree_too_deep", "Choose an agent closer to the root."),
     (
@@ -82,6 +99,7 @@ const STEPS: &[(&str, &str)] = &[
         "Scopes are words such as agents.read. With agents.* all below agents are meant, with * all that there are.",
     ),
     ("user_deactivated", "Activate the account first."),
+    ("weak_password", "Choose some words that do not belong together."),
     ("webhook_off", "Turn it on first."),
     ("webhook_without_secret", "Give it a new secret first."),
     ("way_disabled", "Sign in in another way, or ask an admin of your tenant."),
@@ -150,6 +168,8 @@ const FIELDS: &[(&str, &[&str])] = &[
 /// What is wrong, for a person: the API speaks of fields and of values.
 pub(crate) fn said<'a>(slug: &str, detail: &'a str) -> &'a str {
     match slug {
+        "csrf_failed" => "This form was out of date.",
+        "account_deactivated" => "Your account is deactivated.",
         "validation_error" => "Not everything is right yet.",
         "invalid_filter" if detail == "A filter has an unknown value." => "This list has no such filter.",
         "invalid_text" => "This text cannot be taken as it is.",
@@ -307,13 +327,13 @@ mod tests {
         assert_eq!(problem("holds a credential of this server"), "holds a credential of this server");
     }
 
-    /// R109: nobody is told to send a request, whatever refuses them.
+    /// R109, R404: nobody is told to send a request, whatever refuses them.
     #[test]
     fn no_step_is_a_request() {
         for code in Code::ALL {
             let row = code.row();
             let step = step(row.slug, row.status, row.fix);
-            let is_request = ["GET ", "POST ", "PUT ", "PATCH ", "DELETE ", "header ", "/api/"];
+            let is_request = ["GET ", "POST ", "PUT ", "PATCH ", "DELETE ", "header ", "/api/", "/login", "/security"];
             assert!(!is_request.iter().any(|mark| step.contains(mark)), "{}: {step}", row.slug);
         }
     }

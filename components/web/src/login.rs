@@ -18,6 +18,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     cookie::{FORM, KEPT, LAST, PerTab, TICKETS, unguessable, with as with_cookie},
     form::{Form, local, query},
+    help,
     home_tenant::{HomeTenant, at},
     identities,
     kept::remember,
@@ -315,7 +316,8 @@ pub(crate) fn check_same_site(app: &App, typed: &Form) -> Result<(), Trouble> {
     if is_ours && sent.is_some_and(|sent| equal(&sent, &typed.csrf(app))) {
         return Ok(());
     }
-    let mut refusal = Refusal::own(403, "", "");
-    refusal.slug = "csrf_failed".to_owned();
+    let slug = "csrf_failed";
+    let mut refusal = Refusal::own(403, help::said(slug, ""), &help::step(slug, 403, ""));
+    refusal.slug = slug.to_owned();
     Err(Trouble::Refused(refusal))
 }

@@ -20,9 +20,11 @@ use crate::{
 };
 
 const PATH: &str = "/admin/outbox";
-/// Webhooks of which deliveries are shown, and of each so many in each state.
+/// Webhooks of which deliveries are shown, and of each so many.
 const WEBHOOKS: usize = 5;
-const DELIVERIES: &str = "5";
+const DELIVERIES: usize = 5;
+/// Deliveries among which those are that were tried: the newest ones wait behind them.
+const LOOKED_AT: &str = "50";
 
 /// What a mail is about.
 const KINDS: [(&str, &str); 19] = [
@@ -47,6 +49,8 @@ const KINDS: [(&str, &str); 19] = [
     ("test", "A test"),
 ];
 
+type Failing = (Json, Vec<Json>, usize);
+
 #[derive(Template)]
 #[template(path = "outbox.html")]
 struct OutboxPage {
@@ -56,8 +60,8 @@ struct OutboxPage {
     /// The states of which there are more than are shown; only without a filter.
     more: Vec<(&'static str, &'static str)>,
     has_mail: bool,
-    /// Webhooks that fail, each with the deliveries that are shown.
-    failing: Vec<(Json, Vec<Json>)>,
+    /// Webhooks that fail, each with the deliveries that were tried, and how many wait behind them.
+    failing: Vec<Failing>,
     /// How many more of them there are.
     others: usize,
 }
@@ -132,16 +136,18 @@ async fn unsettled(api: &Api<'_>, q: &str) -> (Result<Json, Trouble>, Vec<(&'sta
 
 /// Webhooks that fail, or were turned off since they failed, with what waits for them and what was given up; and how many more there are. What
 /// the visitor may not read is not here.
-async fn failing(api: &Api<'_>) -> (Vec<(Json, Vec<Json>)>, usize) {
+async fn failing(api: &Api<'_>) -> (Vec<Failing>, usize) {
     let all = api.get(route::WEBHOOKS_LIST, &[], &[("limit", "200")]).await.unwrap_or_default();
     let fails = |one: &&Json| !one.text("failing_since").is_empty() || !one.text("why").is_empty();
     let failing: Vec<&Json> = all.list("items").iter().filter(fails).collect();
     let shown = failing.iter().take(WEBHOOKS).map(async |webhook| {
         let id = [webhook.text("id")];
-        let of = |state| api.get(route::DELIVERIES_LIST, &id, &[("state", state), ("limit", DELIVERIES)]);
+        let of = |state| api.get(route::DELIVERIES_LIST, &id, &[("state", state), ("limit", LOOKED_AT)]);
         let (dead, due) = join(of("dead"), of("due")).await;
         let rows = [dead, due].into_iter().flatten().flat_map(|list| list.list("items").to_vec());
-        ((*webhook).clone(), rows.collect())
+        let (mut tried, behind): (Vec<Json>, Vec<Json>) = rows.partition(|one| one.number("tries") > 0);
+        tried.truncate(DELIVERIES);
+        ((*webhook).clone(), tried, behind.len())
     });
     (join_all(shown).await, failing.len().saturating_sub(WEBHOOKS))
 }
@@ -184,7 +190,8 @@ mod tests {
                     { "id": "whk_2", "name": "fine", "url": "https://b.example", "state": "active" },
                 ] }),
                 "/api/webhooks/whk_1/deliveries" => {
-                    json!({ "items": [{ "id": "del_1", "kind": "agent.stopped", "state": "due", "tries": 3, "status": 500, "due_at": at, "created_at": at }] })
+                    json!({ "items": [{ "id": "del_1", "kind": "agent.stopped", "state": "due", "tries": 3, "status": 500, "due_at": at, "created_at": at },
+                        { "id": "del_2", "kind": "agent.stopped", "state": "due", "tries": 0, "due_at": at, "created_at": at }] })
                 }
                 "/api/mail/outbox/out_1/retry" => json!({ "id": "out_1", "state": "due" }),
                 _ => json!({}),
@@ -207,6 +214,7 @@ mod tests {
             ">desk</a>",
             "fails since <time",
             "500",
+            "2 more wait behind",
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }

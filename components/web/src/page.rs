@@ -137,19 +137,12 @@ pub(crate) struct Note {
 
 impl From<Refusal> for Note {
     fn from(refusal: Refusal) -> Self {
-        if refusal.slug == "csrf_failed" {
-            return Self::bad("This form was out of date.", "Nothing was changed. Send it once more.");
-        }
         let fields = refusal.fields;
         Self { kind: "bad", title: refusal.detail, text: refusal.fix, fields, closure: String::new() }
     }
 }
 
 impl Note {
-    pub(crate) fn bad(title: &str, text: &str) -> Self {
-        Self { kind: "bad", title: title.to_owned(), text: text.to_owned(), fields: Vec::new(), closure: String::new() }
-    }
-
     /// What the address says was done, where the form before this page has done it: by the address alone, a link from elsewhere could
     /// say so too.
     pub(crate) fn done(app: &App) -> Option<Self> {
@@ -487,7 +480,7 @@ fn explain(app: &App, trouble: Trouble) -> Result<Response, ApiError> {
             let heading = match refusal.status {
                 403 => "You may not do this",
                 404 => "This is not here",
-                503 => OUTAGE,
+                503 if refusal.slug.starts_with("database_") => OUTAGE,
                 _ => "This did not work",
             };
             (refusal.status, heading, refusal.detail, refusal.fix)

@@ -52,6 +52,8 @@
     button.addEventListener("click", () => {
       button.closest("[data-secret]").remove();
       say("Hidden. It cannot be shown again.");
+      // The button that had the focus is gone: the keyboard goes on from here.
+      document.querySelector("[data-said]").focus();
     });
   }
   // A page that comes back from the browser's memory shows no secret.
@@ -114,10 +116,10 @@
   // What changes while the page is open: the counts above, states, requests. Numbers and words change in their places, and not below a
   // pointer or around the focus; what was decided elsewhere fades; for whatever is new there is a link, since a new row would move the others.
   const address = document.body.dataset.stream;
-  if (!address || !("EventSource" in window)) return;
+  if (!address) return;
   const every = (root, name) => new Map([...root.querySelectorAll(`[data-${name}]`)].map((one) => [one.dataset[name], one]));
   const isBusy = (one) => (one.closest("[data-still], nav") ?? one).matches(":hover, :focus-within");
-  const own = document.querySelector(".menu .unseen").textContent;
+  const own = document.body.dataset.user;
   // What a page asks by itself is no use of a session.
   const ask = (url) => fetch(url, { headers: { "x-accredit-unattended": "true" } }).catch(() => ({}));
   let stream, timer, mark, late, soon, cover;
@@ -125,7 +127,7 @@
   // Nobody reads on whose session has ended, here or in another tab. What was typed is still there when the same person is back.
   const check = async () => {
     const answer = await ask(address.replace(/notifications.*/, "auth/whoami"));
-    const isIn = answer.ok && own.includes((await answer.json()).email);
+    const isIn = answer.ok && own === (await answer.json()).user_id;
     if (isIn && cover) {
       cover.remove();
       cover = undefined;

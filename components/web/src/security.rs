@@ -45,8 +45,8 @@ struct SecurityPage {
     mails: Json,
     /// Their address, and the one that waits to be confirmed; null where that cannot be had.
     address: Json,
-    /// The address that was typed.
-    typed: String,
+    /// What was typed: a name, or an address.
+    typed: Form,
     /// Whether this server mails the link that confirms one.
     has_mail: bool,
     /// The page that waits for the second factor; empty: none does.
@@ -115,7 +115,7 @@ async fn show(app: &App, refusal: Option<Refusal>, typed: &Form) -> Result<Respo
         identities,
         mails: mails.unwrap_or_default(),
         address: address.unwrap_or_default(),
-        typed: typed.text("email").to_owned(),
+        typed: typed.clone(),
         has_mail: app.settings().has_mail(),
         next: waiting(app, typed),
     };

@@ -194,11 +194,6 @@ impl UserPage {
         device(session.text("user_agent"))
     }
 
-    /// Whether it is the session that asks for the page.
-    fn is_this(&self, session: &Json) -> bool {
-        session.text("id") == self.shell.who.at("credential").text("id")
-    }
-
     /// Where all credentials of the person are, with a further filter.
     fn credentials(&self, more: &str) -> String {
         let id = self.user.text("id");
@@ -213,12 +208,11 @@ pub(crate) async fn one(app: App, Path(id): Path) -> Result<Response, ApiError> 
 
 async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     let api = Api::of(app)?;
-    let live = [("user", id), ("kind", "session"), ("status", "active"), ("limit", SESSIONS)];
     let (shell, user, agents, sessions, linked) = join5(
         Shell::load(app, &api, "A person", "users"),
         api.get(route::USERS_GET, &[id], &[]),
         api.get(route::AGENTS_LIST, &[], &[("owner", id), ("limit", "100")]),
-        api.get(route::TOKENS_LIST, &[], &live),
+        api.get(route::USERS_SESSIONS_LIST, &[id], &[("limit", SESSIONS)]),
         Identities::of_user(app, &api, id),
     )
     .await;
@@ -269,11 +263,12 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         "factor" => (route::USERS_FACTOR, Json::Null, "factor-taken"),
         "unlink" => (route::USERS_IDENTITIES, Json::Null, "unlinked-all"),
         "deactivate" => (route::USERS_DEACTIVATE, Json::Null, "deactivated"),
+        "end-session" => (route::USERS_END_SESSION, Json::Null, "ended"),
         "end-sessions" => (route::USERS_END_SESSIONS, Json::Null, "ended-all"),
         _ => return Err(Code::NotFound.into()),
     };
     answer_form(&app, &typed, async {
-        match Api::of(&app)?.change(route, &[&id], Change { form: &typed, body }).await {
+        match Api::of(&app)?.change(route, &[&id, typed.text("session")], Change { form: &typed, body }).await {
             Ok(_) => Ok(see(&app, &format!("/admin/users/{id}?done={done}"))),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
                 show_one(&app, &id, &typed, Some(refusal)).await

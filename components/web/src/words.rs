@@ -273,6 +273,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("user.create", "added"),
     ("user.deactivate", "deactivated"),
     ("user.delete", "deleted"),
+    ("user.end_session", "ended a session of"),
     ("user.end_sessions", "ended all sessions of"),
     ("user.forgot_password", "asked for a link to set the password of"),
     ("user.invite", "made an invitation for"),

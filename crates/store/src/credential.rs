@@ -471,7 +471,7 @@ pub async fn revoke_of_one_factor(
     Ok(tx.list::<Affected>(sql, args![user, but, now]).await?.len())
 }
 
-/// A person's session, as that person may see it.
+/// A person's session, as that person and the tenant's admins may see it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Session {
     /// The record's id.
@@ -488,6 +488,10 @@ pub struct Session {
     pub last_used_address: Option<String>,
     /// The client's own words about itself.
     pub user_agent: Option<String>,
+    /// Whether two factors were proved in it.
+    pub two_factors: bool,
+    /// When its person last proved who they are; null: they have to prove it anew.
+    pub proved_at: Option<Timestamp>,
     /// Whether it is the one that asks.
     pub current: bool,
 }
@@ -502,6 +506,8 @@ impl FromRow for Session {
             last_used_at: row.take()?,
             last_used_address: row.take()?,
             user_agent: row.take()?,
+            two_factors: row.take()?,
+            proved_at: row.take()?,
             current: row.take()?,
         })
     }
@@ -517,7 +523,8 @@ pub async fn sessions(
 ) -> Result<Vec<Session>, DbError> {
     let (at, id) = page.after();
     let sql = format!(
-        "SELECT c.id, c.prefix, c.created_at, c.expires_at, c.last_used_at, c.last_used_address, c.user_agent, c.id = ?2
+        "SELECT c.id, c.prefix, c.created_at, c.expires_at, c.last_used_at, c.last_used_address, c.user_agent, c.two_factors,
+                nullif(ifnull(c.proved_at, c.created_at), 0), c.id = ?2
          FROM credentials c JOIN users u ON u.id = c.user_id
          WHERE c.user_id = ?1 AND c.kind = 'session' AND (c.created_at, c.id) < (?4, ?5) AND {} IN ('active', 'expiring')
          ORDER BY c.created_at DESC, c.id DESC LIMIT ?6",

@@ -333,7 +333,7 @@ async fn an_address_that_another_person_got_does_not_open_the_account() {
 /// R101: OpenID Connect Core 1.0, section 5.3. Authelia, Okta and others say the address at their UserInfo endpoint alone.
 #[tokio::test]
 async fn an_address_that_the_id_token_leaves_out_is_asked_for() {
-    let (t, world, _) = stage().await;
+    let (t, world, ada) = stage().await;
     let thin = [("email", Json::Null), ("email_verified", Json::Null), ("name", Json::Null)];
     sign_in(&t, &world, &thin).await.refused(403, "no_account");
     // What is known of a provider lasts an hour.
@@ -350,6 +350,11 @@ async fn an_address_that_the_id_token_leaves_out_is_asked_for() {
         (200, with("email_verified", json!(false))),
         (200, with("email_verified", Json::Null)),
         (200, with("email", json!("max@foreign.example"))),
+    ] {
+        world.answers(&me, status, &body);
+        sign_in(&t, &world, &thin).await.refused(403, "no_account");
+    }
+    for (status, body) in [
         (200, "<html>".to_owned()),
         (200, " ".repeat(300_000)),
         (302, right.to_string()),
@@ -357,10 +362,10 @@ async fn an_address_that_the_id_token_leaves_out_is_asked_for() {
         (500, String::new()),
     ] {
         world.answers(&me, status, &body);
-        sign_in(&t, &world, &thin).await.refused(403, "no_account");
+        sign_in(&t, &world, &thin).await.refused(503, "provider_unavailable");
     }
     world.is_silent(&me);
-    sign_in(&t, &world, &thin).await.refused(403, "no_account");
+    sign_in(&t, &world, &thin).await.refused(503, "provider_unavailable");
     // What is said of one address is nothing about the one in the ID token.
     world.answers(&me, 200, &with("email", json!("eve@acme.example")));
     sign_in(&t, &world, &[("email_verified", Json::Null)]).await.refused(403, "no_account");
@@ -384,10 +389,17 @@ async fn an_address_that_the_id_token_leaves_out_is_asked_for() {
     let sent = stub::sent();
     assert_eq!((sent[1].uri().path(), &sent[1].headers()["authorization"]), ("/me", &"Bearer a".parse().unwrap()));
     assert_eq!(t.texts("SELECT email || ' ' || name FROM users WHERE role = 'member'").await, ["max@acme.example Max"]);
-    // Who is known needs no address.
+    // Who is known needs no address, nor does who links another identity.
     world.is_silent(&me);
     sign_in(&t, &world, &thin).await.is(200);
     assert_eq!(asked(), ["/token"]);
+    t.execute(&format!("UPDATE credentials SET proved_at = {}", t.now().millis())).await.unwrap();
+    let begun = t.as_(&ada, "POST", "/auth/oidc/acme/link", json!({})).await.is(200);
+    let begun = Begun::read("acme", &begun);
+    let claims = changed(changed(begun.claims(&t), &thin), &[("sub", json!("8"))]);
+    world.trades(ACME, &Key::new("acme-1").sign(&claims));
+    finish(&t, "acme", &begun.back()).await.is(200);
+    assert_eq!(asked(), ["/token", "/me"]);
 }
 
 /// R101: an account that an admin added for a person opens to them, and to no other link from then on; one that somebody has used does not.

@@ -385,6 +385,68 @@ async fn a_list_of_users_is_filtered_by_how_accounts_stand() {
     assert_eq!(refused["fix"], "Send state as one of: active, invited, deactivated.");
 }
 
+/// R387: an admin sees where a person is signed in and what was proved there, and ends one session; the person is told, of one's own nobody.
+#[tokio::test]
+async fn an_admin_sees_the_sessions_of_a_person_and_ends_one() {
+    let t = TestApp::new(with_neighbours());
+    let (tenant, other) = (t.tenant("main").await, t.tenant("other").await);
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    let max = t.user(&tenant, "max@example.com", Role::Member).await;
+    let zoe = t.user(&other, "zoe@example.com", Role::Admin).await;
+    let second = t.credential(Kind::Session, &tenant, &max.user, None, "*", None).await;
+    let id = |one: &Actor| one.credential.to_string();
+    t.execute(&format!(
+        "UPDATE credentials SET two_factors = 1, proved_at = 0, last_used_at = 0, last_used_address = '192.0.2.7', user_agent = 'curl/8'
+         WHERE id = '{}'",
+        id(&second)
+    ))
+    .await
+    .unwrap();
+    let path = format!("/api/users/{}/sessions", max.user);
+    let one = |session: &str| format!("{path}/{session}");
+    let seconds = one(&id(&second));
+    for (method, path) in [("GET", &path), ("DELETE", &seconds)] {
+        t.as_(&max, method, path, Null).await.refused(403, "scope_denied");
+        t.as_(&zoe, method, path, Null).await.refused(404, "user_not_found");
+    }
+    let listed = t.as_(&ada, "GET", &path, Null).await.is(200);
+    let items = listed["items"].as_array().unwrap();
+    let row = items.iter().find(|row| row["id"] == id(&second).as_str()).unwrap();
+    let facts = ["user_agent", "last_used_address", "last_used_at", "two_factors", "proved_at", "current"]
+        .map(|name| &row[name]);
+    let epoch = json!("1970-01-01T00:00:00.000Z");
+    assert_eq!(facts, [&json!("curl/8"), &json!("192.0.2.7"), &epoch, &json!(true), &Null, &json!(false)], "{row}");
+    let first = items.iter().find(|row| row["id"] == id(&max).as_str()).unwrap();
+    assert_eq!((&first["two_factors"], &first["proved_at"]), (&json!(false), &first["created_at"]), "{first}");
+    assert_eq!(items.len(), 2);
+    assert_eq!(
+        t.as_(&ada, "GET", &format!("{path}?limit=1"), Null).await.is(200)["items"].as_array().unwrap().len(),
+        1
+    );
+
+    // Neither somebody else's session nor a token is a session of theirs.
+    let pat = t.credential(Kind::Pat, &tenant, &max.user, None, "*", None).await;
+    for absent in ["tok_nothing", &id(&ada), &id(&zoe), &id(&pat)] {
+        t.as_(&ada, "DELETE", &one(absent), Null).await.refused(404, "session_not_found");
+    }
+    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE revoked_at IS NOT NULL").await, 0);
+    t.as_(&ada, "DELETE", &seconds, Null).await.is(204);
+    t.as_(&second, "GET", "/api/auth/whoami", Null).await.refused(401, "token_revoked");
+    for lives in [&max, &pat, &zoe, &ada] {
+        t.as_(lives, "GET", "/api/auth/whoami", Null).await.is(200);
+    }
+    t.as_(&ada, "DELETE", &seconds, Null).await.refused(404, "session_not_found");
+    let told = "SELECT user_id || ' ' || title FROM notifications";
+    assert_eq!(t.texts(told).await, [format!("{} Your session was ended", max.user)]);
+    let rows = "SELECT action || ' ' || object_id || ' ' || json_extract(after, '$.session') FROM audit";
+    assert_eq!(t.texts(rows).await, [format!("user.end_session {} {}", max.user, id(&second))]);
+
+    let own = t.credential(Kind::Session, &tenant, &ada.user, None, "*", None).await;
+    t.as_(&ada, "DELETE", &format!("/api/users/{}/sessions/{}", ada.user, id(&own)), Null).await.is(204);
+    t.as_(&own, "GET", "/api/auth/whoami", Null).await.refused(401, "token_revoked");
+    assert_eq!(t.texts(told).await.len(), 1, "nobody is told of their own deed");
+}
+
 /// R334: all sessions of a person end, and nothing beside them; the person is told once, and of the admin's own the one that asks stays.
 #[tokio::test]
 async fn an_admin_ends_all_sessions_of_a_person() {

@@ -170,6 +170,8 @@ routes! {
         USERS_FACTOR = delete("/api/users/{id}/factor", "Remove a user's second factor").scope(UsersWrite).fresh().audited("user.remove_factor").page("concepts/second-factor");
         USERS_IDENTITIES_LIST = get("/api/users/{id}/identities", "List the linked identities of a user").scope(UsersRead).for_people().page("concepts/providers#linking");
         USERS_IDENTITIES = delete("/api/users/{id}/identities", "Unlink all sign-ins of a user at providers").scope(UsersWrite).fresh().revokes().audited("user.unlink").page("concepts/providers#linking");
+        USERS_SESSIONS_LIST = get("/api/users/{id}/sessions", "List the sessions of a user").scope(TokensAdmin).for_people().query(&["cursor", "limit"]).page("concepts/pats#for-admins");
+        USERS_END_SESSION = delete("/api/users/{id}/sessions/{session}", "End one session of a user").scope(TokensAdmin).for_people().closes().audited("user.end_session").page("concepts/pats#for-admins");
         USERS_END_SESSIONS = delete("/api/users/{id}/sessions", "End all sessions of a user").scope(TokensAdmin).for_people().closes().audited("user.end_sessions").page("concepts/pats#for-admins");
         TENANT = get("/api/tenant", "The tenant's name and settings").for_people().before_factor().page("concepts/tenant");
         TENANT_PATCH = patch("/api/tenant", "Change the tenant's name and settings").scope(UsersWrite).fresh().audited("tenant.update").page("concepts/tenant");
