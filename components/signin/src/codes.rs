@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::{Value::Null, json};
 use service::{
     app::App,
+    change,
     event::{self, Event},
     extract::Body,
     form, mail,
@@ -27,7 +28,7 @@ use store::{
     code::{self, Kind},
     credential,
     db::Purpose,
-    outbox, tenant, user,
+    epoch, outbox, tenant, user,
 };
 
 use crate::password;
@@ -182,6 +183,7 @@ async fn set_password(
     password::check_allowed(&tx, tenant).await?;
     let had_one = user::password_hash(&tx, user).await?.is_some();
     let was_here = user::has_signed_in(&tx, user).await?;
+    let since = epoch::last(&tx, tenant).await?;
     // The new password ends all other codes of the person's.
     if !user::set_password(&tx, tenant, user.as_str(), &hash).await? {
         return Err(Code::InvalidCode.into());
@@ -193,7 +195,7 @@ async fn set_password(
     mail::hurry_if_left(app, &tx);
     let action = route.audit.unwrap_or_default();
     let row = audit::Event { action, object: user.as_str(), before: Null, after };
-    audit::insert(&tx, &origin, &row).await?;
+    change::audit_closing(&tx, &origin, (since, user.as_str()), row).await?;
     // Of a first password only somebody who signed in by a link or a provider until now: it may be another person that has the link.
     if had_one || was_here {
         let data = json!({ "by": null, "set": !had_one });

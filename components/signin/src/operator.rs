@@ -26,7 +26,7 @@ use store::{audit::Event, credential, db::Purpose, device, epoch, oauth_grant, w
 use crate::bootstrap::check_secret;
 
 /// The operator is no person of a tenant.
-const OPERATOR: &str = "operator";
+pub(crate) const OPERATOR: &str = "operator";
 
 form! {
     pub(crate) struct Revoke {

@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde_json::json;
 use service::{
     app::App,
+    change,
     credential::own_base,
     extract::Body,
     form,
@@ -25,16 +26,16 @@ use service::{
     response::{self, Response},
 };
 use store::{
-    audit::{self, Event},
+    audit::Event,
     credential,
     db::{Purpose, Tx},
-    factor, notification,
+    epoch, factor, notification,
     outbox::Kind,
     tenant,
     user::{self, User},
 };
 
-use crate::{bootstrap::check_secret, password};
+use crate::{bootstrap::check_secret, operator::OPERATOR, password};
 
 form! {
     pub(crate) struct Recover {
@@ -74,6 +75,7 @@ pub(crate) async fn recover(app: App, route: &'static Route, Body(body): Body<Re
     // An admin who frees room must get in when the database is full.
     let tx = app.db().begin(Purpose::Entry).await?;
     let tenant = tenant::find(&tx, Some(body.tenant.trim())).await?.ok_or(Code::TenantNotFound)?;
+    let since = epoch::last(&tx, &tenant).await?;
     let known = user::find_login(&tx, Some(body.tenant.trim()), &email).await?;
     let (id, before) = match &known {
         Some(login) => {
@@ -100,7 +102,7 @@ pub(crate) async fn recover(app: App, route: &'static Route, Body(body): Body<Re
     let user = user::get(&tx, &tenant, id.as_str()).await?;
     let after = json!({ "email": user.email, "role": user.role, "active": true, "link": link.is_some(), "ended_sessions": ended, "factor_removed": had_factor, "passwords_allowed": was_closed });
     let event = Event { action: route.audit.unwrap_or_default(), object: id.as_str(), before, after };
-    audit::insert(&tx, &app.origin(&tenant, None), &event).await?;
+    change::audit_closing(&tx, &app.origin(&tenant, None), (since, OPERATOR), event).await?;
     tell(&app, &tx, &tenant, &user, was_closed).await?;
     let by = json!({ "by": "The operator of this server" });
     if had_factor {

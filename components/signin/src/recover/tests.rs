@@ -95,6 +95,9 @@ async fn a_recovered_admin_gets_in_whatever_ways_the_tenant_allowed() {
         assert_eq!(t.texts("SELECT ways FROM tenants").await, [format!("password {ways}")]);
         let after = t.texts("SELECT after FROM audit WHERE action = 'operator.recover'").await.remove(0);
         assert!(after.contains("\"passwords_allowed\":true"), "{after}");
+        // R178: the session that was open has a closure, which the trail names.
+        assert!(after.contains(&t.texts("SELECT id FROM closures").await.concat()), "{after}");
+        assert_eq!(t.number("SELECT count(*) FROM closures").await, 1);
         let told = t.texts("SELECT body FROM notifications").await.remove(0);
         assert!(told.contains("Passwords let people in again"), "{told}");
     }
