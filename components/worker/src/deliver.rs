@@ -45,10 +45,13 @@ const MOST_WEBHOOKS: usize = 32;
 /// Deliveries that one call sends to a webhook at most, and how long it goes on beginning to send, seconds.
 const MOST_AT_ONCE: usize = 200;
 const LONGEST: i64 = 8;
-/// Deliveries that one call sends to a webhook without a break, and how long it waits before each further one: a flood of events takes the
-/// machine neither from those that make them nor from the receiver.
+/// Deliveries that one call sends to a webhook without a break, and how long it waits before each further one, ms: [`SHARE`] times as long as
+/// the one before took, within bounds. So a flood of events takes the machine neither from those that make them nor from the receiver, and the
+/// less so the busier they are.
 const BURST: usize = 50;
-const BREAK: Duration = Duration::from_millis(20);
+const BREAK: i64 = 20;
+const LONGEST_BREAK: i64 = 100;
+const SHARE: i64 = 4;
 /// Deliveries of a webhook that have arrived and are not written at most, and for how long, ms: a sender that dies sends these again.
 const MOST_UNWRITTEN: usize = 32;
 const LONGEST_UNWRITTEN: i64 = 250;
@@ -191,10 +194,10 @@ async fn send_in_order(
     until: Timestamp,
     arrived: &mut Arrived,
 ) -> Result<Timestamp, DbError> {
-    let (mut has_arrived, mut last) = (false, None);
+    let (mut has_arrived, mut last, mut took) = (false, None, 0);
     for number in 0..MOST_AT_ONCE {
         if number >= BURST {
-            sleep(BREAK).await;
+            sleep(pace(took)).await;
         }
         let now = app.clock().now();
         if now > until {
@@ -216,9 +219,15 @@ async fn send_in_order(
             }
             Tried::Failed(pause) => return Ok(app.clock().now().plus_seconds(pause)),
         }
+        took = app.clock().now().millis() - now.millis();
         last = Some(due);
     }
     Ok(Timestamp::from_millis(0))
+}
+
+/// How long to wait after a delivery that took so many ms.
+fn pace(took: i64) -> Duration {
+    Duration::from_millis(took.saturating_mul(SHARE).clamp(BREAK, LONGEST_BREAK).unsigned_abs())
 }
 
 /// What came of one try.
