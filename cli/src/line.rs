@@ -20,7 +20,8 @@ use crate::{
 
 /// What each parameter of a query means; the route table has their names.
 const PARAMETERS: &[(&str, &str)] = &[
-    ("after", "The id of the last event that you have"),
+    ("after", "What comes next after this: the id of an event, or the number of a line"),
+    ("before", "Only lines before the one with this number"),
     (
         "format",
         "Of secrets json, env (lines for a shell), files, or docker (lines for docker run --env-file); of the audit trail ndjson or csv",
@@ -379,7 +380,11 @@ fn of_verb(verb: &Verb) -> Command {
             known.iter().filter(|name| !verb.inputs.iter().any(|input| input.at == At::Query && input.name == **name))
         {
             let help = PARAMETERS.iter().find(|(known, _)| known == name).map_or("", |(_, help)| help);
-            command = command.arg(flag(name).help(help));
+            let arg = flag(name).help(help);
+            command = command.arg(match *name {
+                "confirm" => arg.num_args(0..=1).default_missing_value("true").value_parser(["true", "false"]),
+                _ => arg,
+            });
             if *name == "limit" && pages::is_paged(verb.route) {
                 let all = Arg::new("all").long("all").action(ArgAction::SetTrue).conflicts_with("limit");
                 command = command
@@ -449,7 +454,12 @@ fn number(null: Option<&'static str>) -> impl Fn(&str) -> Result<Json, String> +
 
 fn follow() -> Arg {
     let help = "Go on, and print each line as it comes; with --json an object a line. Ctrl-C ends it";
-    Arg::new("follow").long("follow").short('f').action(ArgAction::SetTrue).conflicts_with("until").help(help)
+    Arg::new("follow")
+        .long("follow")
+        .short('f')
+        .action(ArgAction::SetTrue)
+        .conflicts_with_all(["until", "after", "before"])
+        .help(help)
 }
 
 fn raw() -> Arg {

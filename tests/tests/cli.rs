@@ -8,6 +8,7 @@ use std::{
     net::TcpListener,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
+    process::Command,
     thread,
 };
 
@@ -639,24 +640,45 @@ fn a_program_runs_with_the_secrets_of_its_agent() {
     assert!(ran.out.is_empty() && ran.err.contains("LD_PRELOAD"), "{ran:?}");
 }
 
+/// A key for SSH, made by ssh-keygen where there is one.
+fn ssh_key(folder: &Path) -> String {
+    let file = folder.join("id");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&file).status();
+    match made {
+        Ok(status) if status.success() => fs::read_to_string(file).unwrap(),
+        _ => "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n".to_owned(),
+    }
+}
+
 /// R106: a secret with several lines comes from standard input as it is; what has one line by its nature stays one line.
 #[test]
 fn a_secret_of_several_lines_is_set_whole() {
     let (server, admin) = with_secrets();
     let scout = server.agent(&admin, "scout", &["agents.read", "agents.secrets.read"]);
     let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
-    let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAw\n\tBQYD\n-----END PRIVATE KEY-----";
+    let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAw\n\tBQYD\n-----END PRIVATE KEY-----\n";
     let values = || scout.client.get("/api/agents/me/secrets/values").is(200)["secrets"].clone();
     for words in [
         &["agents", "secrets", "set", "scout", "PEM"][..],
         &["agents", "secrets", "set", "scout", "PEM", "--value", "-"],
     ] {
         admin.put("/api/agents/scout/secrets/PEM", &json!({ "value": "old" })).is(200);
-        for (given, stored) in [(format!("{pem}\n"), pem.to_owned()), (format!("{pem}\n\n"), format!("{pem}\n"))] {
-            let ran = cli.fed(&given, words).is(0);
+        for (given, stored) in [(pem, pem), ("one line\n", "one line")] {
+            let ran = cli.fed(given, words).is(0);
             assert!(!ran.out.contains("MC4") && !ran.err.contains("MC4"), "{ran:?}");
             assert_eq!(values()["PEM"], stored);
         }
+    }
+    // R433: a key of OpenSSH, to which its last line end belongs, comes out of it as it went in, and ssh-keygen takes it.
+    admin.put("/api/agents/scout/secrets/PEM", &json!({ "value": "old" })).is(200);
+    let given = ssh_key(cli.home());
+    cli.fed(&given, &["agents", "secrets", "set", "scout", "SSH_KEY", "--value", "-"]).is(0);
+    let as_scout = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", scout.client.bearer());
+    as_scout.run(&["secrets", "write", "run"]).is(0);
+    let written = as_scout.home().join("run/SSH_KEY");
+    assert_eq!(fs::read_to_string(&written).unwrap(), given);
+    if let Ok(read) = Command::new("ssh-keygen").args(["-y", "-P", "", "-f"]).arg(&written).output() {
+        assert!(read.status.success(), "{read:?}");
     }
     cli.fed("", &["agents", "secrets", "set", "scout", "PEM"]).is(64);
     // A webhook's secret has one line: more is refused, and not cut.
