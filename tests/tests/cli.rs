@@ -950,6 +950,46 @@ fn json_controls_no_terminal() {
     }
 }
 
+/// R434: the trail comes as CSV too, as the server writes it and with nothing that controls a terminal.
+#[test]
+fn the_trail_is_exported_as_csv() {
+    let (server, admin) = Server::with_admin();
+    let agent = json!({ "name": "scout", "description": "a, \"b\"" });
+    admin.post("/api/agents", &agent).is(201);
+    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
+    let out = cli.run(&["admin", "audit", "export", "--format", "csv", "--object", "scout"]).is(0).out;
+    let asked = admin.get("/api/audit/export?format=csv&object=scout&action=agent.create").text();
+    assert!(asked.ends_with("\r\n") && asked.lines().count() == 2 && out.starts_with(&asked), "{out:?}");
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/csv; charset=utf-8\r\nconnection: close\r\n\r\n";
+    let url = saying(format!("{head}a\u{1b}[2J,\u{9b}2J\u{202e}\r\n").leak());
+    let cli = Cli::of(&url).variable("ACCREDIT_TOKEN", &tests::secret::credential("acr_pat_"));
+    let out = cli.run(&["admin", "audit", "export", "--format", "csv"]).is(0).out;
+    assert_eq!(out, "a\\u001b[2J,\\u009b2J\\u202e\r\n");
+}
+
+/// R436: the step of a refusal that adds to the request is one that is typed, and it works.
+#[test]
+fn a_step_that_adds_to_a_request_is_an_option() {
+    let (server, admin) = Server::with_admin();
+    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
+    for flag in [&["--confirm", "true"][..], &["--confirm"]] {
+        for (name, parent) in [("root", None), ("leaf", Some("root"))] {
+            admin.post("/api/agents", &json!({ "name": name, "parent": parent })).is(201);
+        }
+        let delete = ["agents", "delete", "root", "--yes"];
+        let ran = cli.run(&delete).is(1);
+        assert!(ran.err.contains("fix: Run the same command with --confirm true to archive this agent and"), "{ran:?}");
+        cli.run(&[&delete[..], flag].concat()).is(0);
+        admin.get("/api/agents/leaf").refused(404, "agent_not_found");
+    }
+    let user = server.user(&admin, "max@example.com", "member");
+    user.post("/api/agents", &json!({ "name": "his" })).is(201);
+    let delete = ["admin", "users", "delete", "max@example.com", "--yes"];
+    let ran = cli.run(&delete).is(1);
+    assert!(ran.err.contains("with --agents 'transfer:<id or address>' to give") && !ran.err.contains('?'), "{ran:?}");
+    cli.run(&[&delete[..], &["--agents", "archive"]].concat()).is(0);
+}
+
 /// R149: a refused field is told by its option; `--json` is the API's own answer.
 #[test]
 fn a_refused_field_is_told_by_its_option() {
