@@ -115,8 +115,8 @@ pub(crate) fn run(is_built: bool, into: Option<&Path>) -> Result<()> {
         listed("binary", &target, &name, &bytes),
         listed("wheel", &target, &wheel_name, &wheel),
     ] });
-    if let Some((_, time)) = build::commit(&workspace) {
-        manifest["built_at"] = time.into();
+    if let (Some(manifest), Some((_, time))) = (manifest.as_object_mut(), build::commit(&workspace)) {
+        manifest.insert("built_at".to_owned(), time.into());
     }
     // Last, and in one move: without it nothing is handed out.
     let part = folder.join("manifest.part");
