@@ -990,6 +990,15 @@ fn a_step_that_adds_to_a_request_is_an_option() {
     cli.run(&[&delete[..], &["--agents", "archive"]].concat()).is(0);
 }
 
+/// R437: letters that no name can have are said to be none.
+#[test]
+fn a_name_of_other_letters_is_told_which_it_can_have() {
+    let (server, admin) = Server::with_admin();
+    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
+    let ran = cli.run(&["agents", "create", "日本語エージェント"]).is(1);
+    assert!(ran.err.contains("1 to 63 letters a to z, digits and hyphens"), "{ran:?}");
+}
+
 /// R149: a refused field is told by its option; `--json` is the API's own answer.
 #[test]
 fn a_refused_field_is_told_by_its_option() {
