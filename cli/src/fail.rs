@@ -5,6 +5,7 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
+use common::error::Code;
 use serde_json::Value as Json;
 
 /// What a command ends with; scripts tell outcomes apart by it.
@@ -93,6 +94,13 @@ impl Failure {
     /// Whether the credential is bound to a key that the request did not prove: then the server names the algorithms.
     pub(crate) fn needs_key(&self) -> bool {
         self.answer.as_ref().is_some_and(|answer| answer.get("algs").is_some())
+    }
+
+    /// Whether the same request can succeed after a while, so that a command that waits goes on.
+    pub(crate) fn passes(&self) -> bool {
+        let is_too_often =
+            || Code::ALL.iter().map(|code| code.row()).any(|row| row.status == 429 && row.slug == self.slug());
+        self.exit == Exit::Unreachable || is_too_often()
     }
 
     /// The API's slug.

@@ -32,6 +32,9 @@ const SEEN: &[(&str, &str)] = &[
     ("page in doc_url", "page below"),
     ("every field that fields lists", "every field above"),
     ("the fields that fields lists", "the fields above"),
+    ("Send the same request", "Run the same command"),
+    ("send the same request", "run the same command"),
+    (" In a query, write + as %2B.", ""),
 ];
 /// How like a word it is what may be meant by it, from 0 to 1.
 const LIKE: f64 = 0.6;
@@ -90,9 +93,38 @@ pub(crate) fn of_ask(ask: &Json) -> Option<String> {
     Some(show::line(&command))
 }
 
-/// A fix, without names of members that a person does not see.
+/// A fix, without names of members that a person does not see, and with the options of the command that was typed.
 pub(crate) fn seen(fix: &str) -> String {
-    SEEN.iter().fold(fix.to_owned(), |fix, (member, seen)| fix.replace(member, seen))
+    with_options(&SEEN.iter().fold(fix.to_owned(), |fix, (member, seen)| fix.replace(member, seen)))
+}
+
+/// A parameter of the query that shall be added, `?confirm=true`, as the option.
+fn with_options(fix: &str) -> String {
+    let (mut written, mut rest) = (String::new(), fix);
+    while let Some((before, (name, after))) =
+        rest.split_once(" with ?").and_then(|(before, from)| Some((before, from.split_once('=')?)))
+    {
+        let (value, left) = after.split_at(end_of_word(after, " ,;)"));
+        let bare = value.trim_end_matches('.');
+        written.push_str(&format!(
+            "{before} with --{} {}{}",
+            verbs::long(name),
+            quoted(bare),
+            value.replacen(bare, "", 1)
+        ));
+        rest = left;
+    }
+    written + rest
+}
+
+/// Where a word of a text ends, by one of these. What stands in angles is to be filled in, and may have blanks.
+fn end_of_word(text: &str, ends: &str) -> usize {
+    let mut is_hole = false;
+    let is_end = |c: char| {
+        is_hole = (is_hole || c == '<') && c != '>';
+        !is_hole && ends.contains(c)
+    };
+    text.find(is_end).unwrap_or(text.len())
 }
 
 /// The words of a refusal that the server does not know, each with what may be meant by it.
@@ -214,14 +246,7 @@ fn next_request(text: &str) -> Option<(&str, Request<'_>, &str)> {
     let (at, method) = places.min_by_key(|(at, _)| *at)?;
     let (before, from) = text.split_at_checked(at)?;
     let from = from.get(method.len() + 1..)?;
-    // What stands in angles is to be filled in, and may have blanks.
-    let mut is_hole = false;
-    let ends = |c: char| {
-        is_hole = (is_hole || c == '<') && c != '>';
-        !is_hole && matches!(c, ' ' | ',' | ';' | ')' | ':')
-    };
-    let end = from.find(ends).unwrap_or(from.len());
-    let (target, mut after) = from.split_at_checked(end)?;
+    let (target, mut after) = from.split_at_checked(end_of_word(from, " ,;):"))?;
     let bare = target.trim_end_matches('.');
     if bare.len() < target.len() {
         after = from.get(bare.len()..)?;
@@ -373,6 +398,31 @@ mod tests {
             for fix in [Some(row.fix), row.agent_fix].into_iter().flatten().map(seen).filter(|_| !is_of_each) {
                 let named = members.iter().chain(&["fields lists"]).find(|member| fix.contains(**member));
                 assert_eq!(named, None, "{}: {fix}", row.slug);
+            }
+        }
+    }
+
+    /// R436: a parameter of a query that shall be added is an option of the command, and the request is the command.
+    #[test]
+    fn no_fix_of_the_table_names_a_query() {
+        use common::error::Code;
+        let shown = |code: Code| in_commands(&seen(code.row().fix));
+        assert_eq!(
+            shown(Code::HasChildren),
+            "Run the same command with --confirm true to archive this agent and the {count} below it. accredit agents list --parent \
+             '{agent}' lists the agents directly below it."
+        );
+        assert_eq!(
+            shown(Code::OwnsAgents),
+            "Run the same command with --agents 'transfer:<id or address>' to give the {count} to another user, or with --agents archive \
+             to archive them. accredit agents list --owner '{user}' lists the agents."
+        );
+        for row in Code::ALL.iter().map(|code| code.row()) {
+            for fix in [Some(row.fix), row.agent_fix].into_iter().flatten() {
+                let shown = in_commands(&seen(fix));
+                let named =
+                    [" ?", "In a query", "%2B", "end the same request"].iter().find(|named| shown.contains(**named));
+                assert_eq!(named, None, "{}: {shown}", row.slug);
             }
         }
     }

@@ -36,6 +36,19 @@ const NO_KEY: &str = "Use the profile that has the key, with --profile NAME. If 
 /// The step of a refusal of a proof that this program made.
 const OTHER_PROOF: &str = "Check the clock of this machine, and name the server by the address by which it knows itself: a proof is for one \
                            address, and for a minute.";
+/// The refusals with 503 that stay until the operator has acted. All others pass by themselves: the database or a host is busy, or stops.
+const OPERATORS: &[Code] = &[
+    Code::StorageFull,
+    Code::MailDisabled,
+    Code::PublicUrlMissing,
+    Code::SigningDisabled,
+    Code::SecretsDisabled,
+    Code::AuditKeyMissing,
+];
+/// The media types of answers that are JSON.
+const JSON: &[&str] = &["application/json", "application/jwk-set+json"];
+/// The media types of all others. Any portal answers plain text: an id of the server stands beside it.
+const TEXTS: &[&str] = &["application/x-ndjson", "application/jwt", "text/csv", "text/plain"];
 /// The media type of a stream of events.
 const EVENTS: &str = "text/event-stream";
 /// How long a stream is read before it is opened anew.
@@ -235,9 +248,9 @@ impl Client {
         let status = parts.status.as_u16();
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media = header("content-type").split(';').next().unwrap_or_default().trim();
-        let is_json = matches!(media, "application/json" | "application/jwk-set+json");
+        let is_json = JSON.contains(&media);
         // Nothing that others have written controls a terminal.
-        let text = if is_json || media == "application/x-ndjson" { escaped(&text) } else { text };
+        let text = if is_json || matches!(media, "application/x-ndjson" | "text/csv") { escaped(&text) } else { text };
         let json = if is_json { serde_json::from_str(&text).unwrap_or_default() } else { Json::Null };
         let given = |name: &str| Some(header(name)).filter(|value| !value.is_empty()).map(str::to_owned);
         let (tag, closure) = (given("etag"), given("x-accredit-closure"));
@@ -245,10 +258,8 @@ impl Client {
             200..=299 if is_json && !json.is_null() => Ok(Answer { text, json, tag, closure, is_known: false }),
             204 => Ok(Answer { text, json, tag, closure, is_known: false }),
             304 if is_asked => Ok(Answer { text, json, tag, closure, is_known: true }),
-            // Of plain text, which any portal answers, only what has an id of ours.
             200..=299
-                if matches!(media, "application/x-ndjson" | "application/jwt")
-                    || (media == "text/plain" && header("x-request-id").starts_with("req_")) =>
+                if TEXTS.contains(&media) && (media != "text/plain" || header("x-request-id").starts_with("req_")) =>
             {
                 Ok(Answer { text, json, tag, closure, is_known: false })
             }
@@ -285,7 +296,7 @@ impl Client {
         let text = |name: &str| answer.get(name).and_then(Json::as_str).map(show::prose);
         let exit = match (status, text("error").as_deref()) {
             (401, _) => Exit::Credential,
-            (503, Some("database_unavailable")) => Exit::Unreachable,
+            (503, Some(slug)) if !OPERATORS.iter().any(|code| code.row().slug == slug) => Exit::Unreachable,
             _ => Exit::Refused,
         };
         let mut failure = Failure::new(exit, text("detail").unwrap_or_default());
@@ -401,6 +412,66 @@ mod tests {
             let failure = said(Some(&http), error);
             assert!(failure.sentence.starts_with(begins) && !failure.sentence.contains("secret"), "{failure:?}");
             assert!(failure.fix.as_deref().unwrap().contains("proxy in ALL_PROXY, or"), "{failure:?}");
+        }
+    }
+
+    /// R432: of all refusals with 503, those of the host included, only what the operator has to mend is a refusal. What waits goes on over
+    /// the others, and over what was asked too often.
+    #[test]
+    fn what_passes_by_itself_is_unreachable_for_now() {
+        let client = Client::new(&Url::parse("http://127.0.0.1:1").unwrap(), None, 1).unwrap();
+        let failure =
+            |status, slug: &str| client.refusal(status, serde_json::json!({ "error": slug, "request_id": "r" }));
+        let of_host =
+            include_str!("../../docs/agents/errors.md").lines().filter_map(|line| line.strip_prefix("| 503 `"));
+        let of_host: Vec<&str> = of_host.filter_map(|line| line.split('`').next()).collect();
+        assert!(of_host.contains(&"server_stopping") && of_host.len() == 4, "{of_host:?}");
+        let rows = || Code::ALL.iter().map(|code| code.row());
+        let of_server = rows().filter(|row| row.status == 503).map(|row| row.slug);
+        let mut refused: Vec<&str> = of_server
+            .chain(of_host)
+            .filter(|slug| {
+                let failure = failure(503, slug);
+                assert_eq!(failure.passes(), failure.exit == Exit::Unreachable, "{slug}");
+                failure.exit == Exit::Refused
+            })
+            .collect();
+        refused.sort_unstable();
+        let of_operator = [
+            "audit_key_missing",
+            "mail_disabled",
+            "public_url_missing",
+            "secrets_disabled",
+            "signing_disabled",
+            "storage_full",
+        ];
+        assert_eq!(refused, of_operator);
+        for row in rows().filter(|row| row.status != 503) {
+            let failure = failure(row.status, row.slug);
+            assert_ne!(failure.exit, Exit::Unreachable, "{}", row.slug);
+            assert_eq!(failure.passes(), row.status == 429, "{}", row.slug);
+        }
+    }
+
+    /// R434: every media type that a route of a verb answers with is taken.
+    #[test]
+    fn every_media_type_of_a_verb_is_taken() {
+        let document: Json = serde_json::from_str(include_str!("../../docs/reference/openapi.json")).unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for verb in crate::verbs::all() {
+            let operation = &document["paths"][verb.route.path][verb.route.method.to_lowercase()];
+            let responses = operation["responses"].as_object().unwrap();
+            for (_, answer) in responses.iter().filter(|(status, _)| status.starts_with('2')) {
+                let content = answer.get("content").and_then(Json::as_object);
+                for media in content.into_iter().flat_map(|content| content.keys()) {
+                    let is_taken = TEXTS.contains(&media.as_str()) || JSON.contains(&media.as_str());
+                    assert!(is_taken, "{}: {media}", verb.words);
+                    seen.insert(media.clone());
+                }
+            }
+        }
+        for media in TEXTS {
+            assert!(seen.contains(*media), "{media} is no answer to a verb");
         }
     }
 

@@ -328,10 +328,13 @@ fn of_verb(verb: &Verb) -> Command {
         for name in
             known.iter().filter(|name| !verb.inputs.iter().any(|input| input.at == At::Query && input.name == **name))
         {
-            // A cursor is sealed text: one of 64 begins with a hyphen.
-            let is_sealed = *name == "cursor";
-            command =
-                command.arg(flag(name).help(words::of_parameter(verb.route, name)).allow_hyphen_values(is_sealed));
+            let arg = flag(name).help(words::of_parameter(verb.route, name));
+            command = command.arg(match *name {
+                "confirm" => arg.num_args(0..=1).default_missing_value("true").value_parser(["true", "false"]),
+                // It is sealed text: one of 64 begins with a hyphen.
+                "cursor" => arg.allow_hyphen_values(true),
+                _ => arg,
+            });
             if *name == "limit" && pages::is_paged(verb.route) {
                 let all = Arg::new("all").long("all").action(ArgAction::SetTrue).conflicts_with("limit");
                 command = command
@@ -393,7 +396,12 @@ fn number(null: Option<&'static str>) -> impl Fn(&str) -> Result<Json, String> +
 
 fn follow() -> Arg {
     let help = "Go on, and print each line as it comes; with --json an object a line. Ctrl-C ends it";
-    Arg::new("follow").long("follow").short('f').action(ArgAction::SetTrue).conflicts_with("until").help(help)
+    Arg::new("follow")
+        .long("follow")
+        .short('f')
+        .action(ArgAction::SetTrue)
+        .conflicts_with_all(["until", "after", "before"])
+        .help(help)
 }
 
 fn raw() -> Arg {

@@ -187,7 +187,7 @@ fn by_device(client: &Client, want: &str, scope: &str) -> Result<Secret, Failure
                 interval = asked.unwrap_or(interval);
             }
             // A line that breaks for a moment breaks no sign-in (RFC 8628, section 3.5).
-            Err(failure) if failure.exit == Exit::Unreachable && waited < life => {}
+            Err(failure) if failure.passes() && waited < life => {}
             Err(mut failure) => {
                 spinner.finish_and_clear();
                 if matches!(failure.slug(), "access_denied" | "expired_token" | "invalid_grant") {

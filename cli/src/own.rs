@@ -251,7 +251,7 @@ fn wait(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
         let answer = match client.call(route::ACCESS_GET, call) {
             Ok(answer) => answer,
             // A decision may take days, in which a server is restarted.
-            Err(failure) if is_known && failure.exit == Exit::Unreachable => {
+            Err(failure) if is_known && failure.passes() => {
                 spinner.suspend(|| lost.say(&failure));
                 std::thread::sleep(PAUSE);
                 continue;

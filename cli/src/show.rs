@@ -306,12 +306,14 @@ pub(crate) fn secret_text(what: &str) -> Result<String, Failure> {
     asked(what, all_of)
 }
 
-/// All that there is to read, without one line end at its very end.
+/// All that there is to read. Of one line, without its end; of several, as they are: a key without its last line end is refused by
+/// programs that read it.
 fn all_of(from: &mut dyn BufRead) -> std::io::Result<String> {
     let mut text = String::new();
     from.read_to_string(&mut text)?;
-    let end = text.strip_suffix('\n').map(|rest| rest.strip_suffix('\r').unwrap_or(rest).len());
-    text.truncate(end.unwrap_or(text.len()));
+    let one = text.strip_suffix('\n').filter(|line| !line.contains('\n'));
+    let end = one.map_or(text.len(), |line| line.strip_suffix('\r').unwrap_or(line).len());
+    text.truncate(end);
     Ok(text)
 }
 
@@ -422,15 +424,17 @@ mod tests {
         );
     }
 
-    /// R106: no line of a private key is lost, and nothing of it but the line end that an editor adds.
+    /// R106, R433: of a private key nothing is lost, also not the end of its last line; of one line the end that an editor adds.
     #[test]
     fn a_secret_text_is_all_of_what_is_read() {
         for (given, read) in [
             ("one", "one"),
             ("one\n", "one"),
-            ("one\ntwo\n", "one\ntwo"),
-            ("one\r\ntwo\r\n", "one\r\ntwo"),
-            (" one\n\ntwo\n\n", " one\n\ntwo\n"),
+            ("one\ntwo\n", "one\ntwo\n"),
+            ("one\ntwo", "one\ntwo"),
+            ("one\r\ntwo\r\n", "one\r\ntwo\r\n"),
+            (" one\n\ntwo\n\n", " one\n\ntwo\n\n"),
+            ("one\r\n", "one"),
             ("one\r", "one\r"),
             ("\n", ""),
             ("", ""),

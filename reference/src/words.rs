@@ -149,6 +149,8 @@ const SENT: &[(&str, &str, &str)] = &[
     ("/api/agents/{name}/explain", "subject", "The user or agent that is asked about; left out, the caller."),
     ("/api/agents/{name}/logs", "since", "Only lines from this time on."),
     ("GET /api/agents/{name}/logs", "lines", "How many lines to read, the newest."),
+    ("/api/agents/{name}/logs", "after", "The lines next after the one with this number, in place of the newest."),
+    ("/api/agents/{name}/logs", "before", "Only lines before the one with this number."),
     ("/api/agents/{name}/logs", "lines", "The lines to append."),
     ("/api/agents/{name}/logs", "q", "Part of the text of a line."),
     ("/api/agents/{name}/logs", "level", "debug, info, warn or error."),

@@ -481,6 +481,35 @@ fn the_script_installs_into_an_empty_home() {
     }
 }
 
+/// R438: what the script says to do next is pasted as it stands, also where the home has blanks and quotes.
+#[test]
+fn the_next_steps_are_pasted() {
+    let site = site();
+    let script = site.nobody().get(SCRIPT).text();
+    for shell in SHELLS {
+        let home = Home::new();
+        let bin = home.path("it's a $(home) \"of\" Ada/bin");
+        fs::create_dir_all(bin.parent().unwrap()).unwrap();
+        let pasted = |line: &str| {
+            let mut pasted = Command::new(shell[0]);
+            pasted.args(&shell[1..]).args(["-c", line]).env_clear().env("PATH", "/usr/bin:/bin").output().unwrap()
+        };
+        let place = format!(
+            "ACCREDIT_INSTALL_DIR='{}'; export ACCREDIT_INSTALL_DIR\n",
+            bin.display().to_string().replace('\'', "'\\''")
+        );
+        let output = home.run(shell, &format!("{place}{script}"), &[]);
+        assert!(output.status.success(), "{shell:?}: {}", said(&output));
+        let text = said(&output);
+        let line =
+            |end: &str| text.lines().find_map(|line| line.strip_prefix("  ")?.strip_suffix(end)).unwrap().to_owned();
+        let step = line(" auth login    sign in");
+        assert_eq!(pasted(&step).stdout, b"accredit 1.2.3\n", "{step}");
+        let export = text.lines().find(|line| line.contains("export PATH")).unwrap();
+        assert_eq!(pasted(&format!("{export}\naccredit")).stdout, b"accredit 1.2.3\n", "{export}");
+    }
+}
+
 /// The user's own places are used where they are absolute, and nothing is written elsewhere.
 #[test]
 fn the_script_installs_where_the_user_says() {

@@ -8,6 +8,7 @@ use std::{
     net::TcpListener,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
+    process::Command,
     thread,
 };
 
@@ -639,24 +640,45 @@ fn a_program_runs_with_the_secrets_of_its_agent() {
     assert!(ran.out.is_empty() && ran.err.contains("LD_PRELOAD"), "{ran:?}");
 }
 
+/// A key for SSH, made by ssh-keygen where there is one.
+fn ssh_key(folder: &Path) -> String {
+    let file = folder.join("id");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&file).status();
+    match made {
+        Ok(status) if status.success() => fs::read_to_string(file).unwrap(),
+        _ => "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n".to_owned(),
+    }
+}
+
 /// R106: a secret with several lines comes from standard input as it is; what has one line by its nature stays one line.
 #[test]
 fn a_secret_of_several_lines_is_set_whole() {
     let (server, admin) = with_secrets();
     let scout = server.agent(&admin, "scout", &["agents.read", "agents.secrets.read"]);
     let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
-    let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAw\n\tBQYD\n-----END PRIVATE KEY-----";
+    let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAw\n\tBQYD\n-----END PRIVATE KEY-----\n";
     let values = || scout.client.get("/api/agents/me/secrets/values").is(200)["secrets"].clone();
     for words in [
         &["agents", "secrets", "set", "scout", "PEM"][..],
         &["agents", "secrets", "set", "scout", "PEM", "--value", "-"],
     ] {
         admin.put("/api/agents/scout/secrets/PEM", &json!({ "value": "old" })).is(200);
-        for (given, stored) in [(format!("{pem}\n"), pem.to_owned()), (format!("{pem}\n\n"), format!("{pem}\n"))] {
-            let ran = cli.fed(&given, words).is(0);
+        for (given, stored) in [(pem, pem), ("one line\n", "one line")] {
+            let ran = cli.fed(given, words).is(0);
             assert!(!ran.out.contains("MC4") && !ran.err.contains("MC4"), "{ran:?}");
             assert_eq!(values()["PEM"], stored);
         }
+    }
+    // R433: a key of OpenSSH, to which its last line end belongs, comes out of it as it went in, and ssh-keygen takes it.
+    admin.put("/api/agents/scout/secrets/PEM", &json!({ "value": "old" })).is(200);
+    let given = ssh_key(cli.home());
+    cli.fed(&given, &["agents", "secrets", "set", "scout", "SSH_KEY", "--value", "-"]).is(0);
+    let as_scout = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", scout.client.bearer());
+    as_scout.run(&["secrets", "write", "run"]).is(0);
+    let written = as_scout.home().join("run/SSH_KEY");
+    assert_eq!(fs::read_to_string(&written).unwrap(), given);
+    if let Ok(read) = Command::new("ssh-keygen").args(["-y", "-P", "", "-f"]).arg(&written).output() {
+        assert!(read.status.success(), "{read:?}");
     }
     cli.fed("", &["agents", "secrets", "set", "scout", "PEM"]).is(64);
     // A webhook's secret has one line: more is refused, and not cut.
@@ -948,6 +970,55 @@ fn json_controls_no_terminal() {
             assert!(read.to_string().contains("\u{9b}2J\u{7f}\u{202e}\u{200b}\u{e0001}"), "{words:?}");
         }
     }
+}
+
+/// R434: the trail comes as CSV too, as the server writes it and with nothing that controls a terminal.
+#[test]
+fn the_trail_is_exported_as_csv() {
+    let (server, admin) = Server::with_admin();
+    let agent = json!({ "name": "scout", "description": "a, \"b\"" });
+    admin.post("/api/agents", &agent).is(201);
+    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
+    let out = cli.run(&["admin", "audit", "export", "--format", "csv", "--object", "scout"]).is(0).out;
+    let asked = admin.get("/api/audit/export?format=csv&object=scout&action=agent.create").text();
+    assert!(asked.ends_with("\r\n") && asked.lines().count() == 2 && out.starts_with(&asked), "{out:?}");
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/csv; charset=utf-8\r\nconnection: close\r\n\r\n";
+    let url = saying(format!("{head}a\u{1b}[2J,\u{9b}2J\u{202e}\r\n").leak());
+    let cli = Cli::of(&url).variable("ACCREDIT_TOKEN", &tests::secret::credential("acr_pat_"));
+    let out = cli.run(&["admin", "audit", "export", "--format", "csv"]).is(0).out;
+    assert_eq!(out, "a\\u001b[2J,\\u009b2J\\u202e\r\n");
+}
+
+/// R436: the step of a refusal that adds to the request is one that is typed, and it works.
+#[test]
+fn a_step_that_adds_to_a_request_is_an_option() {
+    let (server, admin) = Server::with_admin();
+    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
+    for flag in [&["--confirm", "true"][..], &["--confirm"]] {
+        for (name, parent) in [("root", None), ("leaf", Some("root"))] {
+            admin.post("/api/agents", &json!({ "name": name, "parent": parent })).is(201);
+        }
+        let delete = ["agents", "delete", "root", "--yes"];
+        let ran = cli.run(&delete).is(1);
+        assert!(ran.err.contains("fix: Run the same command with --confirm true to archive this agent and"), "{ran:?}");
+        cli.run(&[&delete[..], flag].concat()).is(0);
+        admin.get("/api/agents/leaf").refused(404, "agent_not_found");
+    }
+    let user = server.user(&admin, "max@example.com", "member");
+    user.post("/api/agents", &json!({ "name": "his" })).is(201);
+    let delete = ["admin", "users", "delete", "max@example.com", "--yes"];
+    let ran = cli.run(&delete).is(1);
+    assert!(ran.err.contains("with --agents 'transfer:<id or address>' to give") && !ran.err.contains('?'), "{ran:?}");
+    cli.run(&[&delete[..], &["--agents", "archive"]].concat()).is(0);
+}
+
+/// R437: letters that no name can have are said to be none.
+#[test]
+fn a_name_of_other_letters_is_told_which_it_can_have() {
+    let (server, admin) = Server::with_admin();
+    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
+    let ran = cli.run(&["agents", "create", "日本語エージェント"]).is(1);
+    assert!(ran.err.contains("1 to 63 letters a to z, digits and hyphens"), "{ran:?}");
 }
 
 /// R149: a refused field is told by its option; `--json` is the API's own answer.

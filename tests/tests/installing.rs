@@ -219,6 +219,25 @@ fn the_release_is_installed_and_upgraded_by_name_with_pip_and_with_uv() {
     person.has("99.0.0");
 }
 
+/// R435: clients that leave new files out learn when the wheel was made.
+#[test]
+fn a_client_that_leaves_new_files_out_installs_an_older_one() {
+    let site = site();
+    let person = Pythonist::new(&site);
+    let by_uv = of_the_manual(&site, "uv tool install accredit ").concat();
+    let by_pip = of_the_manual(&site, "pip install accredit ").concat();
+    // That of the environment may be too old to know the option.
+    let packages = packages::pypi(Path::new(env!("CARGO_TARGET_TMPDIR")), "install").join("packages");
+    let by_pip = by_pip.replace("pip install", &format!("PYTHONPATH='{}' python3 -m pip install", packages.display()));
+    person.types(&[
+        format!("if {by_uv} --exclude-newer 2020-01-01; then exit 1; fi"),
+        format!("{by_uv} --exclude-newer 2099-01-01"),
+        format!("if {by_pip} --uploaded-prior-to 2020-01-01; then exit 1; fi"),
+        format!("{by_pip} --uploaded-prior-to 2099-01-01"),
+    ]);
+    person.has(env!("CARGO_PKG_VERSION"));
+}
+
 /// Makes the wheel of a folder that of version 99.0.0.
 fn next_version(dist: &Path) {
     let script = r#"

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 use tests::{
     Answer, Client, Server,
-    browser::{Browser, hidden},
+    browser::{Browser, hidden, unescaped},
     server::text,
 };
 
@@ -95,6 +95,28 @@ fn lists_are_searched_and_sorted() {
     assert_eq!(log("level=error"), ["two 100%", "three"]);
     assert_eq!(log("q=0%25"), ["two 100%"]);
     assert_eq!(log("until=2020-01-01T00:00:00Z"), [""; 0]);
+    // R431: also from page to page no line is left out, where many have one time.
+    for part in 0..2 {
+        let lines: Vec<_> = (0..100).map(|line| json!({ "text": format!("line {part} {line:02}.") })).collect();
+        writer.post("/api/agents/writer/logs", &json!({ "lines": lines })).is(201);
+    }
+    server.execute("UPDATE agent_logs SET at = (SELECT max(at) FROM agent_logs)");
+    let (browser, mut path, mut pages) = (Browser::of(&server, &admin), "/agents/writer/log".to_owned(), Vec::new());
+    while pages.len() < 4 {
+        let page = browser.page(&path);
+        let older = page.split("<a class=\"button small end\" href=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let older = older.map(unescaped);
+        pages.push(page);
+        let Some(older) = older else { break };
+        path = older;
+    }
+    assert_eq!(pages.len(), 3);
+    for part in 0..2 {
+        for line in 0..100 {
+            let line = format!("line {part} {line:02}.");
+            assert_eq!(pages.iter().filter(|page| page.contains(&line)).count(), 1, "{line}");
+        }
+    }
     admin.get("/api/agents/writer/logs?level=loud").refused(400, "invalid_filter");
 }
 

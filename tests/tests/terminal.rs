@@ -15,6 +15,7 @@ use tests::{
     process::Signal,
     server::{KEY, PASSWORD},
     totp::Authenticator,
+    until,
 };
 
 /// So long that nobody sees a look that no event has asked for.
@@ -279,6 +280,62 @@ fn a_log_is_followed_over_a_gap() {
         assert!(following.line().ends_with(&format!(" line {number}")), "{number}");
     }
     assert_eq!(following.signalled(Signal::INT), 0);
+}
+
+/// R431: no line is lost, also not of thousands that were written at one time; and what the log itself has forgotten is counted.
+#[test]
+fn a_log_is_followed_whole_however_fast_it_is_written() {
+    let (server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["agents.read", "agents.logs"]);
+    scout.client.post("/api/agents/me/logs", &json!({ "text": "line 1" })).is(201);
+    // One agent with many threads: so many lines in one millisecond.
+    let more = |from: i64, to: i64| {
+        server.execute(&format!(
+            "INSERT INTO agent_logs (agent_id, seq, at, level, text) WITH n(i) AS (SELECT {from} UNION ALL SELECT i + 1 FROM n WHERE i < {to})
+             SELECT l.agent_id, i, l.at, 'info', 'line ' || i FROM (SELECT agent_id, at FROM agent_logs LIMIT 1) l, n"
+        ));
+    };
+    more(2, 4_890);
+    let cli = of(&server, &admin);
+    let mut since = cli.started(&["agents", "logs", "scout", "--follow", "--since", "1h"]);
+    for number in 1..=4_890 {
+        assert!(since.line().ends_with(&format!(" line {number}")), "{number}");
+    }
+    since.pause();
+    more(4_891, 8_500);
+    since.go_on();
+    for number in 4_891..=8_500 {
+        assert!(since.line().ends_with(&format!(" line {number}")), "{number}");
+    }
+    // What was written and forgotten between two looks cannot be shown.
+    since.pause();
+    more(8_501, 9_000);
+    server.execute("DELETE FROM agent_logs WHERE seq BETWEEN 2 AND 8620");
+    since.go_on();
+    assert!(since.line().ends_with(" line 8621"));
+    since.until_said("120 lines are left out");
+    assert_eq!(since.signalled(Signal::INT), 0);
+}
+
+/// R432: a stop of the server that waits for nobody is no decision.
+#[test]
+fn waiting_goes_on_over_a_stop() {
+    let (mut server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["agents.read"]);
+    let ask = json!({ "scope": ["agents.create"], "reason": "To build" });
+    let id = scout.client.post("/api/access-requests", &ask).is(201)["id"].as_str().unwrap().to_owned();
+    let mut waiting = of(&server, &scout.client).started(&["access", "wait", &id]);
+    waiting.until_said("Waiting for the decision.");
+    until("the server waits", || (server.number("SELECT count(*) FROM streams") == 1).then_some(()));
+    let address = server.host().address().to_owned();
+    server.host().terminate();
+    waiting.until_said("This host stops, so it waits no longer for what you asked for. Trying again.");
+    assert!(server.host_mut().ended().success());
+    let again = Server::settings().on(server.state()).flag("--listen", &address).start();
+    admin.post(&format!("/api/access-requests/{id}/approve"), &json!({})).is(200);
+    let (code, err) = waiting.ended();
+    assert_eq!(code, 0, "{err}");
+    drop(again);
 }
 
 const SIGN_IN: [&str; 5] = ["auth", "login", "--password", "--email", "ada@example.com"];

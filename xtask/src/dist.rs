@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::ui::{Step, out, say};
 use crate::workspace::Workspace;
 use crate::zip::Zip;
-use crate::{command, debian};
+use crate::{build, command, debian};
 
 const PACKAGE: &str = "accredit-cli";
 const PROGRAM: &str = "accredit";
@@ -111,10 +111,13 @@ pub(crate) fn run(is_built: bool, into: Option<&Path>) -> Result<()> {
         out(format_args!("{:>9}  {}", bytes.len(), folder.join(name).display()))?;
     }
     fs::write(folder.join("SHA256SUMS"), sums)?;
-    let manifest = json!({ "version": version, "files": [
+    let mut manifest = json!({ "version": version, "files": [
         listed("binary", &target, &name, &bytes),
         listed("wheel", &target, &wheel_name, &wheel),
     ] });
+    if let (Some(manifest), Some((_, time))) = (manifest.as_object_mut(), build::commit(&workspace)) {
+        manifest.insert("built_at".to_owned(), time.into());
+    }
     // Last, and in one move: without it nothing is handed out.
     let part = folder.join("manifest.part");
     fs::write(&part, format!("{manifest:#}\n"))?;

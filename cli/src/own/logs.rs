@@ -1,18 +1,16 @@
-//! `agents logs --follow`: what is in the log, and then each line as it comes. No event tells of a line, so the log is read again and again.
-//!
-//! A line has a time and no number, and several hosts write: a line can come behind one that is a little younger. So each look goes back
-//! a little behind the newest line, and what was seen before is left out.
+//! `agents logs --follow`: what is in the log, and then each line as it comes. No event tells of a line, so the log is read again and again,
+//! each time from the number of the last line on.
 
-use std::{collections::HashMap, sync::mpsc::channel, time::Duration};
+use std::{sync::mpsc::channel, time::Duration};
 
 use clap::ArgMatches;
-use common::{route, time::Timestamp};
+use common::route;
 use serde_json::Value as Json;
 
 use super::{Lost, stop};
 use crate::{
     context::Context,
-    fail::{Exit, Failure},
+    fail::Failure,
     fix,
     http::{Call, Client},
     line::path_id,
@@ -28,8 +26,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const MOST: usize = 1_000;
 /// Lines that are shown first, unless somebody says.
 const FIRST: usize = 100;
-/// How much older a line may be than one before it, seconds.
-const LATE: i64 = 10;
 
 pub(super) fn follow(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let verbs = verbs::all();
@@ -49,7 +45,8 @@ pub(super) fn follow(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
                 false => show::out(&log_line(line)),
             }
         }
-        if ended.recv_timeout(PAUSE).is_ok() {
+        let pause = if lines.len() == MOST { Duration::ZERO } else { PAUSE };
+        if ended.recv_timeout(pause).is_ok() {
             return Ok(0);
         }
         lines = match log.next() {
@@ -57,7 +54,7 @@ pub(super) fn follow(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
                 lost.found();
                 lines
             }
-            Err(failure) if failure.exit == Exit::Unreachable => {
+            Err(failure) if failure.passes() => {
                 lost.say(&failure);
                 Vec::new()
             }
@@ -71,13 +68,14 @@ struct Log<'v> {
     client: Client,
     verb: &'v Verb,
     agent: String,
-    /// What was typed: which lines, and since when.
+    /// What was typed: which lines.
     query: Vec<(String, String)>,
-    since: Option<Timestamp>,
-    /// How many lines are shown first; `None`: all since then.
+    /// Whether that is all of them.
+    is_whole: bool,
+    /// How many lines are shown first; `None`: all since the time that was typed.
     first: Option<usize>,
-    /// The lines that a look behind the newest one can bring again.
-    seen: Vec<Json>,
+    /// The number of the last line that was read; 0: none was.
+    last: i64,
 }
 
 impl<'v> Log<'v> {
@@ -85,103 +83,53 @@ impl<'v> Log<'v> {
         is_somebody(&client, verb, typed)?;
         let agent = typed.get_one::<String>(&path_id("name")).cloned().unwrap_or_default();
         let mut query = query(verb, typed)?;
-        let mut take = |name: &str| query.iter().position(|(known, _)| known == name).map(|at| query.remove(at).1);
-        let (since, lines) = (take("since"), take("lines"));
-        let since = since.and_then(|since| Timestamp::parse(&since));
+        let lines = query.iter().position(|(name, _)| name == "lines").map(|at| query.remove(at).1);
+        let has = |name: &str| query.iter().any(|(known, _)| known == name);
         let first = match lines.map(|lines| lines.parse()) {
             Some(Ok(first @ 0..=MOST)) => Some(first),
             Some(_) => return Err(Failure::usage(format!("--lines is 0 to {MOST} with --follow."))),
-            None => since.is_none().then_some(FIRST),
+            None => (!has("since")).then_some(FIRST),
         };
-        Ok(Self { client, verb, agent, query, since, first, seen: Vec::new() })
+        let is_whole = !has("level") && !has("q");
+        Ok(Self { client, verb, agent, query, is_whole, first, last: 0 })
     }
 
     fn first(&mut self) -> Result<Vec<Json>, Failure> {
         let Some(first) = self.first else { return self.next() };
-        self.seen = self.page(None)?;
-        // What did not fit is older, and is not shown later.
-        if self.seen.len() == MOST {
-            self.since =
-                self.since.max(self.seen.first().and_then(at).map(|at| Timestamp::from_millis(at.millis() + 1)));
+        let mut lines = self.page(&[("lines", first.max(1).to_string())])?;
+        if first == 0 {
+            lines.clear();
         }
-        let lines = self.seen.get(self.seen.len().saturating_sub(first)..).unwrap_or_default().to_vec();
-        self.go_on();
         Ok(lines)
     }
 
-    /// The lines that have come since the last look.
+    /// The lines next after the last one, as many as an answer holds.
     fn next(&mut self) -> Result<Vec<Json>, Failure> {
-        let mut all = self.page(None)?;
-        let mut is_full = all.len() == MOST;
-        // More than an answer holds: a machine slept, or an agent is talkative.
-        while let Some(oldest) = all.first().and_then(at).filter(|_| is_full) {
-            let earlier = self.page(Some(oldest.plus_seconds(LATE)))?;
-            is_full = earlier.len() == MOST;
-            let mut earlier = without(earlier, &all);
-            is_full &= !earlier.is_empty();
-            earlier.append(&mut all);
-            all = earlier;
+        let last = self.last;
+        let lines = self.page(&[("after", last.to_string()), ("lines", MOST.to_string())])?;
+        // The log keeps its newest lines. What it has forgotten by now was written since the last look.
+        let forgotten = lines.first().and_then(number).map_or(0, |next| next - last - 1);
+        if self.is_whole && last > 0 && forgotten > 0 {
+            show::say(&format!("{forgotten} lines are left out: the log has forgotten them."));
         }
-        let lines = without(all.clone(), &self.seen);
-        self.seen = all;
-        self.go_on();
         Ok(lines)
     }
 
-    /// The next look begins a little behind the newest line.
-    fn go_on(&mut self) {
-        let newest = self.seen.iter().filter_map(at).max();
-        self.since = self.since.max(newest.map(|newest| newest.plus_seconds(-LATE)));
-        let since = self.since;
-        self.seen.retain(|line| at(line) >= since);
-    }
-
-    fn page(&self, until: Option<Timestamp>) -> Result<Vec<Json>, Failure> {
+    fn page(&mut self, more: &[(&str, String)]) -> Result<Vec<Json>, Failure> {
         let mut query = self.query.clone();
-        query.push(("lines".to_owned(), MOST.to_string()));
-        query.extend(self.since.map(|since| ("since".to_owned(), since.to_string())));
-        query.extend(until.map(|until| ("until".to_owned(), until.to_string())));
+        query.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         let call = Call { names: vec![self.agent.clone()], query, ..Call::default() };
         let answer = self.client.call(self.verb.route, call).map_err(|failure| fix::in_options(self.verb, failure))?;
-        Ok(list(&answer.json, "lines").to_vec())
-    }
-}
-
-fn at(line: &Json) -> Option<Timestamp> {
-    Timestamp::parse(line.get("at")?.as_str()?)
-}
-
-/// The lines that are not among the known ones. Lines that are equal are counted.
-fn without(lines: Vec<Json>, known: &[Json]) -> Vec<Json> {
-    let mut left: HashMap<String, usize> = HashMap::new();
-    for line in known {
-        *left.entry(line.to_string()).or_default() += 1;
-    }
-    let is_new = |line: &Json| match left.get_mut(&line.to_string()) {
-        Some(count) if *count > 0 => {
-            *count -= 1;
-            false
+        let lines = list(&answer.json, "lines").to_vec();
+        if let Some(last) = lines.last().and_then(number) {
+            self.last = last;
+            // Several hosts write, each with a clock of its own.
+            self.query.retain(|(name, _)| name != "since");
         }
-        _ => true,
-    };
-    let mut lines = lines;
-    let mut is_new = is_new;
-    lines.retain(|line| is_new(line));
-    lines
+        Ok(lines)
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    /// R285: a line that is written twice is shown twice, and one that was seen once.
-    #[test]
-    fn lines_that_are_equal_are_counted() {
-        let line = |text: &str| json!({ "at": "2026-11-27T10:00:00.000Z", "level": "info", "text": text });
-        let known = [line("a"), line("a"), line("b")];
-        let read = vec![line("a"), line("b"), line("a"), line("c"), line("a")];
-        assert_eq!(without(read, &known), [line("c"), line("a")]);
-    }
+fn number(line: &Json) -> Option<i64> {
+    line.get("seq")?.as_i64()
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    fail::{Exit, Failure},
+    fail::Failure,
     http::{Call, Client},
     pages::list,
     show,
@@ -62,7 +62,7 @@ pub(super) fn watch(context: &Context, typed: &ArgMatches) -> Result<u8, Failure
                 }
                 agents = read;
             }
-            Err(failure) if failure.exit == Exit::Unreachable => {
+            Err(failure) if failure.passes() => {
                 if !std::mem::replace(&mut is_lost, true) {
                     shown.say(&format!("{} Trying again.", failure.sentence));
                 }

@@ -40,6 +40,8 @@ form! {
         until: Option<String>,
         level: Option<String>,
         q: Option<String>,
+        after: Option<i64>,
+        before: Option<i64>,
     }
 }
 
@@ -49,7 +51,7 @@ pub(crate) struct Log {
     lines: Vec<LogLine>,
 }
 
-/// `GET /api/agents/{name}/logs`: the newest lines, the oldest of them first.
+/// `GET /api/agents/{name}/logs`: the newest lines, or those next after a number; the oldest of them first.
 pub(crate) async fn read(
     app: App,
     caller: Caller,
@@ -67,7 +69,7 @@ pub(crate) async fn read(
     }
     let q = part(query.q.as_deref())?;
     let found = object::agent(app.db(), &caller, route, &name, app.now()).await?;
-    let filter = log::Filter { q: q.as_deref(), level, since, until };
+    let filter = log::Filter { q: q.as_deref(), level, since, until, after: query.after, before: query.before };
     let lines = log::list(app.db(), &found.id, &filter, most).await?;
     json(StatusCode::OK, &Log { name: found.name, lines })
 }

@@ -9,8 +9,11 @@ use std::{
     sync::Arc,
 };
 
-use common::error::{ApiError, Code};
-use serde::Deserialize;
+use common::{
+    error::{ApiError, Code},
+    time::Timestamp,
+};
+use serde::{Deserialize, Deserializer, de::Error as _};
 use service::call::{Call, FromCall};
 
 /// Where the component sees the folder.
@@ -31,6 +34,9 @@ pub(crate) struct Dist(Arc<Path>);
 pub(crate) struct Manifest {
     /// The CLI's version.
     pub(crate) version: String,
+    /// When it was made.
+    #[serde(default, deserialize_with = "moment")]
+    pub(crate) built_at: Option<Timestamp>,
     /// The files.
     pub(crate) files: Vec<Artifact>,
 }
@@ -184,6 +190,12 @@ impl Artifact {
     }
 }
 
+/// A time of RFC 3339.
+fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Timestamp::parse(&text).map(Some).ok_or_else(|| D::Error::custom(format!("not a valid time: {text:?}")))
+}
+
 /// Digits first, then what Semantic Versioning allows.
 fn is_version(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit())
@@ -283,6 +295,7 @@ mod tests {
             ("[]", "invalid"),
             (r#"{"version": "1"}"#, "files"),
             (r#"{"version": 1, "files": []}"#, "invalid type"),
+            (r#"{"version": "1", "files": [], "built_at": "today"}"#, "not a valid time"),
             (r#"{"version": "1", "files": [{"kind": "tar"}]}"#, "tar"),
         ] {
             let said = Manifest::read(text.as_bytes()).unwrap_err();

@@ -40,6 +40,14 @@ fail() {
   exit 1
 }
 
+# Prints $1 as one word of a shell, to be pasted: as it is where that is one.
+word() {
+  case "$1" in
+    *[!A-Za-z0-9_./:@%+,=-]*) printf "'%s'\n" "$(printf '%s\n' "$1" | sed "s/'/'\\\\''/g")" ;;
+    *) printf '%s\n' "$1" ;;
+  esac
+}
+
 have() {
   command -v "$1" >/dev/null 2>&1
 }
@@ -246,13 +254,13 @@ main() {
   case ":${PATH:-}:" in
     *":$bin:"*) start=accredit ;;
     *)
-      start=$bin/accredit
+      start=$(word "$bin/accredit")
       say ""
       say "$bin is not in your PATH. To add it, append this line to your shell's profile:"
       # shellcheck disable=SC2016
       case "$bin" in
         "$HOME/.local/bin") say '  export PATH="$HOME/.local/bin:$PATH"' ;;
-        *) say "  export PATH=\"$bin:\$PATH\"" ;;
+        *) say "  export PATH=$(word "$bin"):\"\$PATH\"" ;;
       esac
       ;;
   esac

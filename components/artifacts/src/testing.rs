@@ -24,7 +24,7 @@ fn put(folder: &Path, kind: &str, file: &str, bytes: &[u8]) -> Json {
 pub(crate) fn folder(program: &[u8], wheel: &[u8]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let files = [put(folder.path(), "binary", PROGRAM, program), put(folder.path(), "wheel", WHEEL, wheel)];
-    let manifest = json!({ "version": "1.2.3", "files": files });
+    let manifest = json!({ "version": "1.2.3", "built_at": "2026-11-01T10:00:00Z", "files": files });
     std::fs::write(folder.path().join("manifest.json"), manifest.to_string()).unwrap();
     folder
 }

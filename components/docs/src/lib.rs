@@ -1,7 +1,6 @@
 //! Component `docs`: the documentation, the OpenAPI document, what agents read first, and our 404 for every path that no other component has.
 #![forbid(unsafe_code)]
 
-mod accept;
 mod html;
 mod library;
 mod llms;

@@ -17,13 +17,12 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use service::{
+    accept::weight,
     body::Body,
     call::{Call, FromCall},
     headers::Headers,
     response::{Fresh, Response},
 };
-
-use crate::accept::weight;
 
 /// Where the component sees its folders.
 const GRANTED: &str = "/";

@@ -7,6 +7,7 @@ use common::{
 };
 use http::StatusCode;
 use service::{
+    accept::weight,
     app::App,
     extract::Path,
     headers::Headers,
@@ -14,7 +15,6 @@ use service::{
 };
 
 use crate::{
-    accept::weight,
     html,
     library::{Form, Library, Written},
     tables,

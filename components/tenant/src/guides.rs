@@ -129,7 +129,7 @@ impl Put {
 /// Checks the name of a page, which no other one may have.
 fn check_name(name: &str, field: String, names: &mut BTreeSet<String>) -> Result<(), ApiError> {
     if !is_name(name) {
-        let problem = "must have 1 to 80 lower-case letters, digits, dots, hyphens and underscores, and begin with a letter or digit";
+        let problem = "must have 1 to 80 lower-case letters a to z, digits, dots, hyphens and underscores, and begin with a letter or digit";
         return Err(ApiError::field(field, problem));
     }
     if !names.insert(name.to_owned()) {

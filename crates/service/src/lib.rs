@@ -36,10 +36,12 @@
 //! inside                      requests to other components
 //! app, response, body         the request's view of the instance; responses
 //! outbound                    requests to other servers
-//! clock, headers, settings    what comes from outside
+//! accept, clock, headers,     what comes from outside
+//! settings
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod accept;
 pub mod app;
 pub mod body;
 pub mod call;

@@ -140,7 +140,7 @@ async fn a_list_is_filtered() {
 
 /// R31: refusals of known callers are counted.
 #[tokio::test]
-async fn refusals_are_counted_by_subject_and_slug() {
+async fn refusals_are_counted_by_credential_and_slug() {
     let t = TestApp::new(with_neighbours());
     let ada = t.ada().await;
     let plain = t.agent(&ada, "plain", "ui.notify").await;
@@ -148,7 +148,7 @@ async fn refusals_are_counted_by_subject_and_slug() {
         t.as_(&plain, "GET", "/api/agents", Null).await.refused(403, "scope_denied");
     }
     let counted = t.texts("SELECT subject || ' ' || slug || ' ' || count FROM refusals").await;
-    assert_eq!(counted, [format!("{} scope_denied 3", plain.agent.unwrap())]);
+    assert_eq!(counted, [format!("{} scope_denied 3", plain.credential)]);
 }
 
 /// R188: by name too, for every caller: what is owned, granted and below, without gaps and nothing twice.

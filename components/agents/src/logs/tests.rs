@@ -37,8 +37,10 @@ async fn lines_are_read_in_the_order_in_which_they_were_written() {
     assert_eq!(
         log,
         json!({ "name": "scout", "lines": [
-            { "at": first, "level": "info", "text": "one\n\ttwo" }, { "at": second, "level": "error", "text": "b" },
-            { "at": second, "level": "info", "text": "c" }, { "at": second, "level": "debug", "text": "d" },
+            { "seq": 1, "at": first, "level": "info", "text": "one\n\ttwo" },
+            { "seq": 2, "at": second, "level": "error", "text": "b" },
+            { "seq": 3, "at": second, "level": "info", "text": "c" },
+            { "seq": 4, "at": second, "level": "debug", "text": "d" },
         ] })
     );
     assert_eq!(t.as_(&scout, "GET", path, Null).await.is(200), log);
@@ -50,6 +52,20 @@ async fn lines_are_read_in_the_order_in_which_they_were_written() {
     }
     let log = t.as_(&ada, "GET", &format!("{LOGS}?since={second}&lines=1"), Null).await.is(200);
     assert_eq!(texts(&log), ["d"]);
+    // R431: by their numbers a log is read whole, forwards and backwards, also where many lines have one time.
+    for (query, expected) in [
+        ("after=0&lines=3", &["one\n\ttwo", "b", "c"][..]),
+        ("after=3&lines=3", &["d"]),
+        ("after=4", &[]),
+        ("after=1&level=debug", &["d"]),
+        ("before=4&lines=2", &["b", "c"]),
+        ("before=2&lines=2", &["one\n\ttwo"]),
+        ("before=1", &[]),
+        ("after=1&before=4&lines=1", &["b"]),
+    ] {
+        let log = t.as_(&ada, "GET", &format!("{LOGS}?{query}"), Null).await.is(200);
+        assert_eq!(texts(&log), expected, "{query}");
+    }
     assert_eq!(t.number("SELECT count(*) FROM audit").await, 0, "rows that speak for themselves");
     let before = t.db().statements();
     t.as_(&scout, "POST", path, json!({ "text": "x" })).await.is(201);

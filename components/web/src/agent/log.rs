@@ -1,7 +1,7 @@
 //! The tab of the log.
 
 use askama::Template;
-use common::{route, time::Timestamp};
+use common::route;
 use futures_util::future::join;
 use serde_json::Value as Json;
 use service::response::Response;
@@ -31,9 +31,9 @@ struct LogPage {
 /// The tab.
 pub(super) async fn show(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, Trouble> {
     let Tab { app, api, name, status, .. } = *tab;
-    let list = List::of(app, &format!("/agents/{name}/log"), &["q", "level", "since", "until"]);
+    let list = List::of(app, &format!("/agents/{name}/log"), &["q", "level", "since", "until", "before"]);
     let since = words::first_moment(list.asked.text("since"));
-    let mut asked = list.asked.pairs(&["q", "level", "until"]);
+    let mut asked = list.asked.pairs(&["q", "level", "until", "before"]);
     if !since.is_empty() {
         asked.push(("since", &since));
     }
@@ -47,10 +47,8 @@ pub(super) async fn show(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, T
             (shell, log.list("lines").to_vec(), refused)
         }
     };
-    // Lines of one moment may be on both pages; none is on neither.
     let oldest = lines.first().filter(|_| lines.len().to_string() == LINES);
-    let before = oldest.and_then(|line| Timestamp::parse(line.text("at")));
-    let before = before.map(|at| Timestamp::from_millis(at.millis() + 1).to_string());
-    let older = before.map(|at| list.with("until", &at)).unwrap_or_default();
+    let before = oldest.and_then(|line| line.get("seq")).map(Json::to_string);
+    let older = before.map(|seq| list.with("before", &seq)).unwrap_or_default();
     write_with(&LogPage { shell, head, lines, list, older }, refused.unwrap_or(status))
 }

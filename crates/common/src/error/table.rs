@@ -35,7 +35,7 @@ errors! {
     InvalidJson 400 "invalid_json": "The body is not valid JSON in UTF-8.",
         "Send one JSON object, encoded in UTF-8, with the header Content-Type: application/json.";
     InvalidName 400 "invalid_name": "This name is not allowed.",
-        "Choose a name of 1 to 63 letters, digits and hyphens with at least one letter or digit, such as build-bot. The words archived, bulk, deploy, enroll, import, me and stop-all are reserved.",
+        "Choose a name of 1 to 63 letters a to z, digits and hyphens with at least one letter or digit, such as build-bot. The words archived, bulk, deploy, enroll, import, me and stop-all are reserved.",
         page: "/docs/agents/concepts/agents#names";
     InvalidText 400 "invalid_text": "This text is not allowed.",
         "Send {field} as 1 to {most} characters after trimming, without control, bidirectional or invisible characters. Only multi-line fields, such as body and text, may contain tabs and line ends.";
@@ -60,15 +60,15 @@ errors! {
     UnknownPreset 400 "unknown_preset": "This preset does not exist.",
         "Send preset as a name that GET /api/presets lists, such as worker.", page: "/docs/agents/concepts/presets";
     InvalidPresetName 400 "invalid_preset_name": "This name is not allowed for a preset.",
-        "Choose a name of 1 to 32 lower-case letters, digits and hyphens that starts and ends with a letter or digit.",
+        "Choose a name of 1 to 32 lower-case letters a to z, digits and hyphens that starts and ends with a letter or digit.",
         page: "/docs/agents/concepts/presets";
     InvalidSource 400 "invalid_source": "This is not the name of a source of guides.",
-        "Send it as app: and 1 to 63 lower-case letters, digits and hyphens, such as app:crm.", page: "/docs/agents/concepts/guides";
+        "Send it as app: and 1 to 63 lower-case letters a to z, digits and hyphens, such as app:crm.", page: "/docs/agents/concepts/guides";
     InvalidCode 400 "invalid_code": "This code does not work: it is unknown, has expired, or was used before.",
         "Open the newest link that you have, or get another one: with POST /auth/email/link or POST /auth/forgot, or from an admin of your tenant.",
         page: "/docs/agents/concepts/people#codes-of-links";
     InvalidTenant 400 "invalid_tenant": "This slug is not allowed for a tenant.",
-        "Choose a tenant slug of 1 to 63 lower-case letters, digits and hyphens that starts and ends with a letter or digit.";
+        "Choose a tenant slug of 1 to 63 lower-case letters a to z, digits and hyphens that starts and ends with a letter or digit.";
     UnknownScope 400 "unknown_scope": "A requested scope does not exist.",
         "Send scope as one or more of the names in valid_scopes. The pattern noun.* covers all scopes below noun, and * covers all scopes.",
         page: "/docs/agents/concepts/permissions#scopes";
@@ -117,7 +117,7 @@ errors! {
         page: "/docs/agents/concepts/idempotency";
 
     InvalidScopeName 400 "invalid_scope_name": "This name is not allowed for a custom scope.",
-        "Send name as x. followed by one or more parts of lower-case letters, digits, - and _, with dots between the parts and at most 64 characters in all, such as x.crm.read.",
+        "Send name as x. followed by one or more parts of lower-case letters a to z, digits, - and _, with dots between the parts and at most 64 characters in all, such as x.crm.read.",
         page: "/docs/agents/concepts/permissions#custom-scopes";
     InvalidIdentifier 400 "invalid_identifier": "This is not allowed as the identifier of a resource.",
         "Send identifier as the address of the service, exactly as it knows itself: a whole https URL of at most 500 characters, without a user name and without a fragment after #, such as https://crm.example.com. Plain http is for a loopback host only. The address of this server cannot be registered.",
@@ -221,7 +221,7 @@ errors! {
         "Send value as 8 to 256 visible ASCII characters, or leave it out to let the server generate one.",
         page: "/docs/agents/concepts/keys#webhook-secrets";
     InvalidSecretName 400 "invalid_secret_name": "This name is not allowed for a secret.",
-        "Choose a name of 1 to 64 upper-case letters, digits and _ that does not begin with a digit, such as GITHUB_TOKEN. Names that steer a shell or a program, such as PATH, and names that begin with ACCREDIT_ are reserved.",
+        "Choose a name of 1 to 64 upper-case letters A to Z, digits and _ that does not begin with a digit, such as GITHUB_TOKEN. Names that steer a shell or a program, such as PATH, and names that begin with ACCREDIT_ are reserved.",
         page: "/docs/agents/concepts/secrets#names-and-values";
     InvalidSecretValue 400 "invalid_secret_value": "This value is not allowed for a secret.",
         "Send the value of {name} as a text of 1 to 8192 bytes without control characters, except tabs and line ends.",

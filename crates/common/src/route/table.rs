@@ -224,7 +224,7 @@ routes! {
         DEPLOY_STATUS = get("/api/agents/{name}/deploy-status", "Get an agent's last deployment").scope(AgentsRead).on_agent(Read).page("concepts/deployment#the-status");
         DEPLOY_FAILED = post("/api/agents/{name}/deploy-status", "Report a failed deployment").scope(AgentsDeploy).own_needs_no_scope().on_agent(Update).audited("agent.deploy.fail").page("concepts/deployment#the-status");
         HEARTBEAT = post("/api/agents/me/heartbeat", "Send a heartbeat, and get the own state").for_agents().while_halted().page("concepts/lifecycle");
-        LOGS_READ = get("/api/agents/{name}/logs", "Read an agent's log").scope(AgentsLogs).on_agent(Read).query(&["lines", "since", "until", "level", "q"]).page("concepts/lifecycle");
+        LOGS_READ = get("/api/agents/{name}/logs", "Read an agent's log").scope(AgentsLogs).on_agent(Read).query(&["lines", "since", "until", "level", "q", "after", "before"]).page("concepts/lifecycle");
         LOGS_APPEND = post("/api/agents/{name}/logs", "Append to the own log").scope(AgentsLogs).on_own_agent().page("concepts/lifecycle");
         KEY_GRANTS_LIST = get("/api/agents/{name}/keys/{id}/grants", "List the grants of a key").scope(AgentsKeysRead).on_key(Share).query(&["cursor", "limit"]).page("concepts/keys");
         KEY_GRANTS_GIVE = post("/api/agents/{name}/keys/{id}/grants", "Let a user or an agent read or edit a key").scope(AgentsKeysWrite).on_key(Share).idempotent().audited("agent.key.share").page("concepts/keys");

@@ -13,6 +13,8 @@ use common::{id::AgentId, time::Timestamp};
 /// A line as it is read.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LogLine {
+    /// Its number in the log. A later line has a greater one.
+    pub seq: i64,
     /// When it was written.
     pub at: Timestamp,
     /// `debug`, `info`, `warn` or `error`.
@@ -23,7 +25,7 @@ pub struct LogLine {
 
 impl FromRow for LogLine {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { at: row.take()?, level: row.take()?, text: row.take()? })
+        Ok(Self { seq: row.take()?, at: row.take()?, level: row.take()?, text: row.take()? })
     }
 }
 
@@ -55,19 +57,25 @@ pub struct Filter<'a> {
     pub since: Option<Timestamp>,
     /// Written before it.
     pub until: Option<Timestamp>,
+    /// With a greater number than this.
+    pub after: Option<i64>,
+    /// With a smaller number than this.
+    pub before: Option<i64>,
 }
 
-/// The newest lines of an agent's log, at most `most`, the oldest first.
+/// The newest lines of an agent's log, or those next after a number; at most `most`, the oldest first.
 pub async fn list(reads: &dyn Rows, agent: &AgentId, filter: &Filter<'_>, most: i64) -> Result<Vec<LogLine>, DbError> {
     let found = any_like("?6", &["text"]);
+    let order = if filter.after.is_some() { "ASC" } else { "DESC" };
     let sql = format!(
-        "SELECT at, level, text FROM (
+        "SELECT seq, at, level, text FROM (
                    SELECT seq, at, level, text FROM agent_logs
-                   WHERE agent_id = ?1 AND at >= ifnull(?2, at) AND (?4 IS NULL OR at < ?4)
-                     AND (?5 IS NULL OR level = ?5) AND (?6 IS NULL OR {found}) ORDER BY seq DESC LIMIT ?3)
+                   WHERE agent_id = ?1 AND seq > ifnull(?7, 0) AND seq < ifnull(?8, 1 << 62) AND at >= ifnull(?2, at) AND (?4 IS NULL OR at < ?4)
+                     AND (?5 IS NULL OR level = ?5) AND (?6 IS NULL OR {found}) ORDER BY seq {order} LIMIT ?3)
                ORDER BY seq"
     );
-    reads.list(&sql, args![agent, filter.since, most, filter.until, filter.level, filter.q.map(patterns)]).await
+    let Filter { q, level, since, until, after, before } = *filter;
+    reads.list(&sql, args![agent, since, most, until, level, q.map(patterns), after, before]).await
 }
 
 /// Purges lines that were written before this moment, and gives back what they took.
