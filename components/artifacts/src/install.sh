@@ -43,7 +43,7 @@ fail() {
 # Prints $1 as one word of a shell, to be pasted: as it is where that is one.
 word() {
   case "$1" in
-    *[!A-Za-z0-9_./:@%+,=-]*) printf "'%s'\n" "$(printf '%s\n' "$1" | sed "s/'/'\\\\''/g")" ;;
+    *[!A-Za-z0-9_./:%+,=-]*) printf "'%s'\n" "$(printf '%s\n' "$1" | sed "s/'/'\\\\''/g")" ;;
     *) printf '%s\n' "$1" ;;
   esac
 }
