@@ -524,7 +524,7 @@ pub async fn sessions(
     let (at, id) = page.after();
     let sql = format!(
         "SELECT c.id, c.prefix, c.created_at, c.expires_at, c.last_used_at, c.last_used_address, c.user_agent, c.two_factors,
-                nullif(ifnull(c.proved_at, c.created_at), 0), c.id = ?2
+                nullif(ifnull(c.proved_at, c.created_at), 0) AS proved_at, c.id = ?2
          FROM credentials c JOIN users u ON u.id = c.user_id
          WHERE c.user_id = ?1 AND c.kind = 'session' AND (c.created_at, c.id) < (?4, ?5) AND {} IN ('active', 'expiring')
          ORDER BY c.created_at DESC, c.id DESC LIMIT ?6",
