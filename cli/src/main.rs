@@ -14,6 +14,7 @@
 //! http                  requests
 //! proxy, trust          through which proxy, and which certificates are trusted
 //! fix                   steps of refusals as commands
+//! words                 what the API's description says of what is typed
 //! verbs, config         the table of verbs; files of the user
 //! span                  durations and times as people write them
 //! show                  what a person sees

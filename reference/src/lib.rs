@@ -5,6 +5,7 @@
 //! All are files below `docs/reference`, so that no component carries the types of another. `cargo xtask reference` writes them, and
 //! a test fails when they are stale.
 
+mod by_route;
 mod examples;
 mod fields;
 mod openapi;
@@ -50,7 +51,7 @@ pub fn files() -> Vec<(PathBuf, String)> {
         (folder.join("openapi.json"), lines(&openapi(&rows))),
         (folder.join("fields.json"), lines(&fields(&rows))),
         (folder.join("routes.txt"), patterns()),
-        (folder.join("words.json"), lines(&words::all(&rows))),
+        (folder.join("words.json"), lines(&by_route::all(&rows))),
         (folder.join("mcp.json"), lines(&tools(&rows, &folder.join("..")))),
     ]
 }

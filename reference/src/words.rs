@@ -1,11 +1,8 @@
 //! What each field is, in words, where the types do not say it: of what is sent by its name, and of what is answered by its name too, since a
 //! name is one thing everywhere. A test fails when a field or a parameter has no words.
 
-use common::route::{self, Group, Media, Route};
+use common::route::{self, Route};
 use serde_json::{Map, Value as Json, json};
-use service::router::Described;
-
-use crate::{fields, openapi};
 
 /// Names in paths, by the beginning of the path; the first that fits counts.
 const IN_PATH: &[(&str, &str, &str)] = &[
@@ -624,25 +621,6 @@ pub(crate) fn answered(schema: &str, name: &str) -> Option<&'static str> {
     // What is exported is what an import reads.
     let imported = || (schema == "ExportedAgents").then(|| sent(route::AGENTS_IMPORT, name)).flatten();
     known.map(|(.., words)| *words).or_else(imported).or(is_metadata.then_some("As the standard for it says."))
-}
-
-/// The words of each route's query and body, by method and path, and of the names in its path, each as `{name}`. The pages of the routes are made
-/// of them, and the help of the command.
-pub(crate) fn all(rows: &[Described]) -> Json {
-    let of_row = |row: &Described| {
-        let shapes = fields::query(row).into_iter().chain(row.takes.body.iter().flatten().cloned());
-        let (required, others) = match row.route.media {
-            Media::Form => fields::form_of(row.route),
-            _ => (&[][..], &[][..]),
-        };
-        let names = shapes.map(|shape| shape.name).chain(required.iter().chain(others).copied());
-        let known = names.filter_map(|name| Some((name.to_owned(), json!(sent(row.route, name)?))));
-        let of_path = openapi::names(row.route).into_iter();
-        let of_path = of_path.filter_map(|name| Some((format!("{{{name}}}"), json!(in_path(row.route, name)?))));
-        let known: Map<String, Json> = of_path.chain(known).collect();
-        (!known.is_empty()).then(|| (format!("{} {}", row.route.method, row.route.path), Json::Object(known)))
-    };
-    Json::Object(rows.iter().filter(|row| row.route.group != Group::Web).filter_map(of_row).collect())
 }
 
 #[cfg(test)]

@@ -240,7 +240,7 @@ fn a_stranger_cannot_make_the_trail_grow() {
     }
     assert_eq!(server.number("SELECT count(*) FROM audit"), before, "counted, not written");
     // Counting goes on after an answer, and may pass from one minute to the next.
-    server.until_number(&format!("SELECT sum(count) FROM refusals WHERE subject = '{}'", scout.id), 40);
+    server.until_number(&format!("SELECT sum(count) FROM refusals WHERE agent_id = '{}'", scout.id), 40);
     server.execute("UPDATE refusals SET minute = minute - 600000");
     tick(&server);
     let rows = pages(&admin, "outcome=refused");

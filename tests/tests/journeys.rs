@@ -193,7 +193,7 @@ fn the_tick_writes_what_was_refused() {
         scout.client.get("/api/agents").refused(403, "scope_denied");
     }
     let counted = format!(
-        "SELECT (SELECT ifnull(sum(count), 0) FROM refusals WHERE subject = '{0}') + (SELECT ifnull(sum(count), 0) FROM audit WHERE agent_id = '{0}' AND outcome = 'refused')",
+        "SELECT (SELECT ifnull(sum(count), 0) FROM refusals WHERE agent_id = '{0}') + (SELECT ifnull(sum(count), 0) FROM audit WHERE agent_id = '{0}' AND outcome = 'refused')",
         scout.id
     );
     server.until_number(&counted, 30);

@@ -1974,7 +1974,11 @@ fn every_form_waits_for_its_person_when_their_session_has_ended() {
     assert!(forms.len() > 25, "{forms:?}");
     server.execute("UPDATE credentials SET expires_at = unixepoch() * 1000 - 1 WHERE kind = 'session'");
     for (html, action) in &forms {
-        let answer = browser.submit_in(html, action, &[("key", "TOKEN"), ("secret", "TOKEN"), ("probe", "desk")]);
+        let answer = browser.submit_in(
+            html,
+            action,
+            &[("key", "TOKEN"), ("secret", "TOKEN"), ("probe", "desk"), ("session", "tok_1")],
+        );
         let location = answer.header("location");
         let waits =
             ["/login?done=form-waits&", "/login?done=session-ended&"].iter().any(|way| location.starts_with(way));
