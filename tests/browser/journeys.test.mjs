@@ -260,7 +260,7 @@ test("an agent's settings are changed, it is archived, restored and purged", () 
     await page.goto("/agents/short-lived");
     await page.getByText("Archive…").click();
     await page.getByRole("button", { name: "Archive short-lived" }).click();
-    await page.waitForURL("**/agents?done=archived");
+    await page.waitForURL("**/agents?done=archived&closure=*");
     assert.equal((await admin.send("GET", "/api/agents/short-lived")).status, 404);
     await page.getByRole("link", { name: "Archived" }).click();
     await page.getByRole("button", { name: /Restore/ }).first().click();
