@@ -396,7 +396,7 @@ async fn an_admin_sees_the_sessions_of_a_person_and_ends_one() {
     let second = t.credential(Kind::Session, &tenant, &max.user, None, "*", None).await;
     let id = |one: &Actor| one.credential.to_string();
     t.execute(&format!(
-        "UPDATE credentials SET two_factors = 1, proved_at = 0, last_used_at = 0, last_used_address = '192.0.2.7', user_agent = 'curl/8'
+        "UPDATE credentials SET two_factors = 1, proved_at = 0, last_used_at = created_at, last_used_address = '192.0.2.7', user_agent = 'curl/8'
          WHERE id = '{}'",
         id(&second)
     ))
@@ -414,8 +414,8 @@ async fn an_admin_sees_the_sessions_of_a_person_and_ends_one() {
     let row = items.iter().find(|row| row["id"] == id(&second).as_str()).unwrap();
     let facts = ["user_agent", "last_used_address", "last_used_at", "two_factors", "proved_at", "current"]
         .map(|name| &row[name]);
-    let epoch = json!("1970-01-01T00:00:00.000Z");
-    assert_eq!(facts, [&json!("curl/8"), &json!("192.0.2.7"), &epoch, &json!(true), &Null, &json!(false)], "{row}");
+    let used = json!("2026-01-02T03:04:05.000Z");
+    assert_eq!(facts, [&json!("curl/8"), &json!("192.0.2.7"), &used, &json!(true), &Null, &json!(false)], "{row}");
     let first = items.iter().find(|row| row["id"] == id(&max).as_str()).unwrap();
     assert_eq!((&first["two_factors"], &first["proved_at"]), (&json!(false), &first["created_at"]), "{first}");
     assert_eq!(items.len(), 2);
