@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -220,11 +220,18 @@ enum Key {
     Rsa(KeyPair),
 }
 
+/// A key of RSA, made once for this process.
+static RSA: LazyLock<String> = LazyLock::new(|| {
+    let mut openssl = Command::new(packages::program("openssl"));
+    let made = openssl.args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]).output();
+    String::from_utf8(made.expect("to start openssl").stdout).expect("a key")
+});
+
 impl Key {
     /// The key of this name. `rsa`, with whatever behind it, is a key of RSA, with which GitHub and Kubernetes sign.
     fn named(name: &str) -> Self {
         if name.starts_with("rsa") {
-            let key = KeyPair::from_pem_and_sign_algo(include_str!("provider/rsa.pem"), &PKCS_RSA_SHA256);
+            let key = KeyPair::from_pem_and_sign_algo(&RSA, &PKCS_RSA_SHA256);
             return Self::Rsa(key.expect("a key"));
         }
         let mut seed = [1; 32];
