@@ -250,7 +250,7 @@ impl<'a> Api<'a> {
                 Err(Trouble::Refused(refusal)) if refusal.slug == "reauthentication_required" => {
                     Err(Trouble::Prove(Box::new(Asked { refusal, form })))
                 }
-                answered => answered.inspect(|answer| form.has_ended(answer.at("closure").text("id"))),
+                answered => answered.inspect(|answer| form.note_closure(answer.at("closure").text("id"))),
             }
         })
     }

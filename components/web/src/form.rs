@@ -22,14 +22,15 @@ const UNSEEN: [&str; 10] = ["act", "back", "csrf", "form", "from", "once", "requ
 
 /// Fields by name, in the order in which they were sent.
 #[derive(Clone, Default)]
-pub(crate) struct Form(Vec<(String, String)>, Closure);
+pub(crate) struct Form {
+    fields: Vec<(String, String)>,
+    /// The id of the closure of what was ended, once that is known: each copy of the form knows it then.
+    closure: Arc<OnceLock<String>>,
+}
 
-/// The closure of what a form has ended, once that is known; it is that of each copy of the form.
-type Closure = Arc<OnceLock<String>>;
-
-impl From<Vec<(String, String)>> for Form {
-    fn from(fields: Vec<(String, String)>) -> Self {
-        Self(fields, Closure::default())
+impl FromIterator<(String, String)> for Form {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(fields: I) -> Self {
+        Self { fields: fields.into_iter().collect(), closure: Arc::default() }
     }
 }
 
@@ -37,14 +38,14 @@ impl FromCall for Form {
     const READS_BODY: bool = true;
 
     fn from_call(call: &mut Call) -> Result<Self, common::error::ApiError> {
-        UrlEncoded::from_call(call).map(|UrlEncoded(pairs)| pairs.into())
+        UrlEncoded::from_call(call).map(|UrlEncoded(pairs)| pairs.into_iter().collect())
     }
 }
 
 impl Form {
     /// Fields that nobody has typed.
     pub(crate) fn of(fields: &[(&str, &str)]) -> Self {
-        fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>().into()
+        fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     /// The query of a request.
@@ -54,7 +55,7 @@ impl Form {
 
     /// A query that stands somewhere else.
     pub(crate) fn parse(query: &str) -> Self {
-        form_urlencoded::parse(query.as_bytes()).into_owned().collect::<Vec<_>>().into()
+        form_urlencoded::parse(query.as_bytes()).into_owned().collect()
     }
 
     /// All fields, as a query.
@@ -62,23 +63,29 @@ impl Form {
         self.without("")
     }
 
+    /// The same form with other fields.
+    fn with_fields(&self, fields: Vec<(String, String)>) -> Self {
+        Self { fields, closure: Arc::clone(&self.closure) }
+    }
+
     /// This form with some fields as they are in another one.
     pub(crate) fn merged(&self, other: &Self, is_of_other: impl Fn(&str) -> bool) -> Self {
-        let mut fields: Vec<(String, String)> = other.0.iter().filter(|(name, _)| is_of_other(name)).cloned().collect();
+        let mut fields: Vec<(String, String)> =
+            other.fields.iter().filter(|(name, _)| is_of_other(name)).cloned().collect();
         let is_own = |name: &str| name != SHOWN && !is_of_other(name);
-        fields.extend(self.0.iter().filter(|(name, _)| is_own(name)).cloned());
-        Self(fields, Arc::clone(&self.1))
+        fields.extend(self.fields.iter().filter(|(name, _)| is_own(name)).cloned());
+        self.with_fields(fields)
     }
 
     /// This field alone: a page that is opened by a link takes no more from it.
     pub(crate) fn only(self, name: &str) -> Self {
-        Self(self.0.into_iter().filter(|(known, _)| known == name).collect(), self.1)
+        self.with_fields(self.fields.iter().filter(|(known, _)| known == name).cloned().collect())
     }
 
     /// All other fields, as a query.
     pub(crate) fn without(&self, name: &str) -> String {
         let pairs: Vec<(&str, &str)> = self
-            .0
+            .fields
             .iter()
             .filter(|(known, _)| known != name)
             .map(|(name, value)| (name.as_str(), value.as_str()))
@@ -87,15 +94,15 @@ impl Form {
     }
 
     /// Takes note of the closure of what the form has ended; of several changes it is that of the first.
-    pub(crate) fn has_ended(&self, closure: &str) {
+    pub(crate) fn note_closure(&self, closure: &str) {
         if !closure.is_empty() {
-            drop(self.1.set(closure.to_owned()));
+            drop(self.closure.set(closure.to_owned()));
         }
     }
 
     /// The id of the closure of what the form has ended, if it has.
     pub(crate) fn closure(&self) -> Option<&str> {
-        self.1.get().map(String::as_str)
+        self.closure.get().map(String::as_str)
     }
 
     /// A field without blanks around it; empty if it was not sent.
@@ -105,12 +112,12 @@ impl Form {
 
     /// A field as it was typed: passwords.
     pub(crate) fn raw(&self, name: &str) -> &str {
-        self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+        self.fields.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 
     /// Whether a field was sent.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(known, _)| known == name)
+        self.fields.iter().any(|(known, _)| known == name)
     }
 
     /// A field, or this value if nothing was sent.
@@ -132,20 +139,20 @@ impl Form {
     /// The same without a proof, which was looked at.
     pub(crate) fn without_proof(&self) -> Self {
         let is_proof = |name: &str| PROOFS.iter().any(|(field, _)| *field == name);
-        Self(self.0.iter().filter(|(name, _)| !is_proof(name)).cloned().collect(), Arc::clone(&self.1))
+        self.with_fields(self.fields.iter().filter(|(name, _)| !is_proof(name)).cloned().collect())
     }
 
     /// The same with these values of a field.
     pub(crate) fn with_all(&self, name: &str, values: &[&str]) -> Self {
-        let others = self.0.iter().filter(|(known, _)| known != name).cloned();
+        let others = self.fields.iter().filter(|(known, _)| known != name).cloned();
         let fields = others.chain(values.iter().map(|value| (name.to_owned(), (*value).to_owned()))).collect();
-        Self(fields, Arc::clone(&self.1))
+        self.with_fields(fields)
     }
 
     /// What a page may show again: all fields but passwords and proofs.
     pub(crate) fn shown_again(&self) -> Vec<(String, String)> {
         let is_kept = |name: &str| !SECRETS.contains(&name) && !PROOFS.iter().any(|(field, _)| *field == name);
-        self.0.iter().filter(|(name, _)| is_kept(name)).cloned().collect()
+        self.fields.iter().filter(|(name, _)| is_kept(name)).cloned().collect()
     }
 
     /// The token that shows that it is of this site: its field `csrf`, or else the header.
@@ -163,7 +170,7 @@ impl Form {
 
     /// All values of a field.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
-        self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.trim()).collect()
+        self.fields.iter().filter(|(known, _)| known == name).map(|(_, value)| value.trim()).collect()
     }
 
     /// The fields that were filled in, as members of a JSON body.

@@ -53,8 +53,8 @@ pub(crate) async fn home(app: App) -> Result<Response, ApiError> {
 
 async fn show(app: &App) -> Result<Response, Trouble> {
     let api = Api::of(app)?;
-    let asked = (api.get(route::OVERVIEW, &[], &[]), api.get(route::TENANT, &[], &[]), Shell::note(app, &api));
-    let (overview, tenant, note) = join3(asked.0, asked.1, asked.2).await;
+    let (overview, tenant) = (api.get(route::OVERVIEW, &[], &[]), api.get(route::TENANT, &[], &[]));
+    let (overview, tenant, note) = join3(overview, tenant, Shell::note(app, &api)).await;
     let overview = overview?;
     let shell = Shell::of(app, "Home", "home", (&overview, tenant, note));
     let (agents, lately) = (overview.at("agents"), overview.at("lately"));

@@ -256,7 +256,7 @@ impl Shell {
     ) -> Self {
         let waiting = overview.at("waiting");
         Self {
-            frame: Frame { note, ..Frame::new(app, title, None) },
+            frame: Frame::new(app, title, note),
             nav,
             who: overview.at("caller").clone(),
             tenant: tenant.unwrap_or_default(),
