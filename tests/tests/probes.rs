@@ -9,7 +9,7 @@ use tests::{
     Agent, Client, GIVEN_UP, PATIENCE, Server,
     process::asking,
     server::{KEY, Settings, text},
-    sink::{Reply, Sink},
+    sink::{Reply, Sink, THIS_MACHINE},
     until,
 };
 
@@ -157,20 +157,7 @@ fn a_probe_reaches_no_private_address() {
         sink,
     );
     let port = stage.sink.address().replace("localhost:", "");
-    for (at, host) in [
-        "localhost",
-        "127.0.0.1",
-        "[::1]",
-        "[::ffff:127.0.0.1]",
-        "2130706433",
-        "0x7f.1",
-        "0177.0.0.1",
-        "[64:ff9b::7f00:1]",
-        "[2002:7f00:1::1]",
-    ]
-    .iter()
-    .enumerate()
-    {
+    for (at, host) in THIS_MACHINE.iter().enumerate() {
         let probe = stage.probe(&json!({ "name": format!("p{at}"), "url": format!("https://{host}:{port}/") }));
         let ran = stage.run(&probe);
         assert_eq!(ran["status"], "unreachable", "{host}: {ran}");

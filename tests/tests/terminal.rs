@@ -10,10 +10,10 @@ use std::{
 
 use serde_json::json;
 use tests::{
-    Client, PATIENCE, Server,
-    cli::Cli,
+    Agent, Client, PATIENCE, Server,
+    cli::{Cli, Started},
     process::Signal,
-    server::{KEY, PASSWORD},
+    server::{KEY, PASSWORD, text},
     totp::Authenticator,
     until,
 };
@@ -235,15 +235,22 @@ fn a_log_is_followed() {
     of(&again, &admin).run(&["agents", "logs", "nobody", "--follow"]).is(1);
 }
 
+/// A request of an agent, and the command that waits for its decision.
+fn waiting_for_a_decision(server: &Server, agent: &Agent) -> (String, Started) {
+    let ask = json!({ "scope": ["agents.create"], "reason": "To build" });
+    let asked = agent.client.post("/api/access-requests", &ask).is(201);
+    let id = asked.get("id").map(text).unwrap_or_default().to_owned();
+    let mut waiting = of(server, &agent.client).started(&["access", "wait", &id]);
+    waiting.until_said("Waiting for the decision.");
+    (id, waiting)
+}
+
 /// R293: what waits for a person goes on over a restart of the server: a decision, and a sign-in by a code.
 #[test]
 fn waiting_goes_on_over_a_restart() {
     let (mut server, admin) = Server::with_admin();
     let scout = server.agent(&admin, "scout", &["agents.read"]);
-    let ask = json!({ "scope": ["agents.create"], "reason": "To build" });
-    let id = scout.client.post("/api/access-requests", &ask).is(201)["id"].as_str().unwrap().to_owned();
-    let mut waiting = of(&server, &scout.client).started(&["access", "wait", &id]);
-    waiting.until_said("Waiting for the decision.");
+    let (id, mut waiting) = waiting_for_a_decision(&server, &scout);
     let signing_in = Cli::of(server.host().base_url());
     let signing_in = signing_in.waiting(&["auth", "login"]);
     let address = server.host().address().to_owned();
@@ -322,10 +329,7 @@ fn a_log_is_followed_whole_however_fast_it_is_written() {
 fn waiting_goes_on_over_a_stop() {
     let (mut server, admin) = Server::with_admin();
     let scout = server.agent(&admin, "scout", &["agents.read"]);
-    let ask = json!({ "scope": ["agents.create"], "reason": "To build" });
-    let id = scout.client.post("/api/access-requests", &ask).is(201)["id"].as_str().unwrap().to_owned();
-    let mut waiting = of(&server, &scout.client).started(&["access", "wait", &id]);
-    waiting.until_said("Waiting for the decision.");
+    let (id, mut waiting) = waiting_for_a_decision(&server, &scout);
     until("the server waits", || (server.number("SELECT count(*) FROM streams") == 1).then_some(()));
     let address = server.host().address().to_owned();
     server.host().terminate();
