@@ -45,12 +45,14 @@ const MOST_WEBHOOKS: usize = 32;
 /// Deliveries that one call sends to a webhook at most, and how long it goes on beginning to send, seconds.
 const MOST_AT_ONCE: usize = 200;
 const LONGEST: i64 = 8;
-/// Deliveries that one call sends to a webhook without a break, and how long it waits before each further one, ms: [`SHARE`] times as long as
-/// the one before took, within bounds. So a flood of events takes the machine neither from those that make them nor from the receiver, and the
-/// less so the busier they are.
+/// Deliveries that one call sends without a break: to a webhook, and to all of its webhooks together.
 const BURST: usize = 50;
+const BURST_OF_ALL: usize = 100;
+/// How long it waits before each further one to a webhook, ms: [`SHARE`] times as long as the one before took, for each of its webhooks, within
+/// bounds. So a flood of events takes the machine neither from those that make them nor from the receiver, and the less so the busier they
+/// are, however many webhooks there are.
 const BREAK: i64 = 20;
-const LONGEST_BREAK: i64 = 100;
+const LONGEST_BREAK: i64 = 250;
 const SHARE: i64 = 4;
 /// Deliveries of a webhook that have arrived and are not written at most, and for how long, ms: a sender that dies sends these again.
 const MOST_UNWRITTEN: usize = 32;
@@ -145,7 +147,8 @@ async fn send_some(app: &App, until: Timestamp) -> Result<bool, DbError> {
             }
         }
     }
-    let rounds = taken.iter().map(|id| round(app, id, until, ends));
+    let share = Share::of(taken.len());
+    let rounds = taken.iter().map(|id| round(app, id, share, (until, ends)));
     join_all(rounds).await.into_iter().fold(taking, Result::and)?;
     Ok(!taken.is_empty())
 }
@@ -178,9 +181,9 @@ impl Arrived {
 
 /// Sends what is due for one webhook, until something fails. Also when that was a statement of ours, what has arrived is written and the
 /// webhook is given back.
-async fn round(app: &App, id: &WebhookId, until: Timestamp, ends: Timestamp) -> Result<(), DbError> {
+async fn round(app: &App, id: &WebhookId, share: Share, (until, ends): (Timestamp, Timestamp)) -> Result<(), DbError> {
     let mut arrived = Arrived::default();
-    let sending = send_in_order(app, id, until, &mut arrived).await;
+    let sending = send_in_order(app, id, share, until, &mut arrived).await;
     let writing = arrived.write(app).await;
     let next = sending.as_ref().map_or(Timestamp::from_millis(0), |next| *next);
     let giving_back = webhook::give_back(app.db(), id, ends, next).await;
@@ -191,13 +194,14 @@ async fn round(app: &App, id: &WebhookId, until: Timestamp, ends: Timestamp) -> 
 async fn send_in_order(
     app: &App,
     id: &WebhookId,
+    share: Share,
     until: Timestamp,
     arrived: &mut Arrived,
 ) -> Result<Timestamp, DbError> {
     let (mut has_arrived, mut last, mut took) = (false, None, 0);
     for number in 0..MOST_AT_ONCE {
-        if number >= BURST {
-            sleep(pace(took)).await;
+        if number >= share.burst() {
+            sleep(share.pace(took)).await;
         }
         let now = app.clock().now();
         if now > until {
@@ -225,9 +229,27 @@ async fn send_in_order(
     Ok(Timestamp::from_millis(0))
 }
 
-/// How long to wait after a delivery that took so many ms.
-fn pace(took: i64) -> Duration {
-    Duration::from_millis(took.saturating_mul(SHARE).clamp(BREAK, LONGEST_BREAK).unsigned_abs())
+/// What each of so many webhooks gets of what one call sends.
+#[derive(Clone, Copy)]
+struct Share {
+    webhooks: usize,
+}
+
+impl Share {
+    fn of(webhooks: usize) -> Self {
+        Self { webhooks: webhooks.max(1) }
+    }
+
+    /// Deliveries without a break.
+    fn burst(self) -> usize {
+        (BURST_OF_ALL / self.webhooks).min(BURST)
+    }
+
+    /// How long to wait after a delivery that took so many ms.
+    fn pace(self, took: i64) -> Duration {
+        let all = i64::try_from(self.webhooks).unwrap_or(i64::MAX);
+        Duration::from_millis(took.saturating_mul(SHARE).saturating_mul(all).clamp(BREAK, LONGEST_BREAK).unsigned_abs())
+    }
 }
 
 /// What came of one try.
@@ -382,5 +404,17 @@ mod tests {
     fn pauses_double_up_to_five_minutes() {
         let pauses: Vec<i64> = (1..=10).map(pause).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
+    }
+
+    /// R296: all webhooks that are sent to at the same time share a burst, and a quarter of the time.
+    #[test]
+    fn a_flood_is_paced_by_what_all_webhooks_take() {
+        let of = |webhooks, took| (Share::of(webhooks).burst(), Share::of(webhooks).pace(took).as_millis());
+        assert_eq!([of(0, 0), of(1, 0), of(1, 3), of(1, 10)], [(50, 20), (50, 20), (50, 20), (50, 40)]);
+        assert_eq!(
+            [of(2, 10), of(10, 3), of(10, 5), of(10, 900), of(32, 1)],
+            [(50, 80), (10, 120), (10, 200), (10, 250), (3, 128)]
+        );
+        assert_eq!(of(1, i64::MAX), (50, 250));
     }
 }
