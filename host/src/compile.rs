@@ -20,12 +20,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context as _, Error, Result, anyhow, ensure};
 use clap::Args;
-use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
 use wasmtime::Engine;
 use wasmtime::component::Component;
-use wit_component::ComponentEncoder;
 
 use crate::cache::{self, Ahead, Cache};
+use crate::compose::encode;
 use crate::engine::{self, Limits};
 use crate::temporary;
 
@@ -232,19 +231,6 @@ fn compile(engine: &Engine, path: &Path) -> Result<(String, Component)> {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-/// Makes a component of a core module for WASI preview 1. A component stays as it is.
-fn encode(wasm: Vec<u8>) -> Result<Vec<u8>> {
-    const COMPONENT: [u8; 8] = *b"\0asm\x0d\0\x01\0";
-    if wasm.starts_with(&COMPONENT) {
-        return Ok(wasm);
-    }
-    ComponentEncoder::default()
-        .validate(true)
-        .module(&wasm)?
-        .adapter("wasi_snapshot_preview1", WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)?
-        .encode()
 }
 
 /// The results of `work` for each item, in the items' order. It has a thread for each processor, not for each item: each

@@ -120,6 +120,7 @@ mod tests {
     fn without(files: Vec<Files>, excluded: &[&str]) -> Component {
         Component {
             source: PathBuf::new(),
+            middleware: Vec::new(),
             description: String::new(),
             variables: Default::default(),
             environment: Default::default(),

@@ -13,6 +13,7 @@
 //! | `start` | the whole application, from what was read |
 //! | `flags`, `serve` | the command line; connections, their time-outs and the tick |
 //! | `app`, `compile` | a request's way to a component and back; wasm files to compiled components |
+//! | `compose` | components from wasm files, and middleware before them |
 //! | `engine`, `instances` | what components are linked to; how instances are made and reused |
 //! | `guest` | one instance's state, and what its component was granted |
 //! | `sqlite`, `key_value`, `outbound`, `logs` | what components can do |
@@ -37,6 +38,7 @@ mod backup;
 mod body;
 mod cache;
 mod compile;
+mod compose;
 mod connections;
 mod deadline;
 mod engine;

@@ -44,6 +44,36 @@ pub(crate) struct Trigger {
     pub(crate) component: String,
     /// The route's pattern; `None`: private, reachable by other components only.
     pub(crate) route: Option<String>,
+    /// What stands before the component, the first to get a request first.
+    middleware: Vec<Middleware>,
+}
+
+/// A component that is composed with the one of a trigger, and gets its requests first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Middleware {
+    /// The wasm file, relative to the manifest.
+    pub(crate) source: PathBuf,
+    /// What of the component's it may use.
+    pub(crate) inherits: Inherited,
+}
+
+/// Which keys of a component another one that is composed with it inherits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Inherited {
+    /// All.
+    All,
+    /// These.
+    Keys(Vec<String>),
+}
+
+impl Inherited {
+    /// Whether it is this key.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Keys(keys) => keys.iter().any(|known| known == key),
+        }
+    }
 }
 
 /// One component and what it is granted.
@@ -75,6 +105,9 @@ pub(crate) struct Component {
     /// Templates of the hosts that it may call.
     #[serde(default)]
     pub(crate) allowed_outbound_hosts: Vec<String>,
+    /// What stands before it on its routes.
+    #[serde(skip)]
+    pub(crate) middleware: Vec<Middleware>,
 }
 
 /// An entry of `files`.
@@ -95,7 +128,18 @@ pub(crate) enum Files {
 const TOP: &[&str] = &["spin_manifest_version", "application", "variables", "trigger", "component"];
 const APPLICATION: &[&str] = &["name", "version", "description", "authors", "tool"];
 const VARIABLE: &[&str] = &["default", "required", "secret", "description"];
-const TRIGGER: &[&str] = &["id", "component", "route", "executor"];
+const TRIGGER: &[&str] = &["id", "component", "route", "executor", "dependencies"];
+const MIDDLEWARE: &[&str] = &["path", "component", "inherit_configuration"];
+/// What a component can inherit, by Spin (`CAPABILITY_SETS` in crates/capabilities).
+const INHERITED: &[&str] = &[
+    "ai_models",
+    "allowed_outbound_hosts",
+    "environment",
+    "files",
+    "key_value_stores",
+    "sqlite_databases",
+    "variables",
+];
 /// `build` and `tool` are for other programs. Spin ignores them too when it runs an application.
 const COMPONENT: &[&str] = &[
     "source",
@@ -134,7 +178,7 @@ impl Manifest {
         ensure!(!name.is_empty(), "[application] needs a `name`");
 
         let patterns = patterns(&application)?;
-        let components = each("component", top.get("component"), COMPONENT, |id, value| {
+        let mut components = each("component", top.get("component"), COMPONENT, |id, value| {
             ensure!(is_id(id), "component id {id:?} is not kebab-case");
             if value.get("source").is_some_and(Value::is_table) {
                 bail!("`source` must be a path: accredit-host does not fetch wasm from URLs or registries");
@@ -148,6 +192,17 @@ impl Manifest {
             Ok(variable)
         })?;
         let triggers = triggers(top.get("trigger"), &components)?;
+        for trigger in &triggers {
+            let others = || triggers.iter().filter(|other| other.component == trigger.component);
+            ensure!(
+                others().all(|other| other.middleware == trigger.middleware),
+                "the routes of the component {:?} have different middleware, which is not a feature of accredit-host",
+                trigger.component
+            );
+            if let Some(component) = components.get_mut(&trigger.component) {
+                component.middleware.clone_from(&trigger.middleware);
+            }
+        }
         Ok(Self { name, version: text_of("version"), patterns, variables, triggers, components })
     }
 }
@@ -191,7 +246,47 @@ fn trigger(entry: &Value, components: &BTreeMap<String, Component>) -> Result<Tr
         Some(Value::Table(route)) if route.len() == 1 && route.get("private") == Some(&Value::Boolean(true)) => None,
         _ => bail!("{place}: `route` must be a path or {{ private = true }}"),
     };
-    Ok(Trigger { component, route })
+    let middleware = match entry.get("dependencies") {
+        None => Vec::new(),
+        Some(dependencies) => {
+            let dependencies = table("dependencies", Some(dependencies))?;
+            only(&format!("{place}: dependencies"), &dependencies, &["middleware"])?;
+            let listed = dependencies.get("middleware").and_then(Value::as_array);
+            let listed = listed.with_context(|| format!("{place}: `dependencies.middleware` must be a list"))?;
+            listed.iter().map(|one| middleware(&place, one, components)).collect::<Result<_>>()?
+        }
+    };
+    Ok(Trigger { component, route, middleware })
+}
+
+fn middleware(place: &str, entry: &Value, components: &BTreeMap<String, Component>) -> Result<Middleware> {
+    let place = format!("{place}: dependencies.middleware");
+    let entry = table(&place, Some(entry))?;
+    only(&place, &entry, MIDDLEWARE)?;
+    let text = |key: &str| entry.get(key).and_then(Value::as_str);
+    let source = match (text("path"), text("component")) {
+        (Some(path), None) => path.into(),
+        (None, Some(id)) => match components.get(id) {
+            Some(component) => component.source.clone(),
+            None => bail!("{place}: there is no [component.{id}]"),
+        },
+        _ => bail!("{place} needs either `path` or `component`"),
+    };
+    let inherits = match entry.get("inherit_configuration") {
+        None | Some(Value::Boolean(false)) => Inherited::Keys(Vec::new()),
+        Some(Value::Boolean(true)) => Inherited::All,
+        Some(Value::Array(keys)) => {
+            Inherited::Keys(keys.iter().map(|key| inherited(&place, key)).collect::<Result<_>>()?)
+        }
+        Some(_) => bail!("{place}: `inherit_configuration` must be true, false or a list of keys"),
+    };
+    Ok(Middleware { source, inherits })
+}
+
+fn inherited(place: &str, key: &Value) -> Result<String> {
+    let key = key.as_str().unwrap_or_default();
+    ensure!(INHERITED.contains(&key), "{place}: `inherit_configuration` knows no {key:?}");
+    Ok(key.to_owned())
 }
 
 /// Reads `[section.*]`. Its entries may have the `known` keys only.
@@ -303,6 +398,39 @@ mod tests {
     fn a_trigger_must_name_a_component_and_a_route() {
         assert!(refusal("[[trigger.http]]\nroute='/w'\ncomponent='two'").contains("no [component.two]"));
         assert!(refusal("[[trigger.http]]\nroute={private=false}\ncomponent='one'").contains("private = true"));
+    }
+
+    /// R461: middleware of a trigger, as Spin has it.
+    #[test]
+    fn a_trigger_can_have_middleware() {
+        let with = |more: &str| {
+            Manifest::parse(&SMALL.replace("component = \"one\"", &format!("component = \"one\"\n{more}")))
+                .map(|manifest| manifest.components["one"].middleware.clone())
+                .map_err(|error| format!("{error:#}"))
+        };
+        let one = |source: &str, inherits| Middleware { source: source.into(), inherits };
+        assert_eq!(with(""), Ok(Vec::new()));
+        let keys = Inherited::Keys(vec!["variables".to_owned()]);
+        assert!(keys.has("variables") && !keys.has("files") && Inherited::All.has("files"));
+        let all = "dependencies.middleware = [{ path = 'a.wasm', inherit_configuration = true },
+                                              { component = 'one', inherit_configuration = ['variables'] }, { path = 'b' }]";
+        let expected = [one("a.wasm", Inherited::All), one("one.wasm", keys), one("b", Inherited::Keys(Vec::new()))];
+        assert_eq!(with(all).as_deref(), Ok(&expected[..]));
+        for (wrong, said) in [
+            ("dependencies.other = []", "`other`"),
+            ("dependencies.middleware = 'a'", "must be a list"),
+            ("dependencies.middleware = [{ url = 'https://x' }]", "`url`"),
+            ("dependencies.middleware = [{}]", "either `path` or `component`"),
+            ("dependencies.middleware = [{ component = 'two' }]", "no [component.two]"),
+            ("dependencies.middleware = [{ path = 'a', inherit_configuration = 'all' }]", "true, false or a list"),
+            ("dependencies.middleware = [{ path = 'a', inherit_configuration = ['file'] }]", "knows no \"file\""),
+            (
+                "dependencies.middleware = [{ path = 'a' }]\n[[trigger.http]]\nroute = '/b'\ncomponent = 'one'",
+                "different middleware",
+            ),
+        ] {
+            assert!(with(wrong).is_err_and(|error| error.contains(said)), "{wrong}: {:?}", with(wrong));
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::patterns::Patterns;
 use crate::route::{self, Router};
 use crate::runtime_config::{RuntimeConfig, tls_config};
 use crate::variables::{self, Provider};
-use crate::{compile, engine, lock, private, sqlite};
+use crate::{compile, compose, engine, lock, private, sqlite, temporary};
 
 /// Bytes of memory that one instance may have if neither a flag nor the runtime configuration sets them.
 const MEMORY: usize = 256 << 20;
@@ -140,7 +140,15 @@ impl Start {
             self.grant(id, component, shares).map(Arc::new).with_context(|| in_component(id))
         };
         let grants = used.iter().map(grant).collect::<Result<Vec<_>>>()?;
-        let files: Vec<PathBuf> = used.iter().map(|(_, component)| self.home.join(&component.source)).collect();
+        let composed = used.iter().any(|(_, component)| !component.middleware.is_empty());
+        let composed = composed.then(temporary::directory).transpose()?;
+        let file = |(id, component): &(&String, &manifest::Component)| match &composed {
+            Some(composed) if !component.middleware.is_empty() => {
+                self.compose(component, composed.path().join(id)).with_context(|| in_component(id))
+            }
+            _ => Ok(self.home.join(&component.source)),
+        };
+        let files = used.iter().map(file).collect::<Result<Vec<PathBuf>>>()?;
         let loaded =
             compile::load(&engine, limits, Ahead::beside_program().as_ref(), open_cache(flags).as_ref(), &files);
         let handler = |((id, _), grants, loaded): (_, _, Result<_>)| -> Result<(&str, Handler)> {
@@ -154,6 +162,18 @@ impl Start {
             .zip(loaded)
             .map(|((used, grants), loaded)| handler((used, grants, loaded)))
             .collect()
+    }
+
+    /// Writes a component with its middleware into a file.
+    fn compose(&self, component: &manifest::Component, into: PathBuf) -> Result<PathBuf> {
+        let read = |path: &Path| {
+            let path = self.home.join(path);
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let middleware = component.middleware.iter().map(|one| Ok((read(&one.source)?, &one.inherits)));
+        let wasm = compose::chain(middleware.collect::<Result<_>>()?, read(&component.source)?)?;
+        std::fs::write(&into, wasm).with_context(|| format!("cannot write {}", into.display()))?;
+        Ok(into)
     }
 
     fn routes(&self, handlers: &HashMap<&str, Handler>) -> Result<(Router<Endpoint>, HashMap<String, Endpoint>)> {

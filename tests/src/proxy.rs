@@ -167,45 +167,92 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port()
 }
 
-/// An application behind the component `guard`. It has no route of its own, and says with which request it was reached.
-const GUARDED: &str = r#"
+/// How a guard stands before an application that says with which request it was reached.
+#[derive(Clone, Copy, Debug)]
+pub enum Shape {
+    /// A component of its own; the application has no route.
+    Component,
+    /// Middleware of the application's route.
+    Middleware,
+}
+
+const APPLICATION: &str = r#"
 spin_manifest_version = 2
 [application]
 name = "guarded"
 version = "0.1.0"
 
-[[trigger.http]]
-route = "/..."
-component = "guard"
-[[trigger.http]]
-route = { private = true }
-component = "app"
-
-[component.guard]
-source = "GUARD"
-allowed_outbound_hosts = ["http://ACCREDIT", "http://app.spin.internal"]
-[component.guard.variables]
-app = "app"
-SETTINGS
+GUARD
 
 [component.app]
 source = "../../target/wasm32-wasip1/release/trap.wasm"
 environment = { NAME = "app" }
 "#;
 
+impl Shape {
+    /// The manifest of an application with the guard before it.
+    fn manifest(self, accredit: &str, settings: &[(&str, String)]) -> String {
+        let (wasm, prefix) = match self {
+            Self::Component => ("guard.wasm", ""),
+            Self::Middleware => ("guard_middleware.wasm", "guard_"),
+        };
+        let wasm = wasm_directory().join(wasm).canonicalize().expect("the guard");
+        let wasm = wasm.to_string_lossy();
+        let settings: String = settings.iter().map(|(name, value)| format!("{prefix}{name} = \"{value}\"\n")).collect();
+        match self {
+            Self::Component => {
+                let guard = format!(
+                    r#"
+[[trigger.http]]
+route = "/..."
+component = "guard"
+[[trigger.http]]
+route = {{ private = true }}
+component = "app"
+
+[component.guard]
+source = "{wasm}"
+allowed_outbound_hosts = ["http://{accredit}", "http://app.spin.internal"]
+[component.guard.variables]
+app = "app"
+{settings}"#
+                );
+                APPLICATION.replace("GUARD", &guard)
+            }
+            Self::Middleware => {
+                let guard = format!(
+                    r#"
+[[trigger.http]]
+route = "/..."
+component = "app"
+[[trigger.http.dependencies.middleware]]
+path = "{wasm}"
+inherit_configuration = ["allowed_outbound_hosts", "variables"]
+"#
+                );
+                let grants =
+                    format!("allowed_outbound_hosts = [\"http://{accredit}\"]\n[component.app.variables]\n{settings}");
+                APPLICATION.replace("GUARD", &guard) + &grants
+            }
+        }
+    }
+
+    /// A host with an application behind the guard, which has these settings and asks Accredit at this host and port.
+    #[track_caller]
+    pub fn start(self, accredit: &str, settings: &[(&str, String)]) -> Host {
+        Start::trap(&self.manifest(accredit, settings)).flag("--allow-private", accredit).run()
+    }
+}
+
 /// A host with an application behind the component `guard`, which has these settings and asks Accredit at this host and port.
 #[track_caller]
 pub fn guarded(accredit: &str, settings: &[(&str, String)]) -> Host {
-    guarded_by(accredit, settings, &[])
+    Shape::Component.start(accredit, settings)
 }
 
 /// The same by a host with more flags.
 #[track_caller]
 pub fn guarded_by(accredit: &str, settings: &[(&str, String)], flags: &[(&str, &str)]) -> Host {
-    let settings: String = settings.iter().map(|(name, value)| format!("{name} = \"{value}\"\n")).collect();
-    let wasm = wasm_directory().join("guard.wasm").canonicalize().expect("the component guard");
-    let manifest =
-        GUARDED.replace("ACCREDIT", accredit).replace("GUARD", &wasm.to_string_lossy()).replace("SETTINGS", &settings);
-    let start = Start::trap(&manifest).flag("--allow-private", accredit);
+    let start = Start::trap(&Shape::Component.manifest(accredit, settings)).flag("--allow-private", accredit);
     flags.iter().fold(start, |start, (flag, value)| start.flag(flag, value)).run()
 }

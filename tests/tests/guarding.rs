@@ -1,5 +1,5 @@
-//! R178 to R180: signed tokens at services behind a guard: the component before an application, and the layer of tower before a real
-//! server of axum. Both hear of what has ended through a line that counts the questions, and can be cut.
+//! R178 to R180: signed tokens at services behind a guard: the component before an application, the same as middleware of its route, and the
+//! layer of tower before a real server of axum. All hear of what has ended through a line that counts the questions, and can be cut.
 
 #![expect(
     clippy::indexing_slicing,
@@ -16,7 +16,7 @@ use tests::{
     Agent, Answer, Client, Host, Server,
     line::Line,
     oauth::{encoded, exchange},
-    proxy,
+    proxy::{self, Shape},
     server::text,
     until,
 };
@@ -73,9 +73,9 @@ impl Site {
         self.settings.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
     }
 
-    /// The component before an application.
-    fn component(&self) -> Host {
-        proxy::guarded(&self.line.address, &self.settings)
+    /// The guard before an application.
+    fn guarded(&self, shape: Shape) -> Host {
+        shape.start(&self.line.address, &self.settings)
     }
 
     /// A server of axum in this process, with the layer before it; it ends with the process.
@@ -157,13 +157,15 @@ fn told(answer: &Answer) -> Vec<(String, String)> {
     said["headers"].as_array().unwrap().iter().map(pair).collect()
 }
 
-/// The same for the component and for the layer.
+/// The same for the component, for middleware (R460) and for the layer.
 fn at_each_guard(lease: u32, test: impl Fn(&Site, &Client)) {
-    let site = Site::new(lease);
-    let guarded = site.component();
-    test(&site, &guarded.client());
-    let (log, own) = (guarded.log(), site.setting("token").unwrap());
-    assert!(!log.contains(SECRET) && !log.contains(&own), "{log}");
+    for shape in [Shape::Component, Shape::Middleware] {
+        let site = Site::new(lease);
+        let guarded = site.guarded(shape);
+        test(&site, &guarded.client());
+        let (log, own) = (guarded.log(), site.setting("token").unwrap());
+        assert!(!log.contains(SECRET) && !log.contains(&own), "{shape:?}: {log}");
+    }
     let site = Site::new(lease);
     test(&site, &site.layered());
 }
@@ -315,4 +317,26 @@ fn a_guard_that_is_cut_off_refuses() {
         until("the guard asks again", || (signed.get("/orders/1").status() == 401).then_some(()));
         refused(&own.get("/orders/1"), 403, "agent_stopped");
     });
+}
+
+/// R460: behind middleware an application is asked what the client has asked, with the host's words about it, and nothing of the guard's own
+/// credential; a guard that is not set up lets nobody in.
+#[test]
+fn an_application_behind_middleware_sees_the_request_as_it_came() {
+    let site = Site::new(10);
+    let guarded = site.guarded(Shape::Middleware);
+    let own = guarded.client().with(site.scout.client.bearer());
+    let answer = own.call("POST", "/orders/1?x=%20y", &[("x-own", "1"), ("connection", "x-own")], Some(b"body"));
+    let said: Json = serde_json::from_str(&answer.text()).unwrap();
+    assert_eq!(said["uri"], format!("{}/orders/1?x=%20y", guarded.base_url()), "{said}");
+    let headers = told(&answer);
+    let last = |wanted: &str| headers.iter().rev().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    assert_eq!((last("spin-path-info"), last("spin-matched-route")), (Some("/orders/1"), Some("/...")), "{headers:?}");
+    assert!(last("spin-client-addr").is_some_and(|client| client.starts_with("127.0.0.1:")), "{headers:?}");
+    assert_eq!((last("authorization"), last("x-accredit-agent")), (None, Some("scout")), "{headers:?}");
+
+    let settings: Vec<_> = site.settings.iter().filter(|(name, _)| *name != "resource").cloned().collect();
+    let wrong = Shape::Middleware.start(&site.line.address, &settings);
+    refused(&wrong.client().with(site.scout.client.bearer()).get("/orders/1"), 503, "not_verified");
+    assert!(wrong.log().contains("resource") && wrong.log().contains("every request is refused"), "{}", wrong.log());
 }

@@ -19,7 +19,7 @@ use std::{
 use serde_json::{Value as Json, json};
 use tests::{
     Answer, Client, Host, PATIENCE, Server, Shared, Start, at_once,
-    host::{trap_manifest, until_logged},
+    host::{trap_manifest, until_logged, wasm_directory},
     raw::{self, Connection},
     until,
 };
@@ -550,6 +550,35 @@ fn what_the_host_does_not_have_is_refused_by_name() {
         let said = Start::trap(&manifest).fails();
         assert!(said.contains(name), "{name}: {said}");
     }
+    // R461: a middleware uses only what it inherits, and is one.
+    let middleware = |wasm: &str, inherited: &str| {
+        let wasm = wasm_directory().join(wasm).canonicalize().unwrap();
+        let manifest = format!(
+            r#"
+spin_manifest_version = 2
+[application]
+name = "composed"
+[[trigger.http]]
+route = "/..."
+component = "other"
+dependencies.middleware = [{{ path = "{}"{inherited} }}]
+[component.other]
+source = "../../target/wasm32-wasip1/release/trap.wasm"
+"#,
+            wasm.display()
+        );
+        Start::trap(&manifest).fails()
+    };
+    for (inherited, missing) in [
+        ("", "allowed_outbound_hosts"),
+        (", inherit_configuration = false", "allowed_outbound_hosts"),
+        (", inherit_configuration = [\"allowed_outbound_hosts\"]", "variables"),
+    ] {
+        let said = middleware("guard_middleware.wasm", inherited);
+        assert!(said.contains(&format!("`inherit_configuration` must name \"{missing}\"")), "{said}");
+    }
+    let said = middleware("hello.wasm", ", inherit_configuration = true");
+    assert!(said.contains("in component other") && said.contains("wasi:http/handler@0.3.0"), "{said}");
     let config = |text: &str| {
         let start = Start::trap(&trap_manifest());
         let path = start.home().join("runtime-config.toml");

@@ -78,6 +78,8 @@ fn the_archive_serves_from_an_empty_place() {
         "docs/operations.md",
         "guard/spin.toml",
         "guard/address.toml",
+        "guard/guard_middleware.wasm",
+        "guard/middleware.toml",
     ] {
         assert!(server.join(file).is_file(), "{file}");
     }
@@ -167,7 +169,7 @@ fn the_archive_serves_from_an_empty_root() {
     assert!(root.join("state/sqlite_db.db").is_file());
 }
 
-/// R364: the guard of the archive, with each manifest beside it, protects an application of somebody else and a service at an address.
+/// R364, R460: the guard of the archive, with each manifest beside it, protects an application of somebody else and a service at an address.
 #[test]
 fn the_guard_of_the_archive_goes_before_an_application() {
     let archive = archive();
@@ -181,12 +183,16 @@ fn the_guard_of_the_archive_goes_before_an_application() {
 
     let folder = archive.folder.path().join("guarded");
     fs::create_dir(&folder).unwrap();
-    fs::copy(archive.server.join("guard/guard.wasm"), folder.join("guard.wasm")).unwrap();
+    for wasm in ["guard.wasm", "guard_middleware.wasm"] {
+        fs::copy(archive.server.join("guard").join(wasm), folder.join(wasm)).unwrap();
+    }
     fs::copy(host::wasm_directory().join("trap.wasm"), folder.join("crm.wasm")).unwrap();
     let address = server.host().address();
     let service = Service::start();
-    for (name, compiled) in [("spin.toml", 1), ("address.toml", 0)] {
-        let reader = server.agent(&admin, &format!("reader-{compiled}"), &["x.crm.read"]);
+    for (number, (name, compiled)) in
+        [("spin.toml", 1), ("address.toml", 0), ("middleware.toml", 1)].into_iter().enumerate()
+    {
+        let reader = server.agent(&admin, &format!("reader-{number}"), &["x.crm.read"]);
         let manifest = fs::read_to_string(archive.server.join("guard").join(name)).unwrap();
         let manifest = manifest.replace("https://accredit.example.com", &format!("http://{address}"));
         let manifest = manifest.replace("https://crm.internal.example.com", &format!("http://{}", service.address));
@@ -196,7 +202,7 @@ fn the_guard_of_the_archive_goes_before_an_application() {
         let start = start.variable("crm_token", crm.client.bearer()).variable("crm_secret", "only the guard knows it");
         let start = start.flag("--allow-private", address).flag("--allow-private", &service.address);
         let guarded = start.flag("--cache-dir", &cache).run();
-        // The application alone was compiled.
+        // The application alone was compiled, or what it was composed to.
         assert_eq!(kept_in(&cache), compiled, "{name}: {}", guarded.log());
         let at = |bearer: &str| guarded.client().with(bearer).get("/orders/who");
         let passed = at(reader.client.bearer());
@@ -205,7 +211,7 @@ fn the_guard_of_the_archive_goes_before_an_application() {
         assert_eq!(said.contains("x-crm-secret: only the guard knows it"), name == "address.toml", "{said}");
         assert!(!said.contains(reader.client.bearer()), "{said}");
         assert_eq!((at(other.client.bearer()).status(), guarded.client().get("/").status()), (403, 401), "{name}");
-        admin.post(&format!("/api/agents/reader-{compiled}/stop"), &Json::Null).is(200);
+        admin.post(&format!("/api/agents/reader-{number}/stop"), &Json::Null).is(200);
         assert_eq!(at(reader.client.bearer()).status(), 403, "{name}");
     }
 }

@@ -19,8 +19,10 @@ const PLAIN: [&str; 3] = ["LICENSE", "SECURITY.md", "runtime-config.toml"];
 const PACKAGING: [&str; 3] = ["accredit.service", "accredit.env.example", "Containerfile"];
 /// Files of `packaging/` that say which version they belong to.
 const FILLED: [&str; 2] = ["README.md", "spinapp.yaml"];
-/// The component for applications of the company's own, which is none of this one.
+/// The components for applications of the company's own, which are none of this one; the folder of both; and the manifests beside them.
 const GUARD: &str = "guard";
+const GUARDS: [&str; 2] = [GUARD, "guard-middleware"];
+const GUARDED: [&str; 3] = ["guard/spin.toml", "guard/address.toml", "guard/middleware.toml"];
 /// Folders that the components read, and the operator's pages.
 const FOLDERS: [&str; 3] = ["docs/agents", "docs/reference", "dist"];
 const PAGES: [&str; 5] = ["architecture.md", "contract.md", "grafana.json", "operations.md", "security.md"];
@@ -34,7 +36,9 @@ pub(crate) fn run(is_built: bool, into: Option<PathBuf>) -> Result<()> {
     } else {
         build::components(&workspace, &components)?;
         // By a call of its own: built together, the features of one go into the others.
-        build::components(&workspace, &[GUARD])?;
+        for guard in GUARDS {
+            build::components(&workspace, &[guard])?;
+        }
         Host::build(&workspace)?
     };
     let step = Step::begin("packing the server".to_owned());
@@ -52,8 +56,10 @@ pub(crate) fn run(is_built: bool, into: Option<PathBuf>) -> Result<()> {
         copy(&workspace.wasm_folder().join(&file), &folder.join("components").join(&file))?;
     }
     fs::create_dir(folder.join(GUARD))?;
-    copy(&workspace.wasm_folder().join("guard.wasm"), &folder.join("guard/guard.wasm"))?;
-    for manifest in ["guard/spin.toml", "guard/address.toml"] {
+    for wasm in ["guard.wasm", "guard_middleware.wasm"] {
+        copy(&workspace.wasm_folder().join(wasm), &folder.join(GUARD).join(wasm))?;
+    }
+    for manifest in GUARDED {
         copy(&workspace.root.join("packaging").join(manifest), &folder.join(manifest))?;
     }
     let program = folder.join("accredit-host");

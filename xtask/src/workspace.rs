@@ -82,8 +82,9 @@ impl Workspace {
         packages.filter(|package| package.is_component).map(|package| package.name.as_str()).collect()
     }
 
+    /// The guard, as a component of its own and as middleware.
     fn guard(&self) -> impl Iterator<Item = &Package> {
-        self.packages.iter().filter(|package| package.folder == self.root.join("guard"))
+        self.packages.iter().filter(|package| package.folder.starts_with(self.root.join("guard")))
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

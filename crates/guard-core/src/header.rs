@@ -21,8 +21,11 @@ fn is_of_the_connection(name: &str) -> bool {
         "transfer-encoding",
         "upgrade",
     ];
-    OF_ONE.contains(&name) || name.starts_with("spin-")
+    OF_ONE.contains(&name) || name.starts_with(HOSTS)
 }
+
+/// How the names of headers begin in which the host says something about a request.
+const HOSTS: &str = "spin-";
 
 /// Headers by which some frameworks take another method or path than those of the request, which the rules have looked at.
 const OTHERWISE: [&str; 5] =
@@ -71,6 +74,11 @@ pub fn passed(settings: &Settings, headers: Vec<Header>, client: Option<&str>, t
     passed.extend(client.map(|client| ("x-forwarded-for".to_owned(), client.as_bytes().to_vec())));
     passed.extend(added(settings, told));
     passed
+}
+
+/// What the host says about a request, for a service that is called without a connection of its own.
+pub fn of_the_host(headers: &[Header]) -> Vec<Header> {
+    headers.iter().filter(|(name, _)| name_of(name).starts_with(HOSTS)).cloned().collect()
 }
 
 /// What the guard adds: the headers that have a value, of those that Accredit says, and the secret.

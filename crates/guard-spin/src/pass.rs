@@ -1,4 +1,4 @@
-//! The host's side: a request comes in, is decided, and goes on to the application; or a refusal goes back.
+//! A request comes in, is decided, and goes on to what is behind the guard; or a refusal goes back.
 
 use std::{
     sync::OnceLock,
@@ -12,7 +12,6 @@ use guard_core::{rules::Message, settings};
 use spin_sdk::{
     time::sleep,
     wasip3::{
-        exports::http::handler::Guest,
         http::{
             client as wasi_client,
             types::{ErrorCode, Fields, Method, Request, Response, Scheme},
@@ -22,54 +21,48 @@ use spin_sdk::{
     wit_bindgen::{FutureReader, StreamReader, StreamResult},
 };
 
-use crate::app::App;
-
 /// The longest that an answer may take, beside the time for which it is held back.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How much is read of a body at once.
 const PIECE: usize = 16 * 1024;
 
-struct Component;
-
-spin_sdk::wasip3::http::service::export!(Component);
-
-/// What the instance knows, once its first request has read the settings.
-static GUARD: OnceLock<Result<(Guard, App), Wrong>> = OnceLock::new();
-
-impl Guest for Component {
-    async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        if GUARD.get().is_none() {
-            let read = configured().await;
-            GUARD.get_or_init(|| read);
-        }
-        match GUARD.get() {
-            Some(Ok((guard, app))) => pass(request, guard, app).await,
-            Some(Err(wrong)) => {
-                eprintln!("{wrong}: every request is refused");
-                own(Refusal::not_verified("This service is not configured."))
-            }
-            None => own(Refusal::not_verified("This service is not configured.")),
-        }
-    }
+/// How what is behind a guard is reached.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Behind {
+    /// By a request of the guard's own, about which the host says something itself.
+    Request,
+    /// By a call in the same instance: it gets the host's words about the request too.
+    Call,
 }
 
-async fn configured() -> Result<(Guard, App), Wrong> {
+/// A variable of the component, if it has one of this name.
+pub async fn variable(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads settings")]
+    spin_sdk::variables::get(name).await.ok()
+}
+
+/// The guard that the variables of the component describe. Their names begin with `prefix`.
+pub async fn configured(prefix: &str) -> Result<Guard, Wrong> {
     let mut values: Vec<(&str, String)> = Vec::new();
-    for name in settings::NAMES.into_iter().chain(["app"]) {
-        #[expect(clippy::disallowed_methods, reason = "the one place that reads settings")]
-        if let Ok(value) = spin_sdk::variables::get(name).await {
-            // Longer rules are a file that the manifest gives to the component.
-            let value = match value.strip_prefix('@').filter(|_| name == "rules") {
-                Some(path) => std::fs::read_to_string(path)
-                    .map_err(|_| Wrong::new("rules", "names a file that cannot be read"))?,
-                None => value,
-            };
-            values.push((name, value));
-        }
+    for name in settings::NAMES {
+        let Some(value) = variable(&format!("{prefix}{name}")).await else { continue };
+        // Longer rules are a file that the manifest gives to the component.
+        let value = match value.strip_prefix('@').filter(|_| name == "rules") {
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|_| Wrong::new("rules", "names a file that cannot be read"))?
+            }
+            None => value,
+        };
+        values.push((name, value));
     }
     let find = |name: &str| values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
-    let app = App::read(&find("app").unwrap_or_default())?;
-    Ok((Guard::new(Settings::read(find)?), app))
+    Ok(Guard::new(Settings::read(find)?))
+}
+
+/// The refusal of every request, while something is wrong with the settings. The log says what.
+pub fn not_configured(wrong: &Wrong) -> Result<Response, ErrorCode> {
+    eprintln!("{wrong}: every request is refused");
+    own(Refusal::not_verified("This service is not configured."))
 }
 
 /// The time, by both clocks.
@@ -82,7 +75,13 @@ fn now() -> Now {
     Now { steady: millis(since), unix: i64::try_from(unix.as_millis()).unwrap_or(i64::MAX) }
 }
 
-async fn pass(request: Request, guard: &'static Guard, app: &App) -> Result<Response, ErrorCode> {
+/// Answers a request: by `onward`, which gets it without scheme and authority, if it is let in.
+pub async fn pass(
+    request: Request,
+    guard: &'static Guard,
+    behind: Behind,
+    onward: impl AsyncFnOnce(Request) -> Result<Response, ErrorCode>,
+) -> Result<Response, ErrorCode> {
     let path = request.get_path_with_query().unwrap_or_else(|| "/".to_owned());
     let method = request.get_method();
     let name = method_name(&method);
@@ -128,8 +127,10 @@ async fn pass(request: Request, guard: &'static Guard, app: &App) -> Result<Resp
             Step::Ask(question) => step = guard.heard(&mut check, ask(question).await, now()),
         }
     };
-    let headers = header::passed(settings, headers, client.as_deref(), &told);
-    let answer = forward((&method, &path), app, headers, body, trailers).await?;
+    let hosts = if behind == Behind::Call { header::of_the_host(&headers) } else { Vec::new() };
+    let mut headers = header::passed(settings, headers, client.as_deref(), &told);
+    headers.extend(hosts);
+    let answer = onward(passed((&method, &path), headers, body, trailers)?).await?;
     hide_secret(settings, answer)
 }
 
@@ -251,14 +252,13 @@ async fn send(question: Question) -> Result<Answer, String> {
     Ok(Answer { status, headers, body })
 }
 
-/// Passes a request on to the application, with these headers and its own body.
-async fn forward(
+/// The request that goes on, with these headers and its own body.
+fn passed(
     (method, path): (&Method, &str),
-    app: &App,
     headers: Vec<Header>,
     body: Body,
     trailers: Trailers,
-) -> Result<Response, ErrorCode> {
+) -> Result<Request, ErrorCode> {
     let (contents, end) = match body {
         Body::Passed(body) => (body, trailers),
         Body::Read(bytes) => {
@@ -267,12 +267,8 @@ async fn forward(
         }
     };
     let (onward, _) = Request::new(fields(headers)?, Some(contents), end, None);
-    let scheme = if app.is_secure { Scheme::Https } else { Scheme::Http };
-    let is_set = onward.set_method(method).is_ok()
-        && onward.set_scheme(Some(&scheme)).is_ok()
-        && onward.set_authority(Some(&app.authority)).is_ok()
-        && onward.set_path_with_query(Some(path)).is_ok();
-    if is_set { wasi_client::send(onward).await } else { Err(broken("a request that cannot be passed on")) }
+    let is_set = onward.set_method(method).is_ok() && onward.set_path_with_query(Some(path)).is_ok();
+    if is_set { Ok(onward) } else { Err(broken("a request that cannot be passed on")) }
 }
 
 /// The application's answer without the headers that repeat the secret.
@@ -307,6 +303,7 @@ fn own(refusal: Refusal) -> Result<Response, ErrorCode> {
     Ok(response)
 }
 
-fn broken(error: impl std::fmt::Display) -> ErrorCode {
+/// The failure of a request, for the host's log.
+pub fn broken(error: impl std::fmt::Display) -> ErrorCode {
     ErrorCode::InternalError(Some(error.to_string()))
 }
