@@ -32,7 +32,8 @@ pub(crate) fn components(workspace: &Workspace, names: &[&str]) -> Result<()> {
     fs::create_dir_all(&folder)?;
     let mut all = 0;
     for name in names {
-        let file = format!("{name}.wasm");
+        // As cargo names the file of a package.
+        let file = format!("{}.wasm", name.replace('-', "_"));
         let to = folder.join(&file);
         replace_if_other(&built.join(&file), &to)?;
         let size = fs::metadata(&to)?.len();

@@ -15,30 +15,38 @@ use crate::workspace::Workspace;
 /// The goal: how much later the 99th of a hundred answers may come.
 const MOST_MS: f64 = 0.3;
 
-/// What was measured, medians of the rounds.
-pub(super) struct Guarded {
-    /// How much later an answer comes behind the guard, ms: with a signed token, and with an agent's own.
-    signed: Later,
-    own: Later,
-}
+/// The guard before the service: the manifest, and its name in the figures.
+const SHAPES: [(&str, &str); 2] = [("bench/guarded.toml", "component"), ("bench/composed.toml", "middleware")];
+/// What is sent, in the figures and in words.
+const TOKENS: [(&str, &str); 2] = [("signed_token", "a signed token"), ("own_token", "an agent's own token")];
 
+/// What was measured: each shape with each token.
+pub(super) struct Guarded(Vec<Later>);
+
+/// How much later an answer comes behind a guard, ms, medians of the rounds.
 struct Later {
+    shape: &'static str,
+    token: (&'static str, &'static str),
     p50_ms: f64,
     p99_ms: f64,
 }
 
 impl Guarded {
     pub(super) fn as_json(&self) -> Value {
-        let later = |later: &Later| json!({"p50_ms": later.p50_ms, "p99_ms": later.p99_ms});
-        json!({"signed_token": later(&self.signed), "own_token": later(&self.own)})
+        let of = |shape: &str| -> Value {
+            let rows = self.0.iter().filter(|later| later.shape == shape);
+            rows.map(|later| (later.token.0.to_owned(), json!({"p50_ms": later.p50_ms, "p99_ms": later.p99_ms})))
+                .collect()
+        };
+        SHAPES.iter().map(|(_, shape)| ((*shape).to_owned(), of(shape))).collect()
     }
 
     pub(super) fn show(&self) -> Result<()> {
-        for (name, later) in [("a signed token", &self.signed), ("an agent's own token", &self.own)] {
-            let word = if later.p99_ms <= MOST_MS { "met   " } else { "missed" };
+        for Later { shape, token, p50_ms, p99_ms } in &self.0 {
+            let word = if *p99_ms <= MOST_MS { "met   " } else { "missed" };
+            let name = token.1;
             out(format_args!(
-                "  {word}  a guard takes at most {MOST_MS} ms at p99 with {name}: p50 {:+.3} ms, p99 {:+.3} ms",
-                later.p50_ms, later.p99_ms
+                "  {word}  a guard as {shape} takes at most {MOST_MS} ms at p99 with {name}: p50 {p50_ms:+.3} ms, p99 {p99_ms:+.3} ms"
             ))?;
         }
         Ok(())
@@ -65,25 +73,48 @@ pub(super) fn measure(
         command.env("SPIN_VARIABLE_ACCREDIT", accredit).env("SPIN_VARIABLE_TOKEN", &service);
         Server::start(&mut command)
     };
-    let (state, other) = (TemporaryState::new("bench-alone")?, TemporaryState::new("bench-guarded")?);
-    let (alone, guarded) = (start("bench/spin.toml", &state)?, start("bench/guarded.toml", &other)?);
+    let states = [0, 1, 2].map(|number| TemporaryState::new(&format!("bench-guarded-{number}")));
+    let [state, own, composed] = states;
+    let (state, states) = (state?, [own?, composed?]);
+    let alone = start("bench/spin.toml", &state)?;
+    let mut guarded = Vec::new();
+    for ((manifest, shape), state) in SHAPES.into_iter().zip(&states) {
+        guarded.push((start(manifest, state)?, shape));
+    }
     let row = |bearer: &str| Row { connections: 1, ..Row::new("hello", 0, "GET", vec!["/hello".to_owned()], bearer) };
-    let (plain, mut later) = (row(""), [(row(&signed), Vec::new()), (row(&caller), Vec::new())]);
+    let (plain, rows) = (row(""), [row(&signed), row(&caller)]);
+    let ways = guarded.iter().flat_map(|(server, shape)| {
+        rows.iter().zip(TOKENS).map(|(row, token)| Way { server, shape, row, token, later: Vec::new() })
+    });
+    let mut ways: Vec<Way<'_>> = ways.collect();
     for round in 0..=rounds {
         stop.check()?;
         let hello = plain.measure(workspace, &alone, seconds)?;
-        for (row, all) in &mut later {
-            let behind = row.measure(workspace, &guarded, seconds)?;
+        for way in &mut ways {
+            let behind = way.row.measure(workspace, way.server, seconds)?;
             // The first round only warms up.
             if round > 0 {
-                all.push((behind.p50_ms - hello.p50_ms, behind.p99_ms - hello.p99_ms));
+                way.later.push((behind.p50_ms - hello.p50_ms, behind.p99_ms - hello.p99_ms));
             }
         }
     }
     step.done();
-    let [signed, own] = later.map(|(_, all)| Later {
-        p50_ms: median(all.iter().map(|(p50, _)| *p50).collect()),
-        p99_ms: median(all.iter().map(|(_, p99)| *p99).collect()),
-    });
-    Ok(Guarded { signed, own })
+    Ok(Guarded(ways.into_iter().map(Way::ended).collect()))
+}
+
+/// What is measured in each round.
+struct Way<'s> {
+    server: &'s Server,
+    shape: &'static str,
+    row: &'s Row,
+    token: (&'static str, &'static str),
+    /// How much later an answer comes, ms: p50 and p99 of each round.
+    later: Vec<(f64, f64)>,
+}
+
+impl Way<'_> {
+    fn ended(self) -> Later {
+        let (p50, p99): (Vec<f64>, Vec<f64>) = self.later.into_iter().unzip();
+        Later { shape: self.shape, token: self.token, p50_ms: median(p50), p99_ms: median(p99) }
+    }
 }
