@@ -92,6 +92,15 @@ export async function signInAs(page, email, password = PASSWORD) {
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
 }
 
+/** Asks until it is so, at most for half a minute. */
+export async function until(what, isSo) {
+  const end = Date.now() + 30_000;
+  while (!(await isSo())) {
+    if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 /** What is wrong with a page on a phone: it is wider than the screen, or a finger can miss what is touched (WCAG 2.2, 2.5.8). */
 export const unfit = (page) =>
   page.evaluate(() => {

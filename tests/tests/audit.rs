@@ -16,7 +16,7 @@ use std::{
 
 use serde_json::{Value as Json, json};
 use tests::{
-    Answer, Client, PATIENCE, Server, host, raw,
+    Answer, Client, Over, PATIENCE, Server, host, raw,
     secret::{credential, unique},
     server::text,
     until,
@@ -328,14 +328,15 @@ fn a_long_trail_is_paged_and_exported_whole() {
     thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                server.agent(&admin, "writer", &["agents.read"]);
+                // A name of its own: one that is taken gets a number up to a hundred.
+                server.agent(&admin, &unique(), &["agents.read"]);
             }
         });
+        let _over = Over(&stop);
         let some = pages(&admin, "outcome=refused&limit=7");
         let expected: Vec<String> = (1..=200).rev().map(|i| format!("aud_{:06}", i * 100)).collect();
         assert_eq!(ids(&some), expected);
         assert_eq!(exported(&admin.get("/api/audit/export?outcome=refused")), some);
-        stop.store(true, Ordering::Relaxed);
     });
     let before = server.host().memory();
     let export = admin.get("/api/audit/export?action=x.y");

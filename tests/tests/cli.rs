@@ -5,7 +5,7 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::TcpListener,
+    net::{Shutdown, TcpListener},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     process::Command,
@@ -51,6 +51,9 @@ fn saying(answer: &'static str) -> String {
                     while stream.read(&mut bytes).is_ok_and(|read| read > 0) {}
                 }
                 drop(stream.write_all(answer.as_bytes()));
+                drop(stream.shutdown(Shutdown::Write));
+                // What else was sent: to close the connection before would reset it, and the client could lose the answer.
+                while stream.read(&mut bytes).is_ok_and(|read| read > 0) {}
             });
         }
     });

@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::json;
 use tests::{
-    Answer, Client, Host, PATIENCE, Server, Start, at_once,
+    Answer, Client, Host, Over, PATIENCE, Server, Start, at_once,
     host::{trap_manifest, until_logged},
     raw::{self, Connection},
     until,
@@ -79,7 +79,7 @@ fn a_body_that_is_too_slow_is_given_up_and_one_that_is_slow_is_read() {
             }
             count
         });
-        let slow = scope.spawn(|| trickle(&server, "/auth/token", 6_000, 100, millis(50)).0);
+        let slow = scope.spawn(|| trickle(&server, "/auth/token", 6_000, 1_000, millis(300)).0);
         // The last one has the rate, and would take half a minute.
         let too_slow = [(30, PATIENCE), (1, millis(100)), (100, millis(100))];
         let refused: Vec<_> = ["/auth/token", "/auth/leaks"]
@@ -129,11 +129,11 @@ fn one_address_cannot_take_all_connections() {
                 }
             });
         }
+        let _over = Over(&done);
         let start = Instant::now();
         while start.elapsed() < 2 * LONG_ENOUGH {
             admin.get(WHOAMI).is(200);
         }
-        done.store(true, Ordering::Relaxed);
     });
 }
 
@@ -156,9 +156,11 @@ fn waiting_connections_make_room_for_a_request() {
         })
         .collect();
     thread::sleep(LONG_ENOUGH);
-    // A connection of its own for each; kept connections would hide a refusal.
+    // A connection of its own for each; kept connections would hide a refusal. A slow host took them in a moment later.
     for _ in 0..5 {
-        admin.get(WHOAMI).is(200);
+        let client = Client::plain(admin.base_url()).with(admin.bearer());
+        let ask = || client.try_call("GET", WHOAMI, &[], None).is_ok_and(|answer| answer.status() == 200);
+        until("room", || ask().then_some(()));
     }
     let mut first = held.swap_remove(0);
     assert!(first.rest().is_ok() || first.send(b"x").is_err(), "the oldest one has ended");

@@ -239,7 +239,6 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         secret: text(&max.post("/auth/factor", &Json::Null).is(201)["secret"]).to_owned(),
         recovery_codes: vec![],
     };
-    let first_code = json!({ "code": begun.code(server) });
     let code = |path: String| {
         let link = admin.post(&path, &json!({})).is(200);
         text(&link["url"]).split_once("code=").map(|(_, code)| code.to_owned()).unwrap()
@@ -317,7 +316,6 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("POST /auth/tokens/{id}/rotate", admin, format!("{}/rotate", first.0), &nothing),
         ("POST /api/users", admin, "/api/users".to_owned(), &new_user),
         ("POST /auth/factor", admin, "/auth/factor".to_owned(), &nothing),
-        ("POST /auth/factor/confirm", &max, "/auth/factor/confirm".to_owned(), &first_code),
         ("POST /auth/factor/recovery-codes", &eve, "/auth/factor/recovery-codes".to_owned(), &nothing),
         ("DELETE /auth/factor", &eve, "/auth/factor".to_owned(), &nothing),
         ("DELETE /api/users/{id}/factor", admin, format!("/api/users/{eve_id}/factor"), &nothing),
@@ -443,6 +441,8 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     ] {
         site.ask(row, Refused, client, &path, body);
     }
+    let first_code = json!({ "code": begun.code(&site.server) });
+    site.ask("POST /auth/factor/confirm", Refused, &max, "/auth/factor/confirm", &first_code);
     site.asked.insert("POST /api/hooks/{key_id}".to_owned());
     site.leave_no_page();
     let signed =

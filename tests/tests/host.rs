@@ -21,6 +21,7 @@ use tests::{
     Answer, Client, Host, PATIENCE, Server, Shared, Start, at_once,
     host::{trap_manifest, until_logged, wasm_directory},
     raw::{self, Connection},
+    server::REPLACEABLE,
     until,
 };
 
@@ -75,7 +76,9 @@ fn an_exact_route_beats_a_name_beats_a_prefix_and_the_longest_prefix_wins() {
 /// Slashes at the ends of a path count for nothing. Within it each one separates two segments, which may be empty.
 #[test]
 fn an_empty_segment_is_a_segment() {
-    let client = host().client();
+    // Held to the end: a host ends with the last test that holds it.
+    let host = host();
+    let client = host.client();
     for (path, name) in [
         ("//one/exact/who//", "other"),
         ("/one/exact//who", "one"),
@@ -380,10 +383,10 @@ fn a_server_says_whether_it_is_well() {
 /// R288: what has just started a server can wait until it is well.
 #[test]
 fn a_server_is_waited_for() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let free = TcpListener::bind(REPLACEABLE).unwrap().local_addr().unwrap().to_string();
     let url = format!("http://{free}");
     let waiting = thread::spawn(move || health(&["--url", &url, "--wait", "60"]));
-    let _server = Server::settings().flag("--listen", &free).start();
+    let _server = Server::settings().at(&free).start();
     assert_eq!(waiting.join().unwrap().0, 0);
 }
 

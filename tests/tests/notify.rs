@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::json;
-use tests::{Server, server::text};
+use tests::{Over, Server, server::text};
 
 const NOTIFY: &str = "/api/ui/notify";
 const INBOX: &str = "/api/agents/me/inbox";
@@ -50,6 +50,7 @@ fn an_inbox_loses_nothing_under_ten_readers() {
     let (sent, seen) = (Mutex::new(BTreeSet::new()), Mutex::new(BTreeSet::new()));
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let over = Over(&is_over);
         let writers: Vec<_> = (0..4)
             .map(|number| {
                 let at = if number % 2 == 0 { admin.clone() } else { admin.at(second.host().base_url()) };
@@ -88,7 +89,7 @@ fn an_inbox_loses_nothing_under_ten_readers() {
         for writer in writers {
             writer.join().unwrap();
         }
-        is_over.store(true, Ordering::SeqCst);
+        drop(over);
     });
     assert_eq!(seen.into_inner().unwrap(), sent.into_inner().unwrap());
     assert_eq!(server.number("SELECT count(*) FROM inbox"), 0);

@@ -589,8 +589,8 @@ fn keys_are_kept_and_rotated_keys_are_fetched() {
     assert_eq!(evil.asked(), ["/token"], "not at every token's will");
     // As if a minute had passed.
     let store = rusqlite::Connection::open(server.state().path().join("sqlite_key_value.db")).unwrap();
-    let older =
-        "UPDATE spin_key_value SET value = CAST(replace(CAST(value AS TEXT), '\"at\":17', '\"at\":16') AS BLOB)";
+    let older = "UPDATE spin_key_value SET value = CAST(json_set(CAST(value AS TEXT), '$.at', 1) AS BLOB)
+                 WHERE CAST(value AS TEXT) LIKE '{\"at\":%'";
     let is_kept = store.execute(older, []).unwrap();
     assert!(is_kept >= 2, "metadata and keys");
     assert_eq!(sign_in(&server, "two"), 303);

@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 use tests::{
     Client, Server, at_once,
     server::{PASSWORD, text},
+    until,
 };
 
 fn bootstrap(server: &Server) -> Json {
@@ -411,9 +412,13 @@ fn passwords_that_are_being_checked_are_not_wrong_ones() {
     let sign_in =
         |email: &str, password: &str| nobody.post("/auth/token", &json!({ "email": email, "password": password }));
     for _ in 0..3 {
-        for answer in at_once(12, |_| sign_in("ada@example.com", PASSWORD)) {
-            answer.is(200);
-        }
+        at_once(12, |_| {
+            // One that has waited for a place for five seconds, as on a slow machine, is told to come again in a second.
+            until("a place", || match sign_in("ada@example.com", PASSWORD) {
+                answer if answer.status() == 429 && answer.header("retry-after") == "1" => None,
+                answer => Some(answer.is(200)),
+            })
+        });
     }
     assert_eq!(
         server.number(

@@ -13,7 +13,7 @@ use tests::{
     Agent, Client, PATIENCE, Server,
     cli::{Cli, Started},
     process::Signal,
-    server::{KEY, PASSWORD, text},
+    server::{KEY, PASSWORD, REPLACEABLE, text},
     totp::Authenticator,
     until,
 };
@@ -192,7 +192,8 @@ fn a_tree_is_drawn_in_its_place() {
 /// R285: a log is followed: what is in it, each line as it comes, once, also when the server was away; Ctrl-C ends it well.
 #[test]
 fn a_log_is_followed() {
-    let (mut server, admin) = Server::with_admin();
+    let mut server = Server::settings().at(REPLACEABLE).start();
+    let admin = server.bootstrap();
     let scout = server.agent(&admin, "scout", &["agents.read", "agents.logs"]);
     let write = |client: &Client, text: &str| {
         client.post("/api/agents/me/logs", &json!({ "text": text, "level": "warn" })).is(201);
@@ -217,7 +218,7 @@ fn a_log_is_followed() {
     let address = server.host().address().to_owned();
     server.host_mut().kill();
     following.until_said("Trying again.");
-    let again = Server::settings().on(server.state()).flag("--listen", &address).start();
+    let again = Server::settings().on(server.state()).at(&address).start();
     write(&again.with(scout.client.bearer()), "five");
     assert!(following.line().ends_with("five"));
     let mut since =
@@ -248,7 +249,8 @@ fn waiting_for_a_decision(server: &Server, agent: &Agent) -> (String, Started) {
 /// R293: what waits for a person goes on over a restart of the server: a decision, and a sign-in by a code.
 #[test]
 fn waiting_goes_on_over_a_restart() {
-    let (mut server, admin) = Server::with_admin();
+    let mut server = Server::settings().at(REPLACEABLE).start();
+    let admin = server.bootstrap();
     let scout = server.agent(&admin, "scout", &["agents.read"]);
     let (id, mut waiting) = waiting_for_a_decision(&server, &scout);
     let signing_in = Cli::of(server.host().base_url());
@@ -256,7 +258,7 @@ fn waiting_goes_on_over_a_restart() {
     let address = server.host().address().to_owned();
     server.host_mut().kill();
     waiting.until_said("Trying again.");
-    let again = Server::settings().on(server.state()).flag("--listen", &address).start();
+    let again = Server::settings().on(server.state()).at(&address).start();
     admin.post(&format!("/api/access-requests/{id}/approve"), &json!({})).is(200);
     admin.post(&format!("/auth/device/{}/approve", signing_in.code), &json!({ "scope": ["agents.read"] })).is(200);
     let (code, err) = waiting.ended();
@@ -327,7 +329,8 @@ fn a_log_is_followed_whole_however_fast_it_is_written() {
 /// R432: a stop of the server that waits for nobody is no decision.
 #[test]
 fn waiting_goes_on_over_a_stop() {
-    let (mut server, admin) = Server::with_admin();
+    let mut server = Server::settings().at(REPLACEABLE).start();
+    let admin = server.bootstrap();
     let scout = server.agent(&admin, "scout", &["agents.read"]);
     let (id, mut waiting) = waiting_for_a_decision(&server, &scout);
     until("the server waits", || (server.number("SELECT count(*) FROM streams") == 1).then_some(()));
@@ -335,7 +338,7 @@ fn waiting_goes_on_over_a_stop() {
     server.host().terminate();
     waiting.until_said("This host stops, so it waits no longer for what you asked for. Trying again.");
     assert!(server.host_mut().ended().success());
-    let again = Server::settings().on(server.state()).flag("--listen", &address).start();
+    let again = Server::settings().on(server.state()).at(&address).start();
     admin.post(&format!("/api/access-requests/{id}/approve"), &json!({})).is(200);
     let (code, err) = waiting.ended();
     assert_eq!(code, 0, "{err}");

@@ -463,7 +463,15 @@ fn a_person_is_mailed_what_a_thief_would_do() {
     let settings = sink.mail("webhook").variable("secrets_key", &"k".repeat(40));
     let server = settings.variable("trusted_proxies", "127.0.0.1").start();
     let admin = server.bootstrap();
-    admin.get("/api/auth/whoami").is(200);
+    // Where a session was is recorded after the answer; what comes next is compared with it.
+    let used = |who: &Json| {
+        let session = text(&who["credential"]["id"]);
+        server.until_number(
+            &format!("SELECT count(*) FROM credentials WHERE id = '{session}' AND last_used_address IS NOT NULL"),
+            1,
+        );
+    };
+    used(&admin.get("/api/auth/whoami").is(200));
     // The mails that came since the last call: subject and text.
     let mut seen = 0;
     let mut mails = |number: usize| {
@@ -486,7 +494,7 @@ fn a_person_is_mailed_what_a_thief_would_do() {
         let headers = [("user-agent", agent), ("x-forwarded-for", from), ("content-type", "application/json")];
         let entered = server.nobody().call("POST", "/auth/token", &headers, Some(body.to_string().as_bytes())).is(200);
         let session = server.with(text(&entered["access_token"]));
-        session.call("GET", "/api/auth/whoami", &[("x-forwarded-for", from)], None).is(200);
+        used(&session.call("GET", "/api/auth/whoami", &[("x-forwarded-for", from)], None).is(200));
         session
     };
     let firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0";

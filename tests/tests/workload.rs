@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use serde_json::{Value as Json, json};
 use tests::{
     Answer, Client, Server, at_once,
+    host::until_logged,
     oauth::{CALLBACK, VERIFIER, code, encoded, request},
     provider::{EvilProvider, Fault, Signed, public_key, token},
     server::text,
@@ -198,8 +199,7 @@ fn keys_at_a_private_address_are_not_fetched() {
     let site = Site { issuer, server, admin, id };
     site.send(&site.assertion("1", "one")).refused(503, "key_set_unavailable");
     assert!(site.issuer.asked().is_empty());
-    let log = site.server.host().log();
-    assert!(log.contains("destination IP address is prohibited"), "{log}");
+    until_logged(site.server.host(), "destination IP address is prohibited");
 }
 
 /// R169: a key that is not known has the set fetched again, once a minute; an issuer that fails is told as an outage, and nothing of it is

@@ -319,6 +319,17 @@ mod tests {
     use super::{CHECKED_EVERY, LONGEST};
     use crate::router;
 
+    /// Waits until a stream has begun and asks nothing more. A moment without a statement is none yet: a busy machine has such moments too.
+    fn until_quiet(t: &TestApp, begun: u64) {
+        let (mut seen, mut quiet) = (begun, 0);
+        while quiet < 5 {
+            thread::sleep(Duration::from_millis(100));
+            let now = t.db().statements();
+            quiet = if now == begun || now != seen { 0 } else { quiet + 1 };
+            seen = now;
+        }
+    }
+
     /// What a stream sends until it is over. All that it needs is there: nobody writes meanwhile.
     async fn sent(t: &TestApp, by: &Actor, path: &str, last: &str) -> String {
         let bearer = format!("Bearer {}", by.token);
@@ -329,11 +340,7 @@ mod tests {
                 return t.call("GET", path, &headers, Null).await.text;
             }
             // Once the stream asks nothing more of the database, it has sent what there is. After ten minutes it ends.
-            let mut seen = begun;
-            while seen == begun || t.db().statements() != seen {
-                seen = t.db().statements();
-                thread::sleep(Duration::from_millis(100));
-            }
+            until_quiet(t, begun);
             t.wait(600);
             String::new()
         });
@@ -376,11 +383,7 @@ mod tests {
                     return sent;
                 }
                 // Its first look is over: what comes then comes by time alone.
-                let mut seen = begun;
-                while seen == begun || t.db().statements() != seen {
-                    seen = t.db().statements();
-                    thread::sleep(Duration::from_millis(300));
-                }
+                until_quiet(&t, begun);
                 t.wait(60 + CHECKED_EVERY);
                 for _ in 0..1_000 {
                     if is_over.load(Ordering::Acquire) {
