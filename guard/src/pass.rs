@@ -11,6 +11,7 @@ use guard_core::{
 use guard_core::{rules::Message, settings};
 use spin_sdk::{
     time::sleep,
+    variables::Error::Undefined,
     wasip3::{
         exports::http::handler::Guest,
         http::{
@@ -33,23 +34,22 @@ struct Component;
 
 spin_sdk::wasip3::http::service::export!(Component);
 
-/// What the instance knows, once its first request has read the settings.
-static GUARD: OnceLock<Result<(Guard, App), Wrong>> = OnceLock::new();
+/// What the instance knows, once a request has read the settings.
+static GUARD: OnceLock<(Guard, App)> = OnceLock::new();
 
 impl Guest for Component {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        if GUARD.get().is_none() {
-            let read = configured().await;
-            GUARD.get_or_init(|| read);
-        }
-        match GUARD.get() {
-            Some(Ok((guard, app))) => pass(request, guard, app).await,
-            Some(Err(wrong)) => {
-                eprintln!("{wrong}: every request is refused");
-                own(Refusal::not_verified("This service is not configured."))
-            }
-            None => own(Refusal::not_verified("This service is not configured.")),
-        }
+        let known = match GUARD.get() {
+            Some(known) => known,
+            None => match configured().await {
+                Ok(read) => GUARD.get_or_init(|| read),
+                Err(wrong) => {
+                    eprintln!("{wrong}: every request is refused");
+                    return own(Refusal::not_verified("This service is not configured."));
+                }
+            },
+        };
+        pass(request, &known.0, &known.1).await
     }
 }
 
@@ -57,15 +57,21 @@ async fn configured() -> Result<(Guard, App), Wrong> {
     let mut values: Vec<(&str, String)> = Vec::new();
     for name in settings::NAMES.into_iter().chain(["app"]) {
         #[expect(clippy::disallowed_methods, reason = "the one place that reads settings")]
-        if let Ok(value) = spin_sdk::variables::get(name).await {
-            // Longer rules are a file that the manifest gives to the component.
-            let value = match value.strip_prefix('@').filter(|_| name == "rules") {
-                Some(path) => std::fs::read_to_string(path)
-                    .map_err(|_| Wrong::new("rules", "names a file that cannot be read"))?,
-                None => value,
-            };
-            values.push((name, value));
-        }
+        let value = match spin_sdk::variables::get(name).await {
+            Ok(value) => value,
+            // The component was not given it.
+            Err(Undefined(_)) => continue,
+            // As if it were unset would be unsafe.
+            Err(_) => return Err(Wrong::new(name, "cannot be looked up")),
+        };
+        // Longer rules are a file that the manifest gives to the component.
+        let value = match value.strip_prefix('@').filter(|_| name == "rules") {
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|_| Wrong::new("rules", "names a file that cannot be read"))?
+            }
+            None => value,
+        };
+        values.push((name, value));
     }
     let find = |name: &str| values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
     let app = App::read(&find("app").unwrap_or_default())?;
