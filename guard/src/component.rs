@@ -18,27 +18,24 @@ struct Component;
 
 spin_sdk::wasip3::http::service::export!(Component);
 
-/// What the instance knows, once its first request has read the settings.
-static GUARD: OnceLock<Result<(Guard, App), Wrong>> = OnceLock::new();
+/// What the instance knows, once a request has read the settings.
+static GUARD: OnceLock<(Guard, App)> = OnceLock::new();
 
 impl Guest for Component {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        if GUARD.get().is_none() {
-            let read = read().await;
-            GUARD.get_or_init(|| read);
-        }
-        match GUARD.get() {
-            Some(Ok((guard, app))) => {
-                pass(request, guard, Behind::Request, async |onward| send(onward, app).await).await
-            }
-            Some(Err(wrong)) => not_configured(wrong),
-            None => Err(broken("no settings")),
-        }
+        let (guard, app) = match GUARD.get() {
+            Some(known) => known,
+            None => match read().await {
+                Ok(read) => GUARD.get_or_init(|| read),
+                Err(wrong) => return not_configured(&wrong),
+            },
+        };
+        pass(request, guard, Behind::Request, async |onward| send(onward, app).await).await
     }
 }
 
 async fn read() -> Result<(Guard, App), Wrong> {
-    let app = App::read(&variable("app").await.unwrap_or_default())?;
+    let app = App::read(&variable("", "app").await?.unwrap_or_default())?;
     Ok((configured("").await?, app))
 }
 

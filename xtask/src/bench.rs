@@ -4,7 +4,7 @@
 //! the hello of its own round, by its rate and by the processor time that the host uses for a request, and the medians of the rounds are
 //! shown. Nothing fails by the clock.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -59,6 +59,9 @@ pub(crate) struct Bench {
     /// Measure one part alone
     #[arg(long, value_name = "PART")]
     only: Option<Part>,
+    /// Measure another host than accredit-host: a program that takes its flags
+    #[arg(long, value_name = "PROGRAM")]
+    host: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
@@ -115,7 +118,7 @@ impl Bench {
             // By a call of their own: built together, the features of one go into the others.
             build::components(&workspace, &["hello", "guard", "guard-middleware"])?;
         }
-        let host = build::host(&workspace)?;
+        let host = self.host.clone().map_or_else(|| build::host(&workspace), Ok)?;
         let seed = build::native(&workspace, "seed", "seed")?;
         let receiver = build::native(&workspace, "receiver", "receiver")?;
         let stop = Stop::on_signal()?;

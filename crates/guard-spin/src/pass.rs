@@ -11,6 +11,7 @@ use guard_core::{
 use guard_core::{rules::Message, settings};
 use spin_sdk::{
     time::sleep,
+    variables::Error::Undefined,
     wasip3::{
         http::{
             client as wasi_client,
@@ -35,17 +36,22 @@ pub enum Behind {
     Call,
 }
 
-/// A variable of the component, if it has one of this name.
-pub async fn variable(name: &str) -> Option<String> {
+/// The variable of the component that holds a setting; `None`: the component was not given it.
+pub async fn variable(prefix: &str, setting: &'static str) -> Result<Option<String>, Wrong> {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads settings")]
-    spin_sdk::variables::get(name).await.ok()
+    match spin_sdk::variables::get(format!("{prefix}{setting}")).await {
+        Ok(value) => Ok(Some(value)),
+        Err(Undefined(_)) => Ok(None),
+        // As if it were unset would be unsafe.
+        Err(_) => Err(Wrong::new(setting, "cannot be looked up")),
+    }
 }
 
 /// The guard that the variables of the component describe. Their names begin with `prefix`.
 pub async fn configured(prefix: &str) -> Result<Guard, Wrong> {
     let mut values: Vec<(&str, String)> = Vec::new();
     for name in settings::NAMES {
-        let Some(value) = variable(&format!("{prefix}{name}")).await else { continue };
+        let Some(value) = variable(prefix, name).await? else { continue };
         // Longer rules are a file that the manifest gives to the component.
         let value = match value.strip_prefix('@').filter(|_| name == "rules") {
             Some(path) => {

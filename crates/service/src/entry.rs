@@ -11,7 +11,10 @@ use common::{
     secret::Chance,
 };
 use http::{HeaderValue, Method, StatusCode};
-use spin_sdk::wasip3::{http::types, spawn, wit_future, wit_stream};
+use spin_sdk::{
+    variables::Error::Undefined,
+    wasip3::{http::types, spawn, wit_future, wit_stream},
+};
 use store::db::Db;
 
 use crate::{
@@ -49,23 +52,31 @@ pub async fn answer(request: types::Request, router: fn() -> Router) -> Result<t
                 let made = || Rc::new(Instance { env: Arc::new(env(settings)), router: router() });
                 INSTANCE.with(|instance| Rc::clone(instance.get_or_init(made)))
             }
-            Err(name) => return give(unusable(name)),
+            Err(why) => return give(unusable(&why)),
         },
     };
     let Some((head, body)) = take(request) else { return give(unreadable()) };
     give(serve(&instance.env, &instance.router, head, body).await)
 }
 
-/// Reads the settings. The error is the name of the variable whose value cannot be used.
-async fn settings() -> Result<Settings, &'static str> {
+/// Reads the settings. The error says for the log which variable cannot be used, and why.
+async fn settings() -> Result<Settings, String> {
     let mut values = Vec::new();
     for name in settings::NAMES {
         #[expect(clippy::disallowed_methods, reason = "the one place that reads settings")]
-        if let Ok(value) = spin_sdk::variables::get(name).await {
-            values.push((*name, value));
+        match spin_sdk::variables::get(name).await {
+            Ok(value) => values.push((*name, value)),
+            // The component was not given it.
+            Err(Undefined(_)) => {}
+            // As if it were unset would be unsafe. The error is not for the log: it can hold a line of `.env`.
+            Err(_) => {
+                return Err(format!("the variable {name} cannot be looked up, since .env or another provider fails"));
+            }
         }
     }
-    Settings::read(|name| values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()))
+    Settings::read(|name| values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())).map_err(
+        |name| format!("the variable {name} has a value that is not valid: it takes {}", settings::takes(name)),
+    )
 }
 
 fn env(settings: Settings) -> Env {
@@ -79,11 +90,8 @@ fn env(settings: Settings) -> Env {
     }
 }
 
-fn unusable(name: &str) -> Response {
-    let takes = settings::takes(name);
-    eprintln!(
-        "the variable {name} has a value that is not valid: it takes {takes}. Each component that takes it serves nothing until it is fixed"
-    );
+fn unusable(why: &str) -> Response {
+    eprintln!("{why}. Each component that takes it serves nothing until it is fixed");
     refuse(ApiError::from(Code::Internal).detail("A setting of this server is not valid. The server's log names it."))
 }
 

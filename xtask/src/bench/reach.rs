@@ -20,7 +20,7 @@ use crate::ui::{Step, out};
 use crate::workspace::Workspace;
 
 /// Events whose way is timed.
-const EVENTS: usize = 100;
+const EVENTS: usize = 200;
 /// Webhooks that match each notification.
 const WEBHOOKS: usize = 10;
 /// The goal: the least rate of notify with them, to its rate without.
