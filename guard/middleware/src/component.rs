@@ -34,7 +34,8 @@ impl Guest for Component {
         let (scheme, authority) = (request.get_scheme(), request.get_authority());
         // What is behind it is asked what the client has asked.
         let call = async |onward: Request| {
-            let is_set = onward.set_scheme(scheme.as_ref()).is_ok() && onward.set_authority(authority.as_deref()).is_ok();
+            let is_set =
+                onward.set_scheme(scheme.as_ref()).is_ok() && onward.set_authority(authority.as_deref()).is_ok();
             if is_set { next(onward).await?.into_response() } else { Err(broken("a request that cannot be passed on")) }
         };
         pass(request, guard, Behind::Call, call).await
