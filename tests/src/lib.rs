@@ -63,13 +63,19 @@ pub const GIVEN_UP: Duration = Duration::from_secs(10);
 
 /// Asks until there is an answer, at most for [`PATIENCE`].
 #[track_caller]
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    until_within(PATIENCE, what, ask)
+}
+
+/// The same with another patience.
+#[track_caller]
+pub fn until_within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(start.elapsed() < PATIENCE, "waited {} s in vain: {what}", PATIENCE.as_secs());
+        assert!(start.elapsed() < patience, "waited {} s in vain: {what}", patience.as_secs());
         thread::sleep(Duration::from_millis(20));
     }
 }

@@ -19,13 +19,13 @@ use std::{
 
 use serde_json::{Value as Json, json};
 use tests::{
-    Agent, Client, Host, Over, Server, at_once,
+    Agent, Client, Host, Over, PATIENCE, Server, at_once,
     line::Line,
     oauth::exchange,
     packages,
     proxy::{self, Proxy, Service, TOLD},
     server::{KEY, text},
-    until,
+    until, until_within,
 };
 
 /// The nginx of this machine, or Debian's.
@@ -349,7 +349,8 @@ fn changed(admin: &Client, path: &str, body: &Json) -> Json {
 /// Follows a closure on a host until it is closed.
 fn followed(admin: &Client, closure: &Json, before_each: impl Fn()) -> Json {
     let path = format!("/api/closures/{}?wait=5", text(&closure["id"]));
-    until("the closure is closed", || {
+    // Callers that hammer leave a slow machine little for the guard that comes back.
+    until_within(PATIENCE * 2, "the closure is closed", || {
         before_each();
         Some(admin.get(&path).is(200)).filter(|closure| closure["status"] == "closed")
     })

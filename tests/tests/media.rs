@@ -147,6 +147,8 @@ fn every_public_change_refuses_other_sites() {
         |row: &&Row| row.is_public && row.path != "/auth/oidc/{provider}/start" && !OPEN.contains(&row.path.as_str());
     let changing: Vec<&Row> = rows.iter().filter(is_change).collect();
     assert!(changing.len() >= 6);
+    // One of them is the tick, which takes away what has ended by then.
+    server.execute("UPDATE attempts SET ends_at = (unixepoch() + 3600) * 1000");
     let before = COUNTED.map(|sql| server.number(sql));
     for row in &changing {
         for header in [

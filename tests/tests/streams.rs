@@ -4,11 +4,11 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::{Shutdown, TcpStream},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use serde_json::{Value as Json, json};
-use tests::{Client, Server, process::raise_limit_of_files, server::text, until};
+use tests::{Client, PATIENCE, Server, process::raise_limit_of_files, server::text, until};
 
 /// An open stream.
 struct Stream {
@@ -21,7 +21,7 @@ type Event = (String, String, Json);
 impl Stream {
     fn open(client: &Client, path: &str, last: Option<&str>) -> Self {
         let mut connection = TcpStream::connect(client.address()).unwrap();
-        connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        connection.set_read_timeout(Some(PATIENCE * 2)).unwrap();
         let last = last.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
         let (address, bearer) = (client.address(), client.bearer());
         let request = format!(
