@@ -395,7 +395,7 @@ fn number(null: Option<&'static str>) -> impl Fn(&str) -> Result<Json, String> +
 }
 
 fn follow() -> Arg {
-    let help = "Go on, and print each line as it comes; with --json an object a line. Ctrl-C ends it";
+    let help = "Go on, and print each line as it comes; with --json an object a line. Ctrl-C ends it, and so does the end of the agent, also when another one gets its name";
     Arg::new("follow")
         .long("follow")
         .short('f')

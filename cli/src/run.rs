@@ -254,11 +254,7 @@ fn field(input: &Input, typed: &ArgMatches) -> Result<Option<Json>, Failure> {
         Kind::Texts => all().map(|texts| texts.map(Json::from).collect()),
         Kind::Pairs if input.null.is_some() && all().is_some_and(|pairs| pairs.eq(input.null)) => Some(json!({})),
         Kind::Pairs => all().map(|pairs| read_pairs(&flag, pairs)).transpose()?,
-        Kind::Data | Kind::Truth => text()
-            .map(|text| {
-                serde_json::from_str(text).map_err(|error| Failure::usage(format!("--{flag} is no JSON: {error}")))
-            })
-            .transpose()?,
+        Kind::Data | Kind::Truth => text().map(|text| read_json(&format!("--{flag}"), text)).transpose()?,
         Kind::Secret if text().is_some() || input.is_required => {
             Some(show::secret(words::short(input.route, input.name))?.into())
         }
@@ -271,11 +267,26 @@ fn field(input: &Input, typed: &ArgMatches) -> Result<Option<Json>, Failure> {
 }
 
 fn read_pairs<'t>(flag: &str, pairs: impl Iterator<Item = &'t str>) -> Result<Json, Failure> {
-    let split = |pair: &'t str| {
+    let mut read = Map::new();
+    for pair in pairs {
         let wrong = || Failure::usage(format!("{} is no name=value for --{flag}.", show::line(pair)));
-        pair.split_once('=').map(|(name, value)| (name.to_owned(), Json::from(value))).ok_or_else(wrong)
-    };
-    pairs.map(split).collect::<Result<Map<_, _>, _>>().map(Json::Object)
+        let (name, value) = pair.split_once('=').ok_or_else(wrong)?;
+        if read.insert(name.to_owned(), value.into()).is_some() {
+            let fix = "Write each name once.";
+            return Err(Failure::usage(format!("--{flag} has {} twice.", show::line(name))).fix(fix));
+        }
+    }
+    Ok(read.into())
+}
+
+/// Reads JSON of which nothing is dropped.
+fn read_json(from: &str, text: &str) -> Result<Json, Failure> {
+    common::json::parse_strict(text).map_err(|error| {
+        Failure::usage(match error.is_data() {
+            true => format!("{from} has a member twice: {}", show::line(&error.to_string())),
+            false => format!("{from} is no JSON: {error}"),
+        })
+    })
 }
 
 fn read_file(path: &str) -> Result<Json, Failure> {
@@ -285,8 +296,7 @@ fn read_file(path: &str) -> Result<Json, Failure> {
         path => std::fs::read_to_string(path).map(|read| text = read),
     }
     .map_err(|error| Failure::usage(format!("{path}: {error}")))?;
-    let json: Json = serde_json::from_str(show::unmarked(&text))
-        .map_err(|error| Failure::usage(format!("{path} is no JSON: {error}")))?;
+    let json = read_json(path, show::unmarked(&text))?;
     if json.is_object() { Ok(json) } else { Err(Failure::usage(format!("{path} is no JSON object."))) }
 }
 
@@ -363,8 +373,18 @@ fn show_answer(verb: &Verb, typed: &ArgMatches, names: &[String], answer: &Answe
             if list(json, "lines").is_empty() {
                 show::say("There is nothing.");
             }
+            // The newest are read last, just above the prompt.
+            let more = json.get("more") == Some(&Json::Bool(true));
+            let is_ahead = typed.try_contains_id("after").unwrap_or_default();
+            let edge = if is_ahead { list(json, "lines").last() } else { list(json, "lines").first() };
             for line in list(json, "lines") {
                 show::out(&log_line(line));
+            }
+            if let Some(seq) = edge.filter(|_| more).and_then(|line| line.get("seq")) {
+                show::say(&match is_ahead {
+                    true => format!("There are newer lines: add --after {seq}."),
+                    false => format!("There are older lines: add --lines up to 1000, or --before {seq}."),
+                });
             }
         }
         Show::Table(member, columns) => {
@@ -498,6 +518,15 @@ mod tests {
             assert_eq!(sent(&format!("accredit admin webhooks update whk_1 {line}")).unwrap(), expected, "{line}");
         }
         assert_eq!(sent("accredit admin tenant update --pat-days never").unwrap(), json!({ "pat_days": null }));
+        // R442: of two with one name neither is dropped.
+        for line in ["--labels a=b,a=c", "--labels a=b --labels a=b", "--compute {\"a\":1,\"a\":2}"] {
+            let words = format!("accredit agents update scout {line}");
+            let matches = crate::line::command().try_get_matches_from(words.split(' ')).unwrap();
+            let (words, typed) = crate::line::typed(&matches);
+            let verbs = crate::verbs::all();
+            let refused = body(verbs.iter().find(|verb| verb.words == words).unwrap(), typed).unwrap_err();
+            assert!(refused.sentence.contains("twice"), "{line}: {}", refused.sentence);
+        }
         for (line, says) in [
             ("--budget-cents ''", "a whole number, or none"),
             ("--budget-cents null", "a whole number, or none"),

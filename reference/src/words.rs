@@ -269,7 +269,11 @@ const SENT: &[(&str, &str, &str)] = &[
     ("", "changes", "Whether to hear also of changes that make no new notification."),
     ("", "claims", "Further claims that the tokens must have."),
     ("", "code", "A code of the second factor."),
-    ("", "compute", "What the runtime gives the agent: JSON that is kept as it was sent."),
+    (
+        "",
+        "compute",
+        "What the runtime gives the agent: JSON that is kept as it was sent; numbers by their value, so 1.10 becomes 1.1.",
+    ),
     ("", "confidential", "Whether the client has a secret or keys of its own."),
     ("", "confirm", "Whether the agents below it are archived too."),
     ("", "create", "What the agent is registered with if there is none."),

@@ -1227,6 +1227,12 @@ fn an_agents_settings_are_changed_by_forms() {
         wrong.status() == 400 && html.contains("value=\"a lot\"") && html.contains("id=\"wrong-budget\""),
         "{html}"
     );
+    // R442: of two labels with one name neither is dropped.
+    let twice = browser.submit(page, form, &[("labels", "team: market\nteam: sales"), ("description", "Looks around")]);
+    is_page(&twice);
+    let html = twice.text();
+    assert!(twice.status() == 400 && html.contains("team: market\nteam: sales</textarea>"), "{html}");
+    assert!(html.contains("id=\"wrong-labels\"") && html.contains("team stands twice"), "{html}");
     assert_eq!(get(), before);
     let typed = [
         ("display_name", "Scout"),

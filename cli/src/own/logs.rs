@@ -1,5 +1,5 @@
 //! `agents logs --follow`: what is in the log, and then each line as it comes. No event tells of a line, so the log is read again and again,
-//! each time from the number of the last line on.
+//! each time from the number of the last line on. It is the log of one agent, by its id: another agent can get its name.
 
 use std::{sync::mpsc::channel, time::Duration};
 
@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::{Lost, stop};
 use crate::{
     context::Context,
-    fail::Failure,
+    fail::{Exit, Failure},
     fix,
     http::{Call, Client},
     line::path_id,
@@ -67,6 +67,9 @@ pub(super) fn follow(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
 struct Log<'v> {
     client: Client,
     verb: &'v Verb,
+    /// Its name, as it was typed.
+    name: String,
+    /// Its id; before the first answer the name.
     agent: String,
     /// What was typed: which lines.
     query: Vec<(String, String)>,
@@ -91,7 +94,7 @@ impl<'v> Log<'v> {
             None => (!has("since")).then_some(FIRST),
         };
         let is_whole = !has("level") && !has("q");
-        Ok(Self { client, verb, agent, query, is_whole, first, last: 0 })
+        Ok(Self { client, verb, name: agent.clone(), agent, query, is_whole, first, last: 0 })
     }
 
     fn first(&mut self) -> Result<Vec<Json>, Failure> {
@@ -119,7 +122,13 @@ impl<'v> Log<'v> {
         let mut query = self.query.clone();
         query.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         let call = Call { names: vec![self.agent.clone()], query, ..Call::default() };
-        let answer = self.client.call(self.verb.route, call).map_err(|failure| fix::in_options(self.verb, failure))?;
+        let answer = self.client.call(self.verb.route, call).map_err(|failure| match failure.slug() {
+            "agent_not_found" if self.agent != self.name => self.gone(),
+            _ => fix::in_options(self.verb, failure),
+        })?;
+        if let Some(id) = answer.json.get("id").and_then(Json::as_str) {
+            id.clone_into(&mut self.agent);
+        }
         let lines = list(&answer.json, "lines").to_vec();
         if let Some(last) = lines.last().and_then(number) {
             self.last = last;
@@ -127,6 +136,18 @@ impl<'v> Log<'v> {
             self.query.retain(|(name, _)| name != "since");
         }
         Ok(lines)
+    }
+}
+
+impl Log<'_> {
+    /// The agent was archived, or may not be read any more. Another one can have its name by now.
+    fn gone(&self) -> Failure {
+        let name = show::line(&self.name);
+        Failure::new(
+            Exit::Refused,
+            format!("The agent {name} that this log is of is no more, or not yours to read any more."),
+        )
+        .fix(format!("Follow the agent that has the name now, if there is one: accredit agents logs {name} --follow"))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use common::{
     error::{ApiError, Code},
+    id::AgentId,
     permission::Action,
     route::Route,
     text::{moment, part, prose, within},
@@ -47,8 +48,12 @@ form! {
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Log {
+    /// The agent's id: another agent can get its name.
+    id: AgentId,
     name: String,
     lines: Vec<LogLine>,
+    /// Whether there are further lines like these: older ones, or with `after` newer ones.
+    more: bool,
 }
 
 /// `GET /api/agents/{name}/logs`: the newest lines, or those next after a number; the oldest of them first.
@@ -70,8 +75,13 @@ pub(crate) async fn read(
     let q = part(query.q.as_deref())?;
     let found = object::agent(app.db(), &caller, route, &name, app.now()).await?;
     let filter = log::Filter { q: q.as_deref(), level, since, until, after: query.after, before: query.before };
-    let lines = log::list(app.db(), &found.id, &filter, most).await?;
-    json(StatusCode::OK, &Log { name: found.name, lines })
+    let mut lines = log::list(app.db(), &found.id, &filter, most + 1).await?;
+    let more = i64::try_from(lines.len()).is_ok_and(|read| read > most);
+    if more {
+        // The one beyond those that were asked for.
+        drop(lines.remove(if query.after.is_some() { lines.len() - 1 } else { 0 }));
+    }
+    json(StatusCode::OK, &Log { id: found.id, name: found.name, lines, more })
 }
 
 form! {

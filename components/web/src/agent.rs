@@ -300,14 +300,18 @@ fn json_of(typed: &Form, field: &str) -> Result<Json, Trouble> {
     }
 }
 
-/// A label a line: `name: value`.
-fn label_lines(text: &str) -> Json {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let labels = lines.map(|line| match line.split_once(':') {
-        Some((name, value)) => (name.trim().to_owned(), Json::from(value.trim())),
-        None => (line.to_owned(), Json::from("")),
-    });
-    Json::Object(labels.collect())
+/// A field with a label a line: `name: value`. Of two with one name neither is dropped in silence.
+fn label_lines(typed: &Form, field: &str) -> Result<Json, Trouble> {
+    let mut labels = Map::new();
+    for line in typed.text(field).lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        let name = name.trim();
+        if labels.insert(name.to_owned(), value.trim().into()).is_some() {
+            let detail = format!("{} stands twice.", common::text::isolated(name));
+            return Err(wrong(field, &detail, &format!("{detail} Write each name once.")));
+        }
+    }
+    Ok(labels.into())
 }
 
 /// What a new secret has ended: `before`, as a sentence names it.

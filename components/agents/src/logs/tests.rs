@@ -36,7 +36,7 @@ async fn lines_are_read_in_the_order_in_which_they_were_written() {
     let (first, second) = ("2026-01-02T03:04:05.000Z", "2026-01-02T03:04:06.000Z");
     assert_eq!(
         log,
-        json!({ "name": "scout", "lines": [
+        json!({ "id": scout.agent, "name": "scout", "more": false, "lines": [
             { "seq": 1, "at": first, "level": "info", "text": "one\n\ttwo" },
             { "seq": 2, "at": second, "level": "error", "text": "b" },
             { "seq": 3, "at": second, "level": "info", "text": "c" },
@@ -65,6 +65,19 @@ async fn lines_are_read_in_the_order_in_which_they_were_written() {
     ] {
         let log = t.as_(&ada, "GET", &format!("{LOGS}?{query}"), Null).await.is(200);
         assert_eq!(texts(&log), expected, "{query}");
+    }
+    // R443: what is left out is said.
+    for (query, more) in [
+        ("lines=3", true),
+        ("lines=4", false),
+        ("after=0&lines=3", true),
+        ("after=1&lines=3", false),
+        ("before=3&lines=1", true),
+        ("before=3&lines=2", false),
+        ("level=debug&lines=1", false),
+    ] {
+        let log = t.as_(&ada, "GET", &format!("{LOGS}?{query}"), Null).await.is(200);
+        assert_eq!(log["more"], more, "{query}");
     }
     assert_eq!(t.number("SELECT count(*) FROM audit").await, 0, "rows that speak for themselves");
     let before = t.db().statements();

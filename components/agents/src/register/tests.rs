@@ -652,6 +652,10 @@ async fn compute_and_access_are_kept_as_they_were_sent() {
     assert_eq!(listed, got, "the written agent is the one that the code writes");
     let imported = t.as_(&ada, "POST", "/api/agents/import", exported).await.is(201);
     assert_eq!(imported["agents"][0]["compute"].to_string(), compute.to_string());
+    // R447: a number is kept by its value, as the manual says; a text keeps its digits.
+    let sent = serde_json::from_str::<Json>(r#"{"cpu": 1.10, "exact": "1.10", "big": 18446744073709551615}"#).unwrap();
+    let kept = t.as_(&ada, "PATCH", "/api/agents/scout", json!({ "compute": sent })).await.is(200);
+    assert_eq!(kept["compute"].to_string(), r#"{"cpu":1.1,"exact":"1.10","big":18446744073709551615}"#);
     for (compute, status, slug) in [
         (json!("x".repeat(4095)), 400, "compute_too_large"),
         (json!({ "token": ada.token }), 422, "credential_in_text"),

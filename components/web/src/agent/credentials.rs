@@ -121,7 +121,7 @@ pub(super) async fn show_key(tab: &Tab<'_>, head: Heading<'_>) -> Result<Respons
 /// A federated credential, as it was typed.
 pub(super) fn trust(typed: &Form) -> Result<Map<String, Json>, Trouble> {
     let mut body = typed.filled(&["name", "issuer", "subject", "audience", "jwks_uri"]);
-    let claims = label_lines(typed.text("claims"));
+    let claims = label_lines(typed, "claims")?;
     if claims.as_object().is_some_and(|claims| !claims.is_empty()) {
         body.insert("claims".to_owned(), claims);
     }

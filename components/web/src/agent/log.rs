@@ -40,14 +40,12 @@ pub(super) async fn show(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, T
     asked.push(("lines", LINES));
     let (head, log) = join(head, api.get(route::LOGS_READ, &[name], &asked)).await;
     let (shell, head) = head?;
-    let (shell, lines, refused) = match log {
-        Err(Trouble::Refused(refusal)) if refusal.status == 403 => (shell, Vec::new(), None),
-        log => {
-            let (shell, log, refused) = shell.with_list(log)?;
-            (shell, log.list("lines").to_vec(), refused)
-        }
+    let (shell, log, refused) = match log {
+        Err(Trouble::Refused(refusal)) if refusal.status == 403 => (shell, Json::Null, None),
+        log => shell.with_list(log)?,
     };
-    let oldest = lines.first().filter(|_| lines.len().to_string() == LINES);
+    let lines = log.list("lines").to_vec();
+    let oldest = lines.first().filter(|_| log.is("more"));
     let before = oldest.and_then(|line| line.get("seq")).map(Json::to_string);
     let older = before.map(|seq| list.with("before", &seq)).unwrap_or_default();
     write_with(&LogPage { shell, head, lines, list, older }, refused.unwrap_or(status))

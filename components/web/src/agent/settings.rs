@@ -130,7 +130,7 @@ fn settings(typed: &Form) -> Result<Map<String, Json>, Trouble> {
                 if budget.is_empty() { Json::Null } else { cents(budget).ok_or_else(no_amount)?.into() },
             );
             set("compute", json_of(typed, "compute")?);
-            set("labels", label_lines(typed.text("labels")));
+            set("labels", label_lines(typed, "labels")?);
         }
     }
     Ok(body)
@@ -172,7 +172,10 @@ mod tests {
             assert_eq!(cents(text), read, "{text}");
         }
         assert_eq!(cents("99999999999999999999"), None);
-        let read = label_lines("team: support\n\n eu \nurl: https://a:1");
-        assert_eq!(read, json!({ "team": "support", "eu": "", "url": "https://a:1" }));
+        let read = |text: &str| label_lines(&Form::of(&[("labels", text)]), "labels");
+        let all = json!({ "team": "support", "eu": "", "url": "https://a:1" });
+        assert_eq!(read("team: support\n\n eu \nurl: https://a:1").unwrap_or_default(), all);
+        // R442.
+        assert!(read("team: support\n team : sales").is_err());
     }
 }
