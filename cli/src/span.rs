@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use common::time::Timestamp;
+use common::time::{MAX_DAYS, Timestamp};
 
 use crate::{fail::Failure, show};
 
@@ -105,14 +105,24 @@ pub(crate) fn life(
     now: Timestamp,
 ) -> Result<(&'static str, i64), Failure> {
     let day = Unit::Days.seconds();
+    // Refused here, before anybody is asked to approve a session for it.
+    let out_of_range = || {
+        let shown = show::line(text);
+        Err(Failure::usage(format!("{shown} is out of range for {option}."))
+            .fix(format!("Write at least 1m and at most {MAX_DAYS}d.")))
+    };
     let until = || moment(text).map(|end| end.millis().saturating_sub(now.millis()) / 1000).filter(|left| *left < day);
     match seconds(text).or_else(until).filter(|seconds| *seconds > 0 && seconds % day != 0) {
         Some(0..60) => {
             let shown = show::line(text);
             Err(Failure::usage(format!("{shown} is less than a minute.")).fix("Write 1m or more."))
         }
+        Some(seconds) if seconds > MAX_DAYS * day => out_of_range(),
         Some(seconds) => Ok(("expires_in", seconds)),
-        None => lasts(option, text, Unit::Days, null, now).map(|days| ("expires_in_days", days)),
+        None => match lasts(option, text, Unit::Days, null, now)? {
+            days @ 1..=MAX_DAYS => Ok(("expires_in_days", days)),
+            _ => out_of_range(),
+        },
     }
 }
 
@@ -214,7 +224,7 @@ mod tests {
         }
     }
 
-    /// R365: a life of less than a day, or between days, is sent in seconds.
+    /// R365, R452: a life of less than a day, or between days, is sent in seconds; one that no route takes is refused.
     #[test]
     fn a_life_is_days_or_seconds() {
         let now = at("2026-11-27T20:00:00Z");
@@ -231,9 +241,18 @@ mod tests {
         ] {
             assert_eq!(life("--ttl", text, None, now).unwrap(), expected, "{text}");
         }
-        for (text, says) in
-            [("59s", "59s is less than a minute."), ("2026-11-27", "has passed"), ("always", "is no time for --ttl")]
-        {
+        assert_eq!(life("--ttl", "3650d", None, now).unwrap(), ("expires_in_days", 3650));
+        for (text, says) in [
+            ("59s", "59s is less than a minute."),
+            ("0", "0 is out of range for --ttl."),
+            ("0d", "0d is out of range"),
+            ("-1", "-1 is out of range"),
+            ("3651d", "3651d is out of range"),
+            ("9999-12-31", "9999-12-31 is out of range"),
+            ("87601h", "87601h is out of range"),
+            ("2026-11-27", "has passed"),
+            ("always", "is no time for --ttl"),
+        ] {
             let failure = life("--ttl", text, None, now).unwrap_err();
             assert!(failure.sentence.contains(says), "{failure:?}");
         }

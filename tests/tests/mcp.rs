@@ -575,7 +575,13 @@ impl Listening {
             message.len()
         );
         connection.write_all(request.as_bytes()).unwrap();
-        Self { reader: BufReader::new(connection) }
+        let mut reader = BufReader::new(connection);
+        // R451: no proxy packs it, nor keeps its messages back until there are enough of them.
+        let head: Vec<String> = (&mut reader).lines().map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
+        for header in ["cache-control: no-store, no-transform", "x-accel-buffering: no"] {
+            assert!(head.iter().any(|line| line.eq_ignore_ascii_case(header)), "{head:?}");
+        }
+        Self { reader }
     }
 
     /// The next message. `None`: the stream is over.

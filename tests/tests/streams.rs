@@ -1,4 +1,4 @@
-//! R55, R57: streams of server-sent events.
+//! R55, R57, R451: streams of server-sent events.
 #![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
 
 use std::{
@@ -30,7 +30,12 @@ impl Stream {
         connection.write_all(request.as_bytes()).unwrap();
         let mut stream = Self { reader: BufReader::new(connection) };
         assert!(stream.line().unwrap().starts_with("HTTP/1.1 200"));
-        while !stream.line().unwrap().starts_with("retry:") {}
+        let head: Vec<String> =
+            std::iter::from_fn(|| stream.line()).take_while(|line| !line.starts_with("retry:")).collect();
+        // R451: no proxy packs it, nor keeps its events back until there are enough of them.
+        for header in ["cache-control: no-store, no-transform", "x-accel-buffering: no"] {
+            assert!(head.iter().any(|line| line.eq_ignore_ascii_case(header)), "{head:?}");
+        }
         stream
     }
 

@@ -180,7 +180,7 @@ pub(crate) async fn listen(api: &Api<'_>, message: &Message, id: &Json) -> Resul
         }
     });
     let mut response = bytes(StatusCode::OK, "text/event-stream", Body::pieces(pieces));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
 }

@@ -161,8 +161,8 @@ async fn answer<S: Source + 'static>(
         Some((Ok::<_, Infallible>(Bytes::from(piece)), (open, place)))
     });
     let mut response = bytes(StatusCode::OK, "text/event-stream", Body::pieces(pieces));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // A proxy that collects an answer before it passes it on would hold events back.
+    // A proxy that packs an answer, or collects it before it passes it on, would hold events back.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
 }

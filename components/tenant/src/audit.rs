@@ -230,9 +230,14 @@ fn cells(row: &Entry) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// A value in quotes. One that a spreadsheet would calculate, such as `=1+1`, stands behind an apostrophe, which makes it a text there.
+/// How a cell begins that a spreadsheet calculates.
+const CALCULATES: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+
+/// A value in quotes. One that a spreadsheet would calculate, such as `=1+1`, stands behind an apostrophe, which makes it a text there; some
+/// skip blanks before the sign, and those of East Asia take its wide form too.
 fn cell(text: &str) -> String {
-    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    let calculates = text.starts_with(['\t', '\r']) || text.trim_start().starts_with(CALCULATES);
+    let guard = if calculates { "'" } else { "" };
     format!("\"{guard}{}\"", lines::seen(text).replace('"', "\"\""))
 }
 

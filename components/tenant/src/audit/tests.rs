@@ -548,7 +548,7 @@ async fn verifying_names_the_first_bad_row_of_the_callers_tenant() {
     assert_eq!(to_eve, json!({ "seq": 2, "id": "aud_2", "what": "changed" }));
 }
 
-/// R340: CSV has the same rows in columns, and a spreadsheet calculates none of its cells.
+/// R340, R450: CSV has the same rows in columns, and a spreadsheet calculates none of its cells.
 #[tokio::test]
 async fn the_trail_is_exported_as_csv() {
     let s = site().await;
@@ -576,6 +576,11 @@ async fn the_trail_is_exported_as_csv() {
         ("+49 30", r#""'+49 30""#),
         ("-2", r#""'-2""#),
         ("@SUM(A1)", r#""'@SUM(A1)""#),
+        (" =1+1", r#""' =1+1""#),
+        ("\u{3000}＝1+1", "\"'\u{3000}＝1+1\""),
+        ("＋49 30", r#""'＋49 30""#),
+        ("－2", r#""'－2""#),
+        ("＠SUM(A1)", r#""'＠SUM(A1)""#),
         ("\t=1", r#""'\u0009=1""#),
         ("\r=1", r#""'\u000d=1""#),
         ("a\nb", r#""a\u000ab""#),
