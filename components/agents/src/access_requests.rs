@@ -420,7 +420,7 @@ form! {
 }
 
 /// `GET /api/access-requests/{id}?wait=`: one request. With `wait` it answers as soon as somebody has decided, or when that many seconds are
-/// over; also an agent that is halted.
+/// over; also an agent that is halted. A request that a wider one has taken in is that one.
 pub(crate) async fn get(
     app: App,
     route: &'static Route,
@@ -430,7 +430,7 @@ pub(crate) async fn get(
 ) -> Result<Response, ApiError> {
     let mut watch = Watch::begin(&app, &caller, query.wait).await?;
     loop {
-        let found = access_request::get(app.db(), caller.subject(), &id, app.clock().now()).await?;
+        let found = find(&app, &caller, &id).await?;
         if found.state != AccessRequestState::Open || watch.is_over() {
             return json(StatusCode::OK, &shown(&caller, found));
         }
@@ -438,6 +438,29 @@ pub(crate) async fn get(
         caller = caller.reload(app.db(), app.clock().now()).await?;
         guard::admit(&app, &caller, route)?;
     }
+}
+
+/// A request that other requests have taken in is followed so far.
+const MOST_TAKEN_IN: usize = 20;
+
+/// The request with this id, or the one that has taken it in: mails and links go on leading to what waits for a decision. It is decided about by
+/// its own id alone.
+async fn find(app: &App, caller: &Caller, id: &str) -> Result<AccessRequest, ApiError> {
+    let get = async |id: &str| access_request::get(app.db(), caller.subject(), id, app.clock().now()).await;
+    let mut found = get(id).await;
+    let mut next = id.to_owned();
+    for _ in 0..MOST_TAKEN_IN {
+        match &found {
+            Err(refusal) if refusal.code() == Code::RequestNotFound => {}
+            _ => break,
+        }
+        let Some(taken_in_by) = access_request::taken_in_by(app.db(), caller.tenant_id(), &next).await? else { break };
+        next = taken_in_by;
+        found = get(&next).await;
+    }
+    let found = found?;
+    let replaces = if found.id.as_str() == id { Vec::new() } else { vec![id.to_owned()] };
+    Ok(AccessRequest { replaces, ..found })
 }
 
 /// Changes the request with this id, if the caller may decide about it.

@@ -15,7 +15,7 @@ use crate::{
     api::{Api, Asked, Change, Members, Refusal, Trouble},
     form::{Form, number},
     list::List,
-    page::{Shell, answer, answer_form, see_done, write_with},
+    page::{Shell, answer, answer_form, see, see_done, write_with},
     scopes::{given, meaning},
     words::{self, Html},
 };
@@ -199,6 +199,10 @@ async fn show(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -> Re
     .await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (shell, request) = (shell?.with(refusal), request?);
+    // A wider request has taken it in: its page is another one, where nothing that was typed for this one counts.
+    if request.text("id") != id {
+        return Ok(see(app, &format!("{PATH}/{}", request.text("id"))));
+    }
     let agent = api.get(route::AGENTS_GET, &[request.at("agent").text("id")], &[]).await.unwrap_or_default();
     let custom = custom.unwrap_or_default();
     let ticked = typed.all("scope");

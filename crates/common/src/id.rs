@@ -132,14 +132,25 @@ impl NotificationId {
 
     /// When the notification that an id names was made, whether it is still there or not. `None`: the text is no such id.
     pub fn time_of(text: &str) -> Option<Timestamp> {
-        if !is_id(text, &[Self::PREFIX]) {
-            return None;
-        }
-        let digit = |byte: u8| ALPHABET.iter().position(|known| *known == byte).and_then(|at| i64::try_from(at).ok());
-        let time = text.bytes().skip(Self::PREFIX.len()).take(TIME);
-        let millis = time.map(digit).try_fold(0_i64, |millis, digit| Some(millis << 5 | digit?))?;
-        Some(Timestamp::from_millis(millis))
+        time_of(text, Self::PREFIX)
     }
+}
+
+impl AccessRequestId {
+    /// When the request that an id names was made, whether it is still there or not. `None`: the text is no such id.
+    pub fn time_of(text: &str) -> Option<Timestamp> {
+        time_of(text, Self::PREFIX)
+    }
+}
+
+fn time_of(text: &str, prefix: &str) -> Option<Timestamp> {
+    if !is_id(text, &[prefix]) {
+        return None;
+    }
+    let digit = |byte: u8| ALPHABET.iter().position(|known| *known == byte).and_then(|at| i64::try_from(at).ok());
+    let time = text.bytes().skip(prefix.len()).take(TIME);
+    let millis = time.map(digit).try_fold(0_i64, |millis, digit| Some(millis << 5 | digit?))?;
+    Some(Timestamp::from_millis(millis))
 }
 
 macro_rules! time_parts {

@@ -107,16 +107,19 @@ impl<'t> Jws<'t> {
         std::str::from_utf8(&self.claims).ok().and_then(json::parse)
     }
 
-    /// The key of a set that the token names, or the only one that could have signed it.
+    /// The key of a set that the token names, or else the only one that could have signed it: a key need have no name (RFC 7517, section 4.5),
+    /// and neither need a token (RFC 7515, section 4.1.4).
     pub fn key<'k>(&self, keys: &'k [Json]) -> Option<&'k Json> {
-        let mut fitting = keys.iter().filter(|key| self.fits(key));
-        let first = fitting.next()?;
-        // Without a name any of several could be meant.
-        if self.key_id.is_none() && fitting.next().is_some() { None } else { Some(first) }
-    }
-
-    fn fits(&self, key: &Json) -> bool {
-        self.algorithm.takes(key) && self.key_id.as_deref().is_none_or(|id| text(key, "kid") == id)
+        let algorithm = self.algorithm;
+        let fitting = || keys.iter().filter(move |key| algorithm.takes(key));
+        if let Some(id) = &self.key_id
+            && let Some(named) = fitting().find(|key| text(key, "kid") == id)
+        {
+            return Some(named);
+        }
+        // A key with another name is not meant. Of several none is more likely than the others.
+        let mut possible = fitting().filter(|key| self.key_id.is_none() || text(key, "kid").is_empty());
+        possible.next().filter(|_| possible.next().is_none())
     }
 
     /// Verifies the signature under one of these keys, and gives the claims. `Err` says in a few words what is wrong.
@@ -293,6 +296,14 @@ mod tests {
         assert!(is_found(json!({ "alg": "RS256" }), &[rsa(json!({}))]));
         assert!(!is_found(json!({ "alg": "RS256" }), &[rsa(json!({})), rsa(json!({ "kid": "b" }))]));
         assert!(!is_found(named(), &[]));
+        // R445: a name is optional in both.
+        let nameless = || rsa(json!({ "kid": null }));
+        assert!(is_found(named(), &[nameless()]));
+        assert!(is_found(named(), &[nameless(), rsa(json!({ "kid": "b" }))]));
+        assert!(!is_found(named(), &[nameless(), nameless()]));
+        assert!(is_found(named(), &[nameless(), nameless(), rsa(json!({}))]), "the one that is named");
+        assert!(is_found(json!({ "alg": "RS256" }), &[nameless()]));
+        assert!(!is_found(json!({ "alg": "RS256" }), &[nameless(), rsa(json!({}))]));
         for alg in [json!("none"), json!("HS256"), json!("RS512"), json!("PS256"), json!("rs256"), json!(""), json!(7)]
         {
             assert!(Jws::parse(&token(json!({ "alg": alg }))).is_err(), "{alg}");

@@ -25,6 +25,17 @@ pub fn read(set: &Json) -> Result<Vec<Json>, &'static str> {
     Ok(usable)
 }
 
+/// Whether a token can say which key is meant: each that stands beside another of its kind has a `kid` of its own. A key that is alone needs
+/// none (RFC 7517, section 4.5).
+pub fn are_distinct(keys: &[Json]) -> bool {
+    let kind = |key| (text(key, "kty"), text(key, "crv"));
+    let is_like = |a, b| kind(a) == kind(b) && (text(a, "kid").is_empty() || text(a, "kid") == text(b, "kid"));
+    let mut pairs = keys.iter().enumerate().flat_map(|(at, key)| {
+        keys.iter().enumerate().filter(move |(other, _)| *other != at).map(move |(_, other)| (key, other))
+    });
+    !pairs.any(|(key, other)| is_like(key, other))
+}
+
 fn public(key: &Json) -> Json {
     let member = |name: &&str| Some(((*name).to_owned(), key.get(*name).filter(|value| value.is_string())?.clone()));
     Json::Object(MEMBERS.iter().filter_map(member).collect::<Map<_, _>>())
@@ -70,6 +81,21 @@ mod tests {
             (json!({ "keys": [point(), with("d")] }), "private or a shared"),
         ] {
             assert!(read(&bad).unwrap_err().contains(why), "{bad}");
+        }
+        // R445.
+        let named = |kid: Json| {
+            let mut key = point();
+            key["kid"] = kid;
+            public(&key)
+        };
+        for (keys, are) in [
+            (vec![named(json!(null))], true),
+            (vec![named(json!("a")), named(json!("b"))], true),
+            (vec![named(json!("a")), named(json!("a"))], false),
+            (vec![named(json!("a")), named(json!(null))], false),
+            (vec![named(json!(null)), json!({ "kty": "OKP", "crv": "Ed25519" })], true),
+        ] {
+            assert_eq!(are_distinct(&keys), are, "{keys:?}");
         }
         let mut encrypts = point();
         encrypts["use"] = json!("enc");

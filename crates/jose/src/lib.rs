@@ -5,7 +5,7 @@ mod jws;
 mod key_set;
 
 pub use jws::{ALGORITHMS, Jws, has_signed};
-pub use key_set::read;
+pub use key_set::{are_distinct, read};
 use serde_json::Value as Json;
 
 /// A text of an object; empty if there is none.

@@ -22,6 +22,7 @@ use common::{
     id::{AccessRequestId, AgentId, TenantId, UserId},
     permission::Action,
     role::Role,
+    route,
     scope::Patterns,
     time::Timestamp,
 };
@@ -176,7 +177,7 @@ pub struct AccessRequest {
     /// What the agent does next, for the agent itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// The agent's open requests that it has taken in, which are gone; in the answer to an ask alone.
+    /// The agent's open requests that it has taken in, which are gone; in the answer to an ask, and the one that was asked for by its id.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replaces: Vec<String>,
     /// The role of the agent's owner, beyond which nothing can be approved.
@@ -301,6 +302,18 @@ pub async fn get(reads: &dyn Rows, subject: &Subject, id: &str, now: Timestamp) 
         needed.join(", ")
     );
     Err(Code::PermissionDenied.detail(detail).with("owner", found.request.owner).extra("required_relations", needed))
+}
+
+/// The id of the request that has taken this one in, as the trail says: of the rows at the moment of its id one is the ask for it, and a later ask
+/// of the same agent names it. What either is about, the caller may not know.
+pub async fn taken_in_by(reads: &dyn Rows, tenant: &TenantId, id: &str) -> Result<Option<String>, DbError> {
+    let Some(at) = AccessRequestId::time_of(id) else { return Ok(None) };
+    let sql = "SELECT n.after ->> '$.request' AS next
+               FROM audit o JOIN audit n ON n.object_id = o.object_id AND n.seq > o.seq
+               WHERE o.tenant_id = ?1 AND o.at = ?2 AND o.action = ?4 AND o.after ->> '$.request' = ?3
+                 AND n.action = ?4 AND EXISTS (SELECT 1 FROM json_each(n.after, '$.replaces') r WHERE r.value = ?3) LIMIT 1";
+    let action = route::ACCESS_ASK.audit;
+    reads.optional(sql, args![tenant, at, id, action]).await
 }
 
 /// The filter of a list of requests.

@@ -295,6 +295,37 @@ async fn what_was_taken_in_waits_for_nobody() {
     assert_eq!(t.as_(&scout, "GET", &path, Null).await.is(200)["replaces"], Null);
 }
 
+/// R446: a link to a request that was taken in leads to the one that took it in, however often that came about; for those alone that may see it,
+/// and a decision names what was read.
+#[tokio::test]
+async fn what_was_taken_in_leads_to_what_took_it_in() {
+    let Stage { t, max, mia, scout, .. } = stage("ui.notify").await;
+    let mut asked = Vec::new();
+    for scope in ["agents.list", "agents.list agents.create", "agents.list agents.logs"] {
+        asked.push(t.as_(&scout, "POST", ASK, request_for(scope)).await.is(201));
+        t.wait(1);
+    }
+    let paths: Vec<String> = asked.iter().map(|one| format!("{ASK}/{}", one["id"].as_str().unwrap())).collect();
+    for (old, path) in asked.iter().zip(&paths).take(2) {
+        for reader in [&max, &scout] {
+            let shown = t.as_(reader, "GET", path, Null).await.is(200);
+            assert_eq!((&shown["id"], &shown["replaces"]), (&asked[2]["id"], &json!([old["id"]])));
+        }
+        let absent = t.as_(&mia, "GET", &format!("{ASK}/acc_00000000000000000000000000"), Null).await;
+        let hidden = t.as_(&mia, "GET", path, Null).await;
+        assert_eq!(
+            absent.refused(404, "request_not_found")["detail"],
+            hidden.refused(404, "request_not_found")["detail"]
+        );
+        t.as_(&max, "POST", &format!("{path}/approve"), Null).await.refused(404, "request_not_found");
+    }
+    // What the agent took back is gone.
+    t.as_(&scout, "DELETE", &paths[2], Null).await.is(204);
+    for path in &paths {
+        t.as_(&max, "GET", path, Null).await.refused(404, "request_not_found");
+    }
+}
+
 /// R121: an agent takes back what is open, and nothing that was decided; another agent's request is an absent one.
 #[tokio::test]
 async fn an_agent_withdraws_its_own_open_request() {

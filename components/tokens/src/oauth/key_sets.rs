@@ -37,6 +37,10 @@ pub(super) fn read(app: &App, jwks: Option<&Map<String, Json>>, uri: Option<&str
 /// Reads a set that an admin has pasted.
 fn pasted(set: &Json) -> Result<Vec<Json>, ApiError> {
     let keys = jose::read(set).map_err(|why| ApiError::field("jwks", format!("cannot be used: {why}")))?;
+    if !jose::are_distinct(&keys) {
+        let problem = "cannot be used: of several keys of one kind each must have a kid of its own, so that an assertion can name its key";
+        return Err(ApiError::field("jwks", problem));
+    }
     if common::json::to_text(&json!(keys)).len() > MOST_PASTED {
         return Err(ApiError::field("jwks", "must be of at most 16 KiB"));
     }

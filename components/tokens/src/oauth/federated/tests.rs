@@ -52,6 +52,8 @@ async fn keys_come_from_one_place() {
     for (more, status, slug) in [
         (json!({ "jwks_uri": uri }), 422, "validation_error"),
         (json!({ "jwks": null }), 422, "validation_error"),
+        // R445: keys that no assertion can tell apart.
+        (json!({ "jwks": { "keys": [keys()["keys"][0], keys()["keys"][0]] } }), 422, "validation_error"),
         (json!({ "jwks": null, "issuer": "https://issuer.example.com/?x" }), 422, "validation_error"),
         (json!({ "jwks": null, "issuer": "http://issuer.example.com" }), 400, "invalid_outbound_url"),
         (json!({ "jwks": null, "issuer": "https://evil.example" }), 403, "host_not_allowed"),
