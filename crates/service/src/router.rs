@@ -307,8 +307,11 @@ async fn leave(call: Call, mut result: Result<Response, ApiError>) -> Outcome {
     if let Some(caller) = &caller {
         match &mut result {
             Ok(response) => {
-                // Answers behind a credential belong to its bearer.
-                response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                // Answers behind a credential belong to its bearer. A stream says more than that.
+                let said = response.headers().get(header::CACHE_CONTROL);
+                if !said.is_some_and(|said| said.as_bytes().starts_with(b"no-store")) {
+                    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                }
                 caller.record_use(&app).await;
             }
             Err(refusal) => caller.record_refusal(&app, refusal.code()).await,
