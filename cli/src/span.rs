@@ -107,9 +107,9 @@ pub(crate) fn life(
     let day = Unit::Days.seconds();
     // Refused here, before anybody is asked to approve a session for it.
     let out_of_range = || {
-        let shown = show::line(text);
+        let (shown, or) = (show::line(text), null.map(|word| format!(", or {word}")).unwrap_or_default());
         Err(Failure::usage(format!("{shown} is out of range for {option}."))
-            .fix(format!("Write at least 1m and at most {MAX_DAYS}d.")))
+            .fix(format!("Write at least 1m and at most {MAX_DAYS}d{or}.")))
     };
     let until = || moment(text).map(|end| end.millis().saturating_sub(now.millis()) / 1000).filter(|left| *left < day);
     match seconds(text).or_else(until).filter(|seconds| *seconds > 0 && seconds % day != 0) {

@@ -1031,16 +1031,18 @@ fn a_refused_field_is_told_by_its_option() {
     let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
     server.agent(&admin, "scout", &["agents.read"]);
     server.agent(&admin, "helper", &["agents.read"]);
+    // R452: before anything is asked.
     for words in [&["token", "create", "--ttl", "0d", "t"][..], &["agents", "enrol", "scout", "helper", "--ttl", "0d"]]
     {
-        let ran = cli.run(words).is(1);
+        let ran = cli.run(words).is(64);
         let fix = said(&ran.err, "fix: ");
-        assert!(fix.starts_with("Give --ttl as a whole number") && fix.contains(" never"), "{ran:?}");
-        assert!(!ran.err.contains("expires_in_days") && !ran.err.contains("null"), "{ran:?}");
-        let json = cli.run(&[words, &["--json"]].concat()).is(1).json();
-        assert!(text(&json["fix"]).contains("expires_in_days"), "{json}");
+        assert!(fix.starts_with("Write at least 1m and at most 3650d, or never"), "{ran:?}");
+        assert!(ran.err.contains("--ttl") && !ran.err.contains("expires_in_days"), "{ran:?}");
     }
-    let ran = cli.run(&["agents", "create", "more", "--tier", "9", "--ttl", "0d"]).is(1);
+    let wrong = ["agents", "create", "more", "--tier", "9", "--ttl", "1d"];
+    let json = cli.run(&[&wrong[..], &["--json"]].concat()).is(1).json();
+    assert!(json["fields"]["tier"].is_string() && !json.to_string().contains("--tier"), "{json}");
+    let ran = cli.run(&wrong).is(1);
     assert!(ran.err.contains("\n  --tier ") && !ran.err.contains("expires_in_days"), "{ran:?}");
 }
 
