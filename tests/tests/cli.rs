@@ -1043,7 +1043,11 @@ fn a_refused_field_is_told_by_its_option() {
     let json = cli.run(&[&wrong[..], &["--json"]].concat()).is(1).json();
     assert!(json["field"] == "tier" && text(&json["fix"]).starts_with("Send tier "), "{json}");
     let ran = cli.run(&wrong).is(1);
-    assert!(ran.err.contains("\n  --tier ") && !ran.err.contains("expires_in_days"), "{ran:?}");
+    assert!(said(&ran.err, "fix: ").starts_with("Give --tier as a whole number"), "{ran:?}");
+    // Several at once.
+    let long = "m".repeat(1_000);
+    let ran = cli.run(&[&wrong[..], &["--model", &long]].concat()).is(1);
+    assert!(ran.err.contains("\n  --tier ") && ran.err.contains("\n  --model "), "{ran:?}");
 }
 
 /// R367: a word that the server does not know is told with what may be meant by it, and with where the right ones are; blanks stand between
