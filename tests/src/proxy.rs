@@ -240,7 +240,14 @@ inherit_configuration = ["allowed_outbound_hosts", "variables"]
     /// A host with an application behind the guard, which has these settings and asks Accredit at this host and port.
     #[track_caller]
     pub fn start(self, accredit: &str, settings: &[(&str, String)]) -> Host {
-        Start::trap(&self.manifest(accredit, settings)).flag("--allow-private", accredit).run()
+        self.start_with(accredit, settings, &[])
+    }
+
+    /// The same by a host with more flags.
+    #[track_caller]
+    fn start_with(self, accredit: &str, settings: &[(&str, String)], flags: &[(&str, &str)]) -> Host {
+        let start = Start::trap(&self.manifest(accredit, settings)).flag("--allow-private", accredit);
+        flags.iter().fold(start, |start, (flag, value)| start.flag(flag, value)).run()
     }
 }
 
@@ -253,6 +260,5 @@ pub fn guarded(accredit: &str, settings: &[(&str, String)]) -> Host {
 /// The same by a host with more flags.
 #[track_caller]
 pub fn guarded_by(accredit: &str, settings: &[(&str, String)], flags: &[(&str, &str)]) -> Host {
-    let start = Start::trap(&Shape::Component.manifest(accredit, settings)).flag("--allow-private", accredit);
-    flags.iter().fold(start, |start, (flag, value)| start.flag(flag, value)).run()
+    Shape::Component.start_with(accredit, settings, flags)
 }

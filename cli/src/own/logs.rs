@@ -137,9 +137,7 @@ impl<'v> Log<'v> {
         }
         Ok(lines)
     }
-}
 
-impl Log<'_> {
     /// The agent was archived, or may not be read any more. Another one can have its name by now.
     fn gone(&self) -> Failure {
         let name = show::line(&self.name);

@@ -73,9 +73,9 @@ pub(super) fn measure(
         command.env("SPIN_VARIABLE_ACCREDIT", accredit).env("SPIN_VARIABLE_TOKEN", &service);
         Server::start(&mut command)
     };
-    let states = [0, 1, 2].map(|number| TemporaryState::new(&format!("bench-guarded-{number}")));
-    let [state, own, composed] = states;
-    let (state, states) = (state?, [own?, composed?]);
+    let state = TemporaryState::new("bench-alone")?;
+    let states = SHAPES.iter().map(|(_, shape)| TemporaryState::new(&format!("bench-{shape}")));
+    let states = states.collect::<Result<Vec<_>>>()?;
     let alone = start("bench/spin.toml", &state)?;
     let mut guarded = Vec::new();
     for ((manifest, shape), state) in SHAPES.into_iter().zip(&states) {
