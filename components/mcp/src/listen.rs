@@ -9,12 +9,11 @@ use common::{
     route::{self, Route},
 };
 use futures_util::stream;
-use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value as Json, json};
 use service::{
     body::Body,
     inside,
-    response::{Response, bytes},
+    response::{Response, event_stream},
 };
 
 use crate::{
@@ -179,10 +178,7 @@ pub(crate) async fn listen(api: &Api<'_>, message: &Message, id: &Json) -> Resul
             }
         }
     });
-    let mut response = bytes(StatusCode::OK, "text/event-stream", Body::pieces(pieces));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
-    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    Ok(event_stream(Body::pieces(pieces)))
 }
 
 async fn open(api: &Api<'_>, source: &Route) -> Result<Body, Fault> {

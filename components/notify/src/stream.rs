@@ -15,7 +15,6 @@ use common::{
     time::Timestamp,
 };
 use futures_util::stream;
-use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use service::{
     app::App,
@@ -25,7 +24,7 @@ use service::{
     form, guard,
     headers::Headers,
     reader,
-    response::{Response, bytes},
+    response::{Response, event_stream},
     watch::{self, Place},
 };
 use store::{
@@ -160,11 +159,7 @@ async fn answer<S: Source + 'static>(
         let piece = open.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(piece)), (open, place)))
     });
-    let mut response = bytes(StatusCode::OK, "text/event-stream", Body::pieces(pieces));
-    // A proxy that packs an answer, or collects it before it passes it on, would hold events back.
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
-    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    Ok(event_stream(Body::pieces(pieces)))
 }
 
 /// A person's notifications.

@@ -41,6 +41,14 @@ pub fn bytes(status: StatusCode, media_type: &'static str, body: impl Into<Body>
     response
 }
 
+/// A stream of events (HTML Standard, section 9.2). A proxy that packs an answer, or collects it before it passes it on, would hold events back.
+pub fn event_stream(body: Body) -> Response {
+    let mut response = bytes(StatusCode::OK, "text/event-stream", body);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
 /// A body with its entity tag. Cheap to clone.
 #[derive(Clone)]
 pub struct Fresh {
