@@ -582,7 +582,7 @@ source = "../../target/wasm32-wasip1/release/trap.wasm"
         let said = middleware("guard_middleware.wasm", inherited);
         assert!(said.contains(&format!("`inherit_configuration` must name \"{missing}\"")), "{said}");
     }
-    let said = middleware("hello.wasm", ", inherit_configuration = true");
+    let said = middleware("trap.wasm", ", inherit_configuration = true");
     assert!(said.contains("in component other") && said.contains("wasi:http/handler@0.3.0"), "{said}");
     let config = |text: &str| {
         let start = Start::trap(&trap_manifest());
