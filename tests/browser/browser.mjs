@@ -1,5 +1,7 @@
 // Chromium, and pages that are watched: whatever a page must never do is remembered.
 
+import { test as run } from "node:test";
+
 import { chromium } from "./packages.mjs";
 import { PASSWORD } from "./server.mjs";
 
@@ -15,9 +17,16 @@ const FLAGS = [
   "--host-resolver-rules=MAP accredit.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ];
 
-/** Starts Chromium with an empty profile. */
+/** The longest that one test may take, ms. What a page is asked to evaluate has no other end. */
+const LONGEST = 5 * 60_000;
+
+/** A test, which does not take the others with it when it waits for ever. */
+export const test = (name, work) => run(name, { timeout: LONGEST }, work);
+
+/** Starts Chromium with an empty profile. Its own way with signals would keep this process from ending by one. */
 export function launch() {
-  return chromium.launch({ executablePath: process.env.ACCREDIT_CHROMIUM ?? "/usr/bin/chromium", headless: true, args: FLAGS });
+  const executablePath = process.env.ACCREDIT_CHROMIUM ?? "/usr/bin/chromium";
+  return chromium.launch({ executablePath, headless: true, args: FLAGS, handleSIGTERM: false });
 }
 
 /** What WCAG 2.2 AA asks for, as far as a program can tell. */

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
-import { after, before, test } from "node:test";
+import { after, before } from "node:test";
 
-import { AXE, MODES, elsewhere, enter, enterWith, launch, unfit, visitor } from "./browser.mjs";
+import { AXE, MODES, elsewhere, enter, enterWith, launch, test, unfit, visitor } from "./browser.mjs";
 import { axe } from "./packages.mjs";
 import { PAGES, pathOf } from "./pages.mjs";
 import { start } from "./server.mjs";

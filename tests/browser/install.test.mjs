@@ -6,9 +6,9 @@ import { execFile } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { after, before, test } from "node:test";
+import { after, before } from "node:test";
 
-import { enter, launch, visitor } from "./browser.mjs";
+import { enter, launch, test, visitor } from "./browser.mjs";
 import { PASSWORD, bootstrap, start } from "./server.mjs";
 import { sink } from "./sink.mjs";
 

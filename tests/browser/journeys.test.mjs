@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { createServer } from "node:http";
-import { after, before, beforeEach, test } from "node:test";
+import { after, before, beforeEach } from "node:test";
 
-import { MODES, enter, launch, signInHere, unfit, until, visitor } from "./browser.mjs";
+import { MODES, enter, launch, signInHere, test, unfit, until, visitor } from "./browser.mjs";
 import { PASSWORD, signIn, start } from "./server.mjs";
 
 let browser;
@@ -317,10 +317,15 @@ test("a coding agent is set up with a text to copy, also where the clipboard is 
     const token = text.match(/acr_pat_\S+/)[0];
     assert.equal(text.replaceAll(token, "acr_pat_…"), preview);
     await server.api(token).get("/api/auth/whoami");
-    await context.grantPermissions(["clipboard-read", "clipboard-write"]);
     await page.getByRole("button", { name: "Copy" }).click();
     await page.getByText("Copied.").waitFor();
-    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), text);
+    // What is in the clipboard is pasted, as a person does it: no page may read it without being asked for a permission.
+    const other = await context.newPage();
+    await other.setContent("<textarea></textarea>");
+    await other.locator("textarea").focus();
+    await other.keyboard.press("Control+V");
+    assert.equal(await other.locator("textarea").inputValue(), text);
+    await other.close();
     await page.evaluate(() => {
       navigator.clipboard.writeText = () => Promise.reject(new Error("blocked"));
     });

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import path from "node:path";
-import { after, before, test } from "node:test";
+import { after, before } from "node:test";
 
-import { AXE, MODES, launch, visitor } from "./browser.mjs";
+import { AXE, MODES, launch, test, visitor } from "./browser.mjs";
 import { axe } from "./packages.mjs";
 import { start } from "./server.mjs";
 import { validator } from "./valid.mjs";

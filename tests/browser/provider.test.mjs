@@ -1,9 +1,9 @@
 // R100, R101: people sign in at their company's provider, in a browser.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, before } from "node:test";
 
-import { enter, launch, visitor } from "./browser.mjs";
+import { enter, launch, test, visitor } from "./browser.mjs";
 import { company } from "./provider.mjs";
 import { bootstrap, signIn, start } from "./server.mjs";
 

@@ -7,6 +7,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 
+// The runner ends a file that takes too long by this signal. By it alone what runs when the process ends would be left out, and so would the
+// end of the hosts, which hold the runner's pipe.
+process.once("SIGTERM", () => process.exit(143));
+
 export const PASSWORD = "zebra-lantern-quiet-orbit";
 
 /** Starts a host. `variables` are variables of the application, `more` further flags, `manifest` another manifest. */

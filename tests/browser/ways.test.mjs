@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { after, before, beforeEach, test } from "node:test";
+import { after, before, beforeEach } from "node:test";
 
-import { enter, launch, signInAs, signInHere, visitor } from "./browser.mjs";
+import { enter, launch, signInAs, signInHere, test, visitor } from "./browser.mjs";
 import { PASSWORD, bootstrap, signIn, start } from "./server.mjs";
 import { sink } from "./sink.mjs";
 import { totp } from "./totp.mjs";
