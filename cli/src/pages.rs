@@ -153,8 +153,15 @@ pub(crate) fn print(mut pages: Pages<'_>, verb: &Verb, is_json: bool) -> Result<
 
 /// Says that there is more. A program that reads JSON sees the cursor itself.
 pub(crate) fn hint(page: &Json, is_json: bool) {
-    if cursor(page).is_some() && (!is_json || std::io::stdout().is_terminal()) {
-        show::say("There is more: add --all, or a --limit.");
+    let is_whole = page.get("more") != Some(&Json::Bool(true));
+    let words = match cursor(page) {
+        Some(_) => "There is more: add --all, or a --limit.",
+        // A part for which nobody can ask.
+        None if !is_whole => "There are more, which are not shown.",
+        None => return,
+    };
+    if !is_json || std::io::stdout().is_terminal() {
+        show::say(words);
     }
 }
 

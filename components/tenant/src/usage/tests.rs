@@ -40,6 +40,7 @@ async fn an_admin_sees_who_stores_what() {
             "quotas": { "user": QUOTAS, "tenant": { "agents": 10, "credentials": 15, "bytes": 100_000 } },
             "tenant": { "agents": 1, "credentials": 1, "bytes": bytes },
             "users": [user(&max, "max@example.com", 1, 1, bytes), user(&ada, "ada@example.com", 0, 0, 0)],
+            "more": false,
         })
     );
     t.as_(&max, "GET", USAGE, Null).await.refused(403, "scope_denied");
@@ -56,6 +57,23 @@ async fn an_admin_sees_who_stores_what() {
     t.execute("DELETE FROM credentials WHERE agent_id IS NOT NULL").await.unwrap();
     t.execute("DELETE FROM agents").await.unwrap();
     assert_eq!(t.texts(stored).await, ["0 0, 0 0"]);
+}
+
+/// R478: the hundred that store the most are named, and the answer says when there are others.
+#[tokio::test]
+async fn an_answer_about_many_says_that_there_are_more() {
+    let t = bounded();
+    let ada = t.ada().await;
+    for number in 0..99 {
+        t.user(&ada.tenant, &format!("u{number}@example.com"), Role::Member).await;
+    }
+    let more = async |t: &TestApp| {
+        let all = t.as_(&ada, "GET", USAGE, Null).await.is(200);
+        (all["users"].as_array().unwrap().len(), all["more"].as_bool())
+    };
+    assert_eq!(more(&t).await, (100, Some(false)));
+    t.user(&ada.tenant, "last@example.com", Role::Member).await;
+    assert_eq!(more(&t).await, (100, Some(true)));
 }
 
 /// R86: what is counted is what is there, whatever was done; the newest 10,000 lines of a log and no more.
