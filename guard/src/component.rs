@@ -27,7 +27,7 @@ impl Guest for Component {
             Some(known) => known,
             None => match read().await {
                 Ok(read) => GUARD.get_or_init(|| read),
-                Err(wrong) => return not_configured(&wrong),
+                Err(wrong) => return not_configured("", &wrong),
             },
         };
         pass(request, guard, Behind::Request, async |onward| send(onward, app).await).await

@@ -5,9 +5,10 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 fn locked<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -21,6 +22,7 @@ pub struct Line {
     target: Arc<Mutex<String>>,
     asked: Arc<AtomicUsize>,
     is_cut: Arc<AtomicBool>,
+    held_ms: Arc<AtomicU64>,
     open: Arc<Mutex<Vec<TcpStream>>>,
 }
 
@@ -33,10 +35,11 @@ impl Line {
             target: Arc::new(Mutex::new(target.to_owned())),
             asked: Arc::default(),
             is_cut: Arc::default(),
+            held_ms: Arc::default(),
             open: Arc::default(),
         };
         let (target, asked) = (Arc::clone(&line.target), Arc::clone(&line.asked));
-        let (is_cut, open) = (Arc::clone(&line.is_cut), Arc::clone(&line.open));
+        let (is_cut, open, held) = (Arc::clone(&line.is_cut), Arc::clone(&line.open), Arc::clone(&line.held_ms));
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let there = locked(&target).clone();
@@ -51,9 +54,16 @@ impl Line {
                     kept.push(stream.try_clone().expect("the same stream"));
                 }
                 let (back, there) = (client.try_clone().expect("its stream"), server.try_clone().expect("its stream"));
-                let asked = Arc::clone(&asked);
-                thread::spawn(move || carry(client, server, Some(&asked)));
-                thread::spawn(move || carry(there, back, None));
+                let (asked, held) = (Arc::clone(&asked), Arc::clone(&held));
+                let look = move |text: &str| {
+                    if text.contains("GET /auth/epochs") {
+                        thread::sleep(Duration::from_millis(held.load(Ordering::Acquire)));
+                    }
+                    let introspections = text.matches("POST /auth/introspect").count();
+                    asked.fetch_add(introspections + text.matches("GET /auth/verify").count(), Ordering::AcqRel);
+                };
+                thread::spawn(move || carry(client, server, look));
+                thread::spawn(move || carry(there, back, |_| ()));
             }
         });
         line
@@ -62,6 +72,11 @@ impl Line {
     /// How many questions about credentials it has carried.
     pub fn count(&self) -> usize {
         self.asked.load(Ordering::Acquire)
+    }
+
+    /// Holds each question about the epochs back for so long.
+    pub fn hold_epochs(&self, millis: u64) {
+        self.held_ms.store(millis, Ordering::Release);
     }
 
     fn close_all(&self) {
@@ -84,14 +99,10 @@ impl Line {
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, asked: Option<&AtomicUsize>) {
+fn carry(mut from: TcpStream, mut to: TcpStream, look: impl Fn(&str)) {
     let mut bytes = [0; 64 * 1024];
     while let Ok(number) = from.read(&mut bytes) {
-        let text = String::from_utf8_lossy(&bytes[..number]);
-        let of_credentials = text.matches("POST /auth/introspect").count() + text.matches("GET /auth/verify").count();
-        if let Some(asked) = asked {
-            asked.fetch_add(of_credentials, Ordering::AcqRel);
-        }
+        look(&String::from_utf8_lossy(&bytes[..number]));
         if number == 0 || to.write_all(&bytes[..number]).is_err() {
             break;
         }

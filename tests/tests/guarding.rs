@@ -319,6 +319,24 @@ fn a_guard_that_is_cut_off_refuses() {
     });
 }
 
+/// R462: a guard that begins asks about a credential once, and not for each request that comes before its first answer about the epochs.
+#[test]
+fn a_guard_that_begins_asks_once() {
+    for signed in [true, false] {
+        let sent = |site: &Site, guarded: &Client| {
+            site.line.hold_epochs(50);
+            let token = site.token("x.crm.read");
+            let client = guarded.with(if signed { &token } else { site.scout.client.bearer() });
+            for _ in 0..30 {
+                assert_eq!(client.get("/orders/1").status(), 200);
+            }
+            let most = if signed { 1 } else { 2 };
+            assert!(site.line.count() <= most, "{} questions", site.line.count());
+        };
+        at_each_guard(10, sent);
+    }
+}
+
 /// R460: behind middleware an application is asked what the client has asked, with the host's words about it, and nothing of the guard's own
 /// credential; a guard that is not set up lets nobody in.
 #[test]
@@ -338,5 +356,5 @@ fn an_application_behind_middleware_sees_the_request_as_it_came() {
     let settings: Vec<_> = site.settings.iter().filter(|(name, _)| *name != "resource").cloned().collect();
     let wrong = Shape::Middleware.start(&site.line.address, &settings);
     refused(&wrong.client().with(site.scout.client.bearer()).get("/orders/1"), 503, "not_verified");
-    assert!(wrong.log().contains("resource") && wrong.log().contains("every request is refused"), "{}", wrong.log());
+    assert!(wrong.log().contains("the setting guard_resource is missing: every request is refused"), "{}", wrong.log());
 }

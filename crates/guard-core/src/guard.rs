@@ -34,6 +34,8 @@ const UNKNOWN: usize = 8;
 const MINUTE: u64 = 60_000;
 /// For how long after the last request the epochs are followed, milliseconds.
 const IDLE: u64 = 3_000;
+/// For how long requests wait at most for the answer by which the follower begins, milliseconds.
+const BEGINNING: u64 = 500;
 /// For how long Accredit holds an answer back at most, seconds.
 const LONGEST_WAIT: u64 = 25;
 /// The most answers, and the most verified tokens, that are remembered.
@@ -140,6 +142,8 @@ struct State {
     epochs: Option<Epochs>,
     fresh_until: Option<Now>,
     is_following: bool,
+    /// The follower has begun, and has heard nothing yet: until then its first answer is worth waiting for.
+    beginning: Option<Now>,
     /// Something was taken in that Accredit does not know to be taken in.
     has_news: bool,
     last_request: u64,
@@ -541,9 +545,19 @@ impl Guard {
 /// Following the epochs, beside the requests.
 impl Guard {
     /// Whether the caller is to follow now, with [`Guard::follow`]: nobody does, and the guard can.
-    pub fn begins_to_follow(&self) -> bool {
+    pub fn begins_to_follow(&self, now: Now) -> bool {
         let mut state = self.state();
-        self.settings.token.is_some() && !std::mem::replace(&mut state.is_following, true)
+        let begins = self.settings.token.is_some() && !std::mem::replace(&mut state.is_following, true);
+        if begins && state.fresh(now).is_none() {
+            state.beginning = Some(now.plus(BEGINNING));
+        }
+        begins
+    }
+
+    /// Whether a request waits a moment: the first answer to the follower is on its way, by which this request and those after it may be
+    /// decided without a question for each.
+    pub fn is_beginning(&self, now: Now) -> bool {
+        self.state().beginning.is_some_and(|end| now.is_before(end))
     }
 
     /// The next question of the follower. `None`: it has ended, since there were no requests lately.
@@ -559,8 +573,9 @@ impl Guard {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("guard", &self.name).append_pair("lease", &self.settings.lease.to_string());
         // Held back for half of the lease at most, so that there is a fresh answer when the lease ends. What was taken in is said at once:
-        // a closure waits for it.
-        let held = if std::mem::take(&mut state.has_news) { 0 } else { (self.settings.lease / 2).min(LONGEST_WAIT) };
+        // a closure waits for it. So is the question of one that must ask for each request until it is answered.
+        let is_at_once = std::mem::take(&mut state.has_news) || state.fresh(now).is_none();
+        let held = if is_at_once { 0 } else { (self.settings.lease / 2).min(LONGEST_WAIT) };
         let (held, tag) = match &state.epochs {
             None => (0, None),
             Some(epochs) => {
@@ -585,11 +600,14 @@ impl Guard {
     ) -> (u64, Option<String>) {
         const LATER: u64 = 1_000;
         const MUCH_LATER: u64 = 5_000;
+        let mut state = self.state();
+        if question.purpose == Purpose::Epochs {
+            state.beginning = None;
+        }
         let answer = match answer {
             Ok(answer) => answer,
             Err(why) => return (LATER, Some(format!("Accredit does not answer: {why}"))),
         };
-        let mut state = self.state();
         let refused = |status| {
             let line = format!("Accredit answered {status} to {:?} with the guard's own credential", question.purpose);
             (MUCH_LATER, Some(line))

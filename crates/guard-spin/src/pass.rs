@@ -24,6 +24,8 @@ use spin_sdk::{
 
 /// The longest that an answer may take, beside the time for which it is held back.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks at what is waited for: no task of a component wakes another one.
+const MOMENT: Duration = Duration::from_millis(1);
 /// How much is read of a body at once.
 const PIECE: usize = 16 * 1024;
 
@@ -65,9 +67,10 @@ pub async fn configured(prefix: &str) -> Result<Guard, Wrong> {
     Ok(Guard::new(Settings::read(find)?))
 }
 
-/// The refusal of every request, while something is wrong with the settings. The log says what.
-pub fn not_configured(wrong: &Wrong) -> Result<Response, ErrorCode> {
-    eprintln!("{wrong}: every request is refused");
+/// The refusal of every request, while something is wrong with the settings. The log says what, by the name that the operator gave it.
+pub fn not_configured(prefix: &str, wrong: &Wrong) -> Result<Response, ErrorCode> {
+    let Wrong { name, why } = wrong;
+    eprintln!("the setting {prefix}{name} {why}: every request is refused");
     own(Refusal::not_verified("This service is not configured."))
 }
 
@@ -120,6 +123,9 @@ pub async fn pass(
         Ok(check) => check,
         Err(refusal) => return own(refusal),
     };
+    while guard.is_beginning(now()) {
+        sleep(MOMENT).await;
+    }
     let mut step = guard.step(&mut check, now());
     let told = loop {
         match step {
@@ -142,7 +148,7 @@ pub async fn pass(
 
 /// Follows the epochs beside the requests, unless this instance does so already.
 fn follow(guard: &'static Guard) {
-    if !guard.begins_to_follow() {
+    if !guard.begins_to_follow(now()) {
         return;
     }
     spawn(async move {

@@ -16,6 +16,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -28,6 +29,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::ask::Asker;
+
+/// Between two looks at whether the guard has begun.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// Puts a guard before a service. All copies share what they have heard.
 #[derive(Clone)]
@@ -115,6 +119,9 @@ impl Shared {
             parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
         let asked = Asked { method: &method, path: &path, headers: &headers, client: None, message: &message };
         let mut check = self.guard.check(&asked, self.asker.now())?;
+        while self.guard.is_beginning(self.asker.now()) {
+            tokio::time::sleep(MOMENT).await;
+        }
         let mut step = self.guard.step(&mut check, self.asker.now());
         let told = loop {
             match step {
@@ -169,7 +176,7 @@ impl Shared {
 
     /// Follows the epochs beside the requests, unless somebody does.
     fn follow(self: &Arc<Self>) {
-        if !self.guard.begins_to_follow() {
+        if !self.guard.begins_to_follow(self.asker.now()) {
             return;
         }
         let shared = Arc::clone(self);
@@ -182,7 +189,7 @@ impl Shared {
                     eprintln!("guard: {line}");
                 }
                 if pause > 0 {
-                    tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
                 }
             }
         });

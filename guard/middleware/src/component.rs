@@ -28,7 +28,7 @@ impl Guest for Component {
             Some(known) => known,
             None => match configured(PREFIX).await {
                 Ok(read) => GUARD.get_or_init(|| read),
-                Err(wrong) => return not_configured(&wrong),
+                Err(wrong) => return not_configured(PREFIX, &wrong),
             },
         };
         let (scheme, authority) = (request.get_scheme(), request.get_authority());

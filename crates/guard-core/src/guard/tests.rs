@@ -111,7 +111,7 @@ impl Site {
     fn following(changes: &[(&'static str, &str)]) -> Self {
         let mut site = Self::new(changes);
         site.send("acr_agt_begins").unwrap();
-        assert!(site.guard.begins_to_follow() && !site.guard.begins_to_follow());
+        assert!(site.guard.begins_to_follow(site.now) && !site.guard.begins_to_follow(site.now));
         assert_eq!(site.follow(), Some(Purpose::Epochs));
         site.asked.clear();
         site
@@ -461,7 +461,42 @@ fn without_a_fresh_answer_it_asks_and_without_any_it_refuses() {
     assert_eq!(site.follow(), None);
     site.send(&token).unwrap();
     assert_eq!(site.asked(), [Purpose::Introspect]);
-    assert!(site.guard.begins_to_follow());
+    assert!(site.guard.begins_to_follow(site.now));
+}
+
+/// R462: the first answer about the epochs is waited for, for a moment, by a guard that begins and by one that begins again when its lease is
+/// over; it is asked for at once, and an answer of any kind ends the wait.
+#[test]
+fn a_guard_that_begins_waits_for_its_first_answer() {
+    let mut site = Site::new(&[("lease", "4")]);
+    assert!(!site.guard.is_beginning(site.now), "nobody follows");
+    assert!(site.guard.begins_to_follow(site.now) && site.guard.is_beginning(site.now));
+    let at = Now { steady: site.now.steady + BEGINNING - 1, ..site.now };
+    assert!(site.guard.is_beginning(at) && !site.guard.is_beginning(at.plus(1)));
+    site.follow();
+    assert!(!site.guard.is_beginning(site.now));
+    // Nobody has followed for a while.
+    let again = |site: &mut Site, millis: u64| {
+        site.guard.state().last_request = 0;
+        site.wait(millis + IDLE);
+        assert_eq!(site.follow(), None);
+        site.guard.state().last_request = site.now.steady;
+        assert!(site.guard.begins_to_follow(site.now));
+    };
+    again(&mut site, 4_000);
+    assert!(site.guard.is_beginning(site.now));
+    let question = site.guard.follow(site.now).unwrap();
+    assert!(question.path.ends_with("after=7&wait=0") && question.held == 0, "{question:?}");
+    site.guard.followed((&question, site.now), Err("no connection".to_owned()), site.now);
+    assert!(!site.guard.is_beginning(site.now), "each request asks");
+    site.follow();
+    let fresh = site.guard.follow(site.now).unwrap();
+    assert!(fresh.path.ends_with("after=7&wait=2"), "{fresh:?}");
+    // What was heard still counts.
+    let until = site.guard.state().fresh_until.unwrap();
+    site.guard.state().fresh_until = Some(until.plus(IDLE));
+    again(&mut site, 0);
+    assert!(!site.guard.is_beginning(site.now));
 }
 
 /// R178: an answer that says nothing new renews the lease; one that says to begin anew, or has a gap, forgets everything.
@@ -516,7 +551,7 @@ fn the_guards_own_credential_is_of_the_tenant() {
     let mut site = Site::new(&[]);
     let token = site.signers.token("EdDSA", json!({}));
     site.send(&token).unwrap();
-    site.guard.begins_to_follow();
+    site.guard.begins_to_follow(site.now);
     site.tenant = "other";
     assert_eq!([site.follow(), site.follow()], [Some(Purpose::Epochs), Some(Purpose::Epochs)]);
     (site.status, site.asked) = (200, Vec::new());
@@ -529,7 +564,7 @@ fn the_guards_own_credential_is_of_the_tenant() {
 #[test]
 fn without_a_credential_it_remembers_nothing() {
     let mut site = Site::new(&[("token", "-")]);
-    assert!(!site.guard.begins_to_follow());
+    assert!(!site.guard.begins_to_follow(site.now));
     let token = site.signers.token("EdDSA", json!({}));
     for bearer in ["acr_agt_1", "acr_agt_1", &token] {
         assert!(site.send(bearer).is_ok());
