@@ -67,7 +67,7 @@ pub enum RequestBody {
     Full(Bytes),
     /// A body that the host is still receiving.
     #[cfg(target_family = "wasm")]
-    Host(spin_sdk::wasip3::http::types::Request),
+    Host(host::Incoming),
 }
 
 /// Why a body cannot be used.
@@ -95,7 +95,7 @@ impl RequestBody {
             Self::Full(_) if declared.is_some_and(|length| length > most as u64) => return Err(Unusable::TooLong),
             Self::Full(bytes) => bytes,
             #[cfg(target_family = "wasm")]
-            Self::Host(request) => host::read(request, declared, most).await?,
+            Self::Host(incoming) => host::read(incoming, declared, most).await?,
         };
         match declared {
             _ if bytes.len() > most => Err(Unusable::TooLong),
@@ -106,10 +106,16 @@ impl RequestBody {
 }
 
 #[cfg(target_family = "wasm")]
+pub(crate) use host::Incoming;
+
+#[cfg(target_family = "wasm")]
 mod host {
+    use std::{cell::Cell, rc::Rc};
+
     use bytes::Bytes;
     use spin_sdk::wasip3::{
         http::types::{ErrorCode, Request},
+        spawn,
         wit_bindgen::{StreamReader, StreamResult},
         wit_future,
     };
@@ -122,10 +128,42 @@ mod host {
     /// the connection closed while it sends, it would know of a broken one alone (RFC 9112, section 9.6).
     const DROPPED: usize = 16;
 
+    /// The most bytes of a body that are received although nobody reads it.
+    const MOST_UNREAD: usize = 1024 * 1024;
+
+    /// A body that the host is still receiving, until somebody reads it.
+    #[derive(Clone)]
+    pub(crate) struct Incoming(Rc<Cell<Option<Request>>>);
+
+    impl Incoming {
+        pub(crate) fn new(request: Request) -> Self {
+            Self(Rc::new(Cell::new(Some(request))))
+        }
+
+        /// Receives what nobody has read, beside the answer, and drops it. A request may be answered before its body has come, and a host
+        /// that knows of nobody who reads it may close the connection with the answer still on its way, which its sender then does not get.
+        pub(crate) fn drop_unread(&self) {
+            let Some(request) = self.0.take() else { return };
+            let first = |name: &str| request.get_headers().get(name).into_iter().next();
+            let declared = first("content-length");
+            let declared = declared.and_then(|length| std::str::from_utf8(&length).ok()?.parse::<usize>().ok());
+            // One that asks before it sends is told by the answer not to.
+            if declared.is_some_and(|length| length == 0 || length > MOST_UNREAD) || first("expect").is_some() {
+                return;
+            }
+            spawn(async move {
+                let (_outcome, outcome) = wit_future::new(|| Ok(()));
+                let (mut stream, _trailers) = Request::consume_body(request, outcome);
+                drop_rest(&mut stream, declared, MOST_UNREAD).await;
+            });
+        }
+    }
+
     /// Reads the body of a request until it ends, or is as long as was declared, or longer than `most`. Each read runs to its end: none
     /// is ever cancelled while the host fills its buffer. All pieces come into one buffer, so that single bytes cost no more than whole
     /// bodies.
-    pub(super) async fn read(request: Request, declared: Option<u64>, most: usize) -> Result<Bytes, Unusable> {
+    pub(super) async fn read(incoming: Incoming, declared: Option<u64>, most: usize) -> Result<Bytes, Unusable> {
+        let Some(request) = incoming.0.take() else { return Ok(Bytes::new()) };
         // The other end may ask for the result of the reading: it is success, even if data was dropped unread.
         let (_outcome, outcome) = wit_future::new(|| Ok(()));
         let (mut stream, trailers) = Request::consume_body(request, outcome);

@@ -19,7 +19,7 @@ use store::db::Db;
 
 use crate::{
     app::{Env, Head},
-    body::RequestBody,
+    body::{Incoming, RequestBody},
     clock::Clock,
     headers::{Authority, Given, Headers},
     http::{REQUEST_ID, serve},
@@ -56,7 +56,15 @@ pub async fn answer(request: types::Request, router: fn() -> Router) -> Result<t
         },
     };
     let Some((head, body)) = take(request) else { return give(unreadable()) };
-    give(serve(&instance.env, &instance.router, head, body).await)
+    let incoming = match &body {
+        RequestBody::Host(incoming) => Some(incoming.clone()),
+        RequestBody::Full(_) => None,
+    };
+    let response = serve(&instance.env, &instance.router, head, body).await;
+    if let Some(incoming) = incoming {
+        incoming.drop_unread();
+    }
+    give(response)
 }
 
 /// Reads the settings. The error says for the log which variable cannot be used, and why.
@@ -131,7 +139,7 @@ fn take(request: types::Request) -> Option<(Head, RequestBody)> {
         Method::GET | Method::HEAD => (Authority::Of(request), RequestBody::from("")),
         _ => {
             let authority = Authority::Known(request.get_authority());
-            (authority, RequestBody::Host(request))
+            (authority, RequestBody::Host(Incoming::new(request)))
         }
     };
     Some((Head { method, uri, headers: Headers::new(Given::new(fields, authority)) }, body))

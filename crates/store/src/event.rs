@@ -5,11 +5,11 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::{
     args,
-    db::{Affected, Db, DbError, Purpose, Reads, Tx},
+    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Tx},
     inbox::NEWEST,
     origin::Origin,
     permission::BELOW,
@@ -237,43 +237,71 @@ pub async fn give_back(db: &Db, ends: Timestamp, given: i64, now: Timestamp) -> 
     db.hot::<Affected>(sql, args![ends, next]).await.map(drop)
 }
 
+/// The events that are given out next: the number of the last one, and how many there are.
+struct Batch {
+    last: i64,
+    number: i64,
+}
+
+impl FromRow for Batch {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { last: row.take()?, number: row.take()? })
+    }
+}
+
+/// How many of some events a webhook asks for, and whether it has room for them.
+struct Asked {
+    webhook: String,
+    has_room: bool,
+    number: i64,
+}
+
+impl FromRow for Asked {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { webhook: row.take()?, has_room: row.take()?, number: row.take()? })
+    }
+}
+
 /// Gives events that wait to the webhooks that ask for them, a bounded number; gives how many. None: there are no more.
 pub async fn fan_out(db: &Db, chance: &Chance, now: Timestamp) -> Result<i64, DbError> {
-    let last = "SELECT max(e.seq) AS last FROM (SELECT seq FROM events ORDER BY seq LIMIT ?1) e HAVING count(*) > 0";
-    if db.optional::<i64>(last, args![BATCH]).await?.is_none() {
+    let next = "SELECT max(e.seq) AS last, count(*) AS number FROM (SELECT seq FROM events ORDER BY seq LIMIT ?1) e HAVING count(*) > 0";
+    if db.optional::<Batch>(next, args![BATCH]).await?.is_none() {
         return Ok(0);
     }
     let tx = db.begin(Purpose::Durable).await?;
-    let Some(last) = tx.optional::<i64>(last, args![BATCH]).await? else { return Ok(0) };
-    // Counted before anything is given: what is given takes room.
+    let Some(Batch { last, number }) = tx.optional(next, args![BATCH]).await? else { return Ok(0) };
+    // Asked before anything is given: what is given takes room. In a flood few webhooks have any, and the rest is only counted.
     let sql = format!(
-        "{} UPDATE webhooks SET left_out = left_out + f.number
-         FROM (SELECT m.webhook_id, count(*) AS number FROM matches m JOIN some e ON e.alike = m.alike AND m.since <= e.at
-               WHERE NOT m.has_room GROUP BY m.webhook_id) f
-         WHERE webhooks.id = f.webhook_id",
+        "{} SELECT m.webhook_id, m.has_room, count(*) AS number FROM matches m JOIN some e ON e.alike = m.alike AND m.since <= e.at
+         GROUP BY m.webhook_id, m.has_room",
         *MATCHES
     );
-    tx.execute(&sql, args![BATCH, MOST_DUE, MOST_FREQUENT_DUE]).await?;
-    // Their ids sort as the events happened, and so they are sent in that order.
-    let id = DeliveryId::generate(now, chance);
-    let sql = format!(
-        "{} INSERT INTO deliveries (id, webhook_id, event_id, kind, agent_id, agent, user_id, at, data, due_at, created_at)
-         SELECT ?4 || printf('%08x', e.seq % 4294967296) || lower(hex(randomblob(4))), m.webhook_id, e.id, e.kind, e.agent_id, e.agent, e.user_id, e.at, e.data, ?5, ?5
-         FROM matches m JOIN some e ON e.alike = m.alike AND m.since <= e.at WHERE m.has_room",
-        *MATCHES
-    );
-    tx.execute(&sql, args![BATCH, MOST_DUE, MOST_FREQUENT_DUE, id.time_part(), now]).await?;
-    let sql = "DELETE FROM events WHERE seq <= ?1 RETURNING 1";
-    let given = tx.list::<Affected>(sql, args![last]).await?.len();
+    let asked: Vec<Asked> = tx.list(&sql, args![BATCH, MOST_DUE, MOST_FREQUENT_DUE]).await?;
+    let left_out: Vec<Json> =
+        asked.iter().filter(|one| !one.has_room).map(|one| json!([one.webhook, one.number])).collect();
+    if !left_out.is_empty() {
+        let sql = "UPDATE webhooks SET left_out = left_out + (s.value ->> 1) FROM json_each(?1) s WHERE webhooks.id = s.value ->> 0";
+        tx.execute(sql, args![json::to_text(&Json::Array(left_out))]).await?;
+    }
+    if asked.iter().any(|one| one.has_room) {
+        // Their ids sort as the events happened, and so they are sent in that order.
+        let id = DeliveryId::generate(now, chance);
+        let sql = format!(
+            "{} INSERT INTO deliveries (id, webhook_id, event_id, kind, agent_id, agent, user_id, at, data, due_at, created_at)
+             SELECT ?4 || printf('%08x', e.seq % 4294967296) || lower(hex(randomblob(4))), m.webhook_id, e.id, e.kind, e.agent_id, e.agent, e.user_id, e.at, e.data, ?5, ?5
+             FROM matches m JOIN some e ON e.alike = m.alike AND m.since <= e.at WHERE m.has_room",
+            *MATCHES
+        );
+        tx.execute(&sql, args![BATCH, MOST_DUE, MOST_FREQUENT_DUE, id.time_part(), now]).await?;
+    }
+    tx.execute("DELETE FROM events WHERE seq <= ?1", args![last]).await?;
     tx.commit().await?;
-    Ok(i64::try_from(given).unwrap_or(0))
+    Ok(number)
 }
 
 #[cfg(test)]
 mod tests {
     use common::role::Role;
-    use serde_json::json;
-
     use super::*;
     use crate::{
         testing::TestDb,
