@@ -90,7 +90,7 @@ impl Url {
         match scheme.as_str() {
             _ if host.is_empty() => Err(wrong("it names no host")),
             "https" => Ok(url),
-            "http" if is_loopback || std::env::var_os("ACCREDIT_INSECURE").is_some() => Ok(url),
+            "http" if is_loopback || is_insecure(|name| std::env::var_os(name)) => Ok(url),
             "http" => Err(wrong("over http everybody on the way could read your token")
                 .fix("Use https. If nobody else is on this network, set the variable ACCREDIT_INSECURE=1.")),
             _ => Err(wrong("it begins with https://")),
@@ -134,24 +134,52 @@ impl Url {
     }
 }
 
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+/// A variable that says something. One that cannot be read is not passed over: another server, profile or credential would be used.
+fn variable(name: &str, environment: impl Fn(&str) -> Option<OsString>) -> Result<Option<String>, Failure> {
+    let Some(value) = environment(name) else { return Ok(None) };
+    let value = value.into_string().map_err(|_| {
+        Failure::usage(format!("{name} is no text in UTF-8.")).fix(format!("Set {name} to what is meant, or unset it."))
+    })?;
+    Ok(Some(value).filter(|value| !value.trim().is_empty()))
 }
 
-fn folder(environment: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let absolute = |name: &str| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("ACCREDIT_CONFIG_DIR")
-        .or_else(|| absolute("XDG_CONFIG_HOME").map(|folder| folder.join(FOLDER)))
-        .or_else(|| absolute("HOME").map(|home| home.join(".config").join(FOLDER)))
+/// Whether the user says that tokens may travel in clear.
+fn is_insecure(environment: impl Fn(&str) -> Option<OsString>) -> bool {
+    let off = ["", "0", "false", "no", "off"];
+    environment("ACCREDIT_INSECURE")
+        .is_some_and(|value| !off.contains(&value.to_string_lossy().trim().to_ascii_lowercase().as_str()))
+}
+
+/// Where the files are. A folder of their own that depends on where the command was called is refused: the files of another one would be
+/// read and written.
+fn folder(environment: impl Fn(&str) -> Option<OsString>) -> Result<Option<PathBuf>, Failure> {
+    let set = |name: &str| environment(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    if let Some(folder) = set("ACCREDIT_CONFIG_DIR") {
+        return match folder.is_absolute() {
+            true => Ok(Some(folder)),
+            false => {
+                let typed = folder.to_string_lossy();
+                Err(Failure::usage(format!("ACCREDIT_CONFIG_DIR is no absolute path: {}", show::line(&typed)))
+                    .fix("Set it to a path that begins with /, or unset it."))
+            }
+        };
+    }
+    let absolute = |name: &str| set(name).filter(|path| path.is_absolute());
+    Ok(absolute("XDG_CONFIG_HOME")
+        .map(|folder| folder.join(FOLDER))
+        .or_else(|| absolute("HOME").map(|home| home.join(".config").join(FOLDER))))
 }
 
 impl Settings {
     /// Reads files and environment. What is asked for beats the environment, which beats the files. A file that cannot be read stops
     /// only those who need what it may say.
     pub(crate) fn load(asked: &Asked) -> Result<Self, Failure> {
-        let folder = folder(|name| std::env::var_os(name));
-        let named = asked.profile.clone().or_else(|| variable("ACCREDIT_PROFILE"));
-        let profile = named.unwrap_or_else(|| DEFAULT.to_owned());
+        let variable = |name| variable(name, |name| std::env::var_os(name));
+        let folder = folder(|name| std::env::var_os(name))?;
+        let profile = match &asked.profile {
+            Some(profile) => profile.clone(),
+            None => variable("ACCREDIT_PROFILE")?.unwrap_or_else(|| DEFAULT.to_owned()),
+        };
         let saved = match folder.as_ref().map(|folder| read_saved(&folder.join(CREDENTIALS))) {
             None => Map::new(),
             Some(Ok(saved)) => saved,
@@ -164,7 +192,10 @@ impl Settings {
         let text = |json: &Json, name: &str| json.get(name).and_then(Json::as_str).map(str::to_owned);
         let saved_url = text(&of_profile, "url");
         let in_config = folder.as_ref().map_or(Ok(None), |folder| url_of(&folder.join(CONFIG), &profile));
-        let url = asked.url.clone().or_else(|| variable("ACCREDIT_URL")).or_else(|| saved_url.clone());
+        let url = match &asked.url {
+            Some(url) => Some(url.clone()),
+            None => variable("ACCREDIT_URL")?.or_else(|| saved_url.clone()),
+        };
         let url = match (url, in_config) {
             (Some(url), Err(failure)) => {
                 show::warning(&failure);
@@ -174,7 +205,7 @@ impl Settings {
         };
         let url = url.map(|url| Url::parse(&url)).transpose()?;
         let key = text(&of_profile, "key").and_then(|key| Key::parse(&key));
-        let (token, is_from_environment) = match variable("ACCREDIT_TOKEN") {
+        let (token, is_from_environment) = match variable("ACCREDIT_TOKEN")? {
             Some(token) => (Some(read_token(&token, "ACCREDIT_TOKEN")?), true),
             None => {
                 let is_its_server = url.as_ref().map(Url::as_str) == saved_url.as_deref();
@@ -483,9 +514,41 @@ mod tests {
         };
         let all = [("ACCREDIT_CONFIG_DIR", "/own"), ("XDG_CONFIG_HOME", "/xdg"), ("HOME", "/home/ada")];
         for (from, place) in [(0, "/own"), (1, "/xdg/accredit"), (2, "/home/ada/.config/accredit")] {
-            assert_eq!(folder_with(&all[from..]).unwrap(), PathBuf::from(place));
+            assert_eq!(folder_with(&all[from..]).unwrap(), Some(PathBuf::from(place)));
         }
-        assert_eq!(folder_with(&[("HOME", ""), ("XDG_CONFIG_HOME", "relative")]), None);
+        assert_eq!(folder_with(&[("HOME", ""), ("XDG_CONFIG_HOME", "relative")]).unwrap(), None);
+        // R469: what is meant for a folder of its own is neither read from nor written to another one.
+        for typed in ["cfg", "./cfg", "~/cfg"] {
+            let failure = folder_with(&[("ACCREDIT_CONFIG_DIR", typed), ("HOME", "/home/ada")]).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage, "{typed}");
+            assert!(failure.sentence.contains(typed), "{failure:?}");
+        }
+        let unset = folder_with(&[("ACCREDIT_CONFIG_DIR", ""), ("HOME", "/home/ada")]).unwrap();
+        assert_eq!(unset, Some(PathBuf::from("/home/ada/.config/accredit")));
+    }
+
+    /// R469: a variable that cannot be read is no variable that is not set.
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_no_text_is_refused() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let read = |value: &[u8]| variable("ACCREDIT_TOKEN", |_| Some(OsString::from_vec(value.to_vec())));
+        let failure = read(b"acr_\xff").unwrap_err();
+        assert!(failure.exit == Exit::Usage && failure.sentence.starts_with("ACCREDIT_TOKEN "), "{failure:?}");
+        assert_eq!(read(b" \n").unwrap(), None);
+        assert_eq!(read(b"text").unwrap().as_deref(), Some("text"));
+        assert_eq!(variable("ACCREDIT_TOKEN", |_| None).unwrap(), None);
+    }
+
+    /// R469: what says no is no yes.
+    #[test]
+    fn a_switch_that_is_off_is_off() {
+        for (value, expected) in
+            [("1", true), ("true", true), ("yes", true), ("", false), ("0", false), ("False", false), ("off", false)]
+        {
+            assert_eq!(is_insecure(|_| Some(value.into())), expected, "{value}");
+        }
+        assert!(!is_insecure(|_| None));
     }
 
     /// R107: a file that cannot be read is told with its place and a step.

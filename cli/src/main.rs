@@ -9,6 +9,7 @@
 //! login                 sign-in, and a session for what only sessions may do
 //! line                  the command line
 //! closing               what a change has ended, and since when
+//! successor             the token that has replaced the profile's own
 //! pages                 lists of any length
 //! context               what every verb has
 //! http                  requests
@@ -40,6 +41,7 @@ mod proxy;
 mod run;
 mod show;
 mod span;
+mod successor;
 mod trust;
 mod verbs;
 mod words;

@@ -21,12 +21,15 @@ use crate::{
     pages::{self, Pages, items, list},
     show,
     span::{self, Unit},
+    successor,
     verbs::{self, At, Input, Kind, LookUp, Show, Verb},
     words,
 };
 
 /// Items of a list that a short name is looked up among.
 const MOST_LOOKED_UP: usize = 2_000;
+/// What the prefix of each credential begins with.
+const CREDENTIAL: &str = "acr_";
 
 /// Runs a verb; returns the exit status.
 pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<u8, Failure> {
@@ -89,6 +92,10 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
             }
         }
     }
+    // The secret was shown before: one that cannot be saved is not lost.
+    if !typed.try_contains_id("dpop_jkt").unwrap_or_default() {
+        successor::keep(context, &client, verb, &names, &answer)?;
+    }
     Ok(u8::from(answer.json.get("allowed") == Some(&Json::Bool(false))))
 }
 
@@ -142,17 +149,23 @@ pub(crate) fn find(client: &Client, look_up: LookUp, above: &[String], typed: &s
     }
     let above: Vec<String> = above.iter().take(look_up.route.path.matches('{').count()).cloned().collect();
     match items(client, look_up.route, &above, MOST_LOOKED_UP) {
-        Ok(items) => choose(&items, typed),
+        Ok(items) => choose(&items, look_up.prefix, typed),
         // A caller that may not see the list can still know the id.
         Err(refusal) if refusal.exit == Exit::Refused => Ok(typed.to_owned()),
         Err(failure) => Err(failure),
     }
 }
 
-/// The one item that a short name means. Several are named, and none of them is taken.
-fn choose(items: &[Json], typed: &str) -> Result<String, Failure> {
+/// The one item that a short name means. Several are named, and none of them is taken. What has the form of an id, of a prefix or of an
+/// address is one: somebody may have named something of theirs like it.
+fn choose(items: &[Json], prefix: &str, typed: &str) -> Result<String, Failure> {
     let text = |item: &Json, name: &str| item.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
-    let named = ["id", "name", "email", "user_email"];
+    let has_address = |item: &Json| ["email", "user_email"].iter().any(|name| item.get(name).is_some());
+    let named: &[&str] = match typed.get(..4).map(str::to_ascii_lowercase) {
+        Some(begin) if begin == prefix || begin == CREDENTIAL => &["id"],
+        _ if typed.contains('@') && items.iter().any(has_address) => &["email", "user_email"],
+        _ => &["id", "name", "email", "user_email"],
+    };
     let is_exact = |item: &&Json| named.iter().any(|name| text(item, name).eq_ignore_ascii_case(typed));
     let begins = |item: &&Json| ["id", "prefix"].iter().any(|name| text(item, name).starts_with(typed));
     let mut found: Vec<&Json> = items.iter().filter(is_exact).collect();
@@ -449,13 +462,46 @@ mod tests {
         for (typed, id) in
             [("laptop", "tok_01bbbb"), ("tok_01c", "tok_01cccc"), ("acr_pat_D", "tok_01dddd"), ("none", "none")]
         {
-            assert_eq!(choose(&items, typed).unwrap(), id, "{typed}");
+            assert_eq!(choose(&items, "tok_", typed).unwrap(), id, "{typed}");
         }
         for typed in ["ci", "tok_01", "acr_pat_"] {
-            let failure = choose(&items, typed).unwrap_err();
+            let failure = choose(&items, "tok_", typed).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage);
             assert!(failure.lines.iter().any(|line| line.starts_with("tok_01cccc")), "{failure:?}");
         }
+    }
+
+    /// R468: nobody takes the place of a credential or a person by a name that looks like theirs.
+    #[test]
+    fn a_name_is_no_prefix_and_no_address() {
+        let items = [
+            json!({ "id": "tok_01aaaa", "name": "leaked", "prefix": "acr_pat_AAAA", "user_email": "ada@a.example" }),
+            json!({ "id": "tok_01bbbb", "name": "acr_pat_AAAA", "prefix": "acr_pat_BBBB", "user_email": "eve@a.example" }),
+            json!({ "id": "tok_01cccc", "name": "tok_01aa", "prefix": "acr_pat_CCCC", "user_email": "eve@a.example" }),
+            json!({ "id": "tok_01dddd", "name": "ada@a.example", "prefix": "acr_pat_DDDD", "user_email": "eve@a.example" }),
+            json!({ "id": "tok_01eeee", "name": "acr_pat_ZZZZ", "prefix": "acr_pat_EEEE", "user_email": "eve@a.example" }),
+        ];
+        for (typed, id) in [
+            ("acr_pat_AAAA", "tok_01aaaa"),
+            ("tok_01aa", "tok_01aaaa"),
+            ("ada@a.example", "tok_01aaaa"),
+            ("acr_pat_ZZZZ", "acr_pat_ZZZZ"),
+            ("leaked", "tok_01aaaa"),
+        ] {
+            assert_eq!(choose(&items, "tok_", typed).unwrap(), id, "{typed}");
+        }
+        let people = [
+            json!({ "id": "usr_01aaaa", "name": "carl@a.example", "email": "eve@a.example" }),
+            json!({ "id": "usr_01bbbb", "name": "Bob", "email": "bob@a.example" }),
+        ];
+        for (typed, id) in
+            [("carl@a.example", "carl@a.example"), ("BOB@a.example", "usr_01bbbb"), ("Bob", "usr_01bbbb")]
+        {
+            assert_eq!(choose(&people, "usr_", typed).unwrap(), id, "{typed}");
+        }
+        // Where nothing has an address, a name may look like one.
+        let own = [json!({ "id": "tok_01aaaa", "name": "ci@build", "prefix": "acr_pat_AAAA" })];
+        assert_eq!(choose(&own, "tok_", "ci@build").unwrap(), "tok_01aaaa");
     }
 
     /// R221: a name that became another is told, for each agent of a document too; one that was trimmed is the same.

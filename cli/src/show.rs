@@ -103,9 +103,9 @@ pub(crate) fn failure(failure: &Failure) {
     }
 }
 
-/// Characters in a line of the output: those of the terminal, or of `COLUMNS`. A pipe has no limit.
+/// Characters in a line of the output: those of the terminal, or of `COLUMNS`, where 0 says nothing. A pipe has no limit.
 fn width() -> Option<u16> {
-    let asked = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let asked = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
     let of_terminal = || {
         let terminal = console::Term::stdout();
         terminal.is_term().then(|| terminal.size().1)

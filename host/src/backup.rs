@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -119,9 +120,16 @@ impl Restore {
         private::directory(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let running = || format!("a host runs on {}; stop it first", folder.display());
         let _alone = lock::own(folder)?.with_context(running)?;
+        // A link stays, and leads to the new one: somebody wants the database on another disk.
+        let database = match database.is_symlink() {
+            true => database.canonicalize().with_context(|| format!("{} leads nowhere", database.display()))?,
+            false => database,
+        };
+        let folder = folder_of(&database);
         let part = self.copy(folder)?;
         let new = check(part.path()).with_context(|| format!("{} cannot be restored", self.file.display()))?;
         ensure!(new.version > 0, "{} is an empty database", self.file.display());
+        belong_to(part.as_file(), if database.exists() { &database } else { folder })?;
         let mut kept = None;
         if database.exists() {
             ensure!(
@@ -254,6 +262,16 @@ fn put_aside(database: &Path) -> Result<PathBuf> {
     Ok(kept)
 }
 
+/// Gives a file to the user that another one belongs to: an administrator restores for the user of the host, who has to open it.
+fn belong_to(file: &File, other: &Path) -> Result<()> {
+    let (own, other_owner) = (file.metadata()?, other.metadata()?);
+    if own.uid() == other_owner.uid() {
+        return Ok(());
+    }
+    let given = fchown(file, Some(other_owner.uid()), Some(other_owner.gid()));
+    given.with_context(|| format!("{} is another user's; restore as that user, or as root", other.display()))
+}
+
 /// Bytes and SHA-256 of a file.
 fn digest(path: &Path) -> Result<(u64, String)> {
     let (mut file, mut hash, mut buffer, mut bytes) = (File::open(path)?, Sha256::new(), vec![0; 1 << 16], 0);
@@ -314,7 +332,7 @@ mod tests {
         backup(state.path(), &file).unwrap();
         connection.execute_batch("COMMIT").unwrap();
         assert_eq!((rows(&file), rows(&path)), (1, 2));
-        let mode = std::os::unix::fs::MetadataExt::mode(&file.metadata().unwrap());
+        let mode = file.metadata().unwrap().mode();
         assert_eq!(mode & 0o777, 0o600);
         let error = backup(state.path(), &file).unwrap_err().to_string();
         assert!(error.contains("is there already"), "{error}");
@@ -370,6 +388,47 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         restore(&empty.path().join("new"), &file, false).unwrap();
         assert_eq!(rows(&empty.path().join("new/sqlite_db.db")), 1);
+    }
+
+    /// R470: what root restores is the database of the user that the directory, or the database before, belongs to. Another user restores for
+    /// themselves alone, so that as such this finds less.
+    #[test]
+    fn a_database_that_was_restored_is_its_hosts_own() {
+        let (state, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (_, connection) = database(state.path());
+        let file = out.path().join("backup.db");
+        backup(state.path(), &file).unwrap();
+        drop(connection);
+        let is_root = file.metadata().unwrap().uid() == 0;
+        let owner = if is_root { 65534 } else { file.metadata().unwrap().uid() };
+        let give = |path: &Path| std::os::unix::fs::chown(path, Some(owner), None).unwrap();
+        let empty = tempfile::tempdir().unwrap();
+        give(empty.path());
+        restore(empty.path(), &file, false).unwrap();
+        let path = empty.path().join("sqlite_db.db");
+        assert_eq!(path.metadata().unwrap().uid(), owner);
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
+        std::os::unix::fs::chown(empty.path(), Some(file.metadata().unwrap().uid()), None).unwrap();
+        restore(empty.path(), &file, true).unwrap();
+        for path in [&path, &with_end(&path, ".before-1")] {
+            assert_eq!(path.metadata().unwrap().uid(), owner, "{}", path.display());
+        }
+    }
+
+    /// R470: a database that is a link stays on the disk to which it leads.
+    #[test]
+    fn a_link_leads_to_the_database_that_was_restored() {
+        let (state, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (path, connection) = database(disk.path());
+        let link = state.path().join("sqlite_db.db");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let file = state.path().join("backup.db");
+        backup(state.path(), &file).unwrap();
+        connection.execute_batch("INSERT INTO t (b) VALUES ('two')").unwrap();
+        drop(connection);
+        restore(state.path(), &file, true).unwrap();
+        assert!(link.is_symlink() && !path.is_symlink());
+        assert_eq!((rows(&link), rows(&with_end(&path, ".before-1"))), (1, 2));
     }
 
     /// R316: a restore that is killed leaves a database where there was one.

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ pub(crate) struct Flags {
     /// The manifest, or its directory.
     #[arg(short = 'f', long = "from", alias = "file", default_value = "spin.toml")]
     pub(crate) from: PathBuf,
-    /// The address and port to listen on. Port 0 takes a free one.
-    #[arg(long, env = "SPIN_HTTP_LISTEN_ADDR", default_value = "127.0.0.1:3000")]
+    /// The address and port to listen on, or a name that has one, such as `localhost:3000`. Port 0 takes a free one.
+    #[arg(long, env = "SPIN_HTTP_LISTEN_ADDR", default_value = "127.0.0.1:3000", value_parser = address)]
     pub(crate) listen: SocketAddr,
     /// The directory of databases and stores. By default `.spin` beside the manifest. An empty value keeps them in memory.
     #[arg(long)]
@@ -112,6 +112,14 @@ pub(crate) enum Format {
     Json,
 }
 
+/// Spin's form: an address, or a name that has one; of several, that of this machine's own IPv4 network.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().map_err(|error| format!("{error}; write it as 127.0.0.1:3000"))?;
+    let found: Vec<SocketAddr> = found.collect();
+    let own = found.iter().find(|address| address.ip() == Ipv4Addr::LOCALHOST);
+    own.or(found.first()).copied().ok_or_else(|| format!("{text:?} has no address"))
+}
+
 /// Spin's form: a number of seconds, or a number with `s`, `ms`, `us` or `ns`.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
@@ -128,6 +136,19 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// R470.
+    #[test]
+    fn a_name_is_an_address_too() {
+        for (text, expected) in
+            [("localhost:3000", "127.0.0.1:3000"), ("[::1]:0", "[::1]:0"), ("0.0.0.0:80", "0.0.0.0:80")]
+        {
+            assert_eq!(address(text), Ok(expected.parse().unwrap()), "{text}");
+        }
+        for text in ["127.0.0.1", "localhost", "127.0.0.1:99999", ""] {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn durations_have_spins_units() {

@@ -171,6 +171,10 @@ async fn start_and_serve(flags: &Flags) -> Result<()> {
     if let Some(ticking) = ticking {
         ticking.abort();
     }
+    for database in start.database_files(flags) {
+        // One that is busy is folded by whoever uses it.
+        drop(tokio::task::block_in_place(|| sqlite::fold(&database)));
+    }
     // Instances end with the process: if they were dropped here, each idle one would be logged as one that failed.
     std::mem::forget(app);
     served

@@ -29,5 +29,5 @@ mod types;
 mod write_queue;
 
 pub(crate) use interface::{View, add_to_linker};
-pub(crate) use open::look;
+pub(crate) use open::{fold, look};
 pub(crate) use reserve::keep_filled;

@@ -533,10 +533,12 @@ fn the_script_installs_where_the_user_says() {
         assert_eq!(files.collect::<BTreeSet<_>>(), expected, "{name}");
         assert!(home.has_no_leftovers());
     }
-    let home = Home::new();
-    let output = with(&home, "ACCREDIT_INSTALL_DIR", "bin");
-    assert!(output.status.code() == Some(1) && said(&output).contains("absolute"), "{}", said(&output));
-    assert!(home.state().is_empty());
+    for name in ["ACCREDIT_INSTALL_DIR", "ACCREDIT_CONFIG_DIR"] {
+        let home = Home::new();
+        let output = with(&home, name, "relative");
+        assert!(output.status.code() == Some(1) && said(&output).contains("absolute"), "{}", said(&output));
+        assert!(home.state().is_empty());
+    }
 }
 
 /// Existing content stays: other keys, comments, tables, the credentials; a folder that was open to others is narrowed.
@@ -564,6 +566,11 @@ fn the_script_keeps_what_is_configured() {
             format!("text = \"\"\"\n[ [\nurl = 1\n\"\"\"\nurl = \"{url}\"\n[profiles.work]\n"),
         ),
         ("url_of_something = 1", format!("url_of_something = 1\nurl = \"{url}\"\n")),
+        // R472: a key in quotes is the key, and what some editors write before a text is none of it.
+        ("\"url\" = \"https://old.example\"\n", format!("url = \"{url}\"\n")),
+        ("'url'='https://old.example'\n", format!("url = \"{url}\"\n")),
+        ("\u{feff}url = \"https://old.example\"\nx = 1\n", format!("url = \"{url}\"\nx = 1\n")),
+        ("\u{feff}[profiles.a]\nurl = \"u\"\n", format!("url = \"{url}\"\n\n[profiles.a]\nurl = \"u\"\n")),
         ("", format!("url = \"{url}\"\n")),
     ] {
         let home = Home::new();
@@ -643,6 +650,25 @@ fn a_corrupted_download_is_refused_and_leaves_nothing() {
         fs::write(home.path(".local/bin/accredit"), "the one before").unwrap();
         let before = home.state();
         assert!(!home.run(shell, &script, &[]).status.success());
+        assert!(home.state() == before && home.has_no_leftovers());
+    }
+}
+
+/// R472: a program that does not run here replaces none that does.
+#[test]
+fn a_program_that_does_not_run_is_not_installed() {
+    let add = |release: Release, arch| {
+        release.file("binary", &format!("accredit-1.2.3-linux-{arch}"), ("linux", arch), b"\x7fELF of another machine")
+    };
+    let server = ["x86_64", "aarch64"].into_iter().fold(Release::new(), add).list("1.2.3").serve();
+    let script = server.nobody().get(SCRIPT).text();
+    for shell in SHELLS {
+        let home = Home::new();
+        fs::create_dir_all(home.path(".local/bin")).unwrap();
+        fs::write(home.path(".local/bin/accredit"), "the one before").unwrap();
+        let before = home.state();
+        let output = home.run(shell, &script, &[]);
+        assert!(output.status.code() == Some(1) && said(&output).contains("does not run"), "{}", said(&output));
         assert!(home.state() == before && home.has_no_leftovers());
     }
 }

@@ -88,6 +88,20 @@ fn a_running_server_is_backed_up_and_brought_back() {
     server.sign_in("ada@example.com", None);
 }
 
+/// R470: what a host leaves that was stopped is whole in its one file, which is what is copied where nobody knows of the others.
+#[test]
+fn a_host_that_was_stopped_leaves_all_in_one_file() {
+    let (mut server, admin) = Server::with_admin();
+    server.agent(&admin, "scout", &["agents.read"]);
+    server.host().terminate();
+    assert!(server.host_mut().ended().success());
+    let copy = server.state().path().join("copied.db");
+    fs::copy(server.database_file(), &copy).unwrap();
+    let copied = rusqlite::Connection::open(&copy).unwrap();
+    let agents: i64 = copied.query_row("SELECT count(*) FROM agents", [], |row| row.get(0)).unwrap();
+    assert_eq!(agents, 1);
+}
+
 /// R418: an old and a new host on one database, under load: while the old one ends, a client that tries the next host where it is not answered,
 /// as a proxy does, is refused nothing, and nothing of it is lost or done twice.
 #[test]

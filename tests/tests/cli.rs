@@ -170,6 +170,58 @@ fn a_credential_is_sent_to_its_own_server_alone() {
     third.run(&["whoami"]).is(2);
 }
 
+/// R471: a profile goes on with the token that has replaced its own; one of the environment is for its user to set.
+#[test]
+fn a_token_that_replaces_itself_is_saved() {
+    let (server, admin) = Server::with_admin();
+    let cli = Cli::of(server.host().base_url());
+    let signed_in_with = |token: &str| drop(cli.fed(&format!("{token}\n"), &["auth", "login", "--token", "-"]).is(0));
+    let saved = || {
+        let saved: Json = serde_json::from_str(&cli.saved()).unwrap();
+        text(&saved["profiles"]["default"]["token"]).to_owned()
+    };
+    let pat = admin.post("/auth/tokens", &json!({ "name": "own" })).is(201);
+    signed_in_with(text(&pat["token"]));
+    let ran = cli.run(&["token", "rotate", "own", "--yes", "--raw"]).is(0);
+    assert!(ran.out.starts_with("acr_pat_") && ran.err.contains("Saved in "), "{ran:?}");
+    assert_eq!(saved(), ran.out.trim());
+
+    let scout = server.agent(&admin, "scout", &["agents.token.issue", "agents.create", "agents.update", "agents.read"]);
+    signed_in_with(scout.client.bearer());
+    for name in ["me", "scout"] {
+        let ran = cli.run(&["agents", "token", "issue", name, "--yes", "--raw"]).is(0);
+        assert_eq!(saved(), ran.out.trim(), "{name}");
+    }
+    // The token of another agent is that agent's.
+    let own = saved();
+    server.with(&own).post("/api/agents", &json!({ "name": "below", "scope": ["agents.read"] })).is(201);
+    cli.run(&["agents", "token", "issue", "below", "--yes"]).is(0);
+    assert_eq!(saved(), own);
+    let by_variable = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", &own);
+    let ran = by_variable.run(&["agents", "token", "issue", "me", "--yes", "--raw"]).is(0);
+    assert!(ran.out.starts_with("acr_agt_") && ran.err.contains("ACCREDIT_TOKEN holds the token that"), "{ran:?}");
+}
+
+/// R468, R469: who is meant is not decided by what another one has named theirs, nor by a variable that is passed over.
+#[test]
+fn nobody_else_is_meant_than_what_was_typed() {
+    let (server, admin) = Server::with_admin();
+    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
+    let leaked = admin.post("/auth/tokens", &json!({ "name": "leaked" })).is(201);
+    admin.post("/auth/tokens", &json!({ "name": leaked["prefix"] })).is(201);
+    cli.run(&["admin", "tokens", "revoke", text(&leaked["prefix"]), "--yes"]).is(0);
+    server.with(text(&leaked["token"])).get("/api/auth/whoami").refused(401, "token_revoked");
+    let clear = "http://accredit.example";
+    for off in ["", "0", "false"] {
+        Cli::of(clear).variable("ACCREDIT_INSECURE", off).run(&["ready"]).is(64);
+    }
+    let ran = cli.variable("COLUMNS", "0").run(&["token", "list"]).is(0);
+    assert!(ran.out.lines().next().unwrap().contains("PREFIX") && ran.out.contains("leaked "), "{ran:?}");
+    let relative = Cli::of(server.host().base_url()).variable("ACCREDIT_CONFIG_DIR", "cfg");
+    let ran = relative.fed(&format!("{}\n", admin.bearer()), &["auth", "login", "--token", "-"]).is(64);
+    assert!(ran.err.contains("ACCREDIT_CONFIG_DIR") && !relative.folder().exists(), "{ran:?}");
+}
+
 /// R104, R106: signing in by a code, and a session of ten minutes for what only a session may do, stored nowhere.
 #[test]
 fn a_terminal_signs_in_by_a_code() {

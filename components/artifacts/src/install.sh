@@ -124,6 +124,9 @@ place() {
   part=$bin/.accredit.$$
   cp -- "$work/accredit" "$part"
   chmod 755 "$part"
+  # One for another C library, or in a place where nothing may be run, replaces none that works.
+  "$part" --version >/dev/null 2>&1 ||
+    fail "the program does not run on this machine from $bin; nothing was changed. It may be for another C library, or $bin mounted noexec"
   mv -f -- "$part" "$bin/accredit"
   part=
 }
@@ -139,10 +142,11 @@ configure() {
     : >"$work/config.old"
   fi
   # The key belongs before the first table. A line that begins with a bracket inside a list or a string is not a table.
-  ACCREDIT_SERVER=$server awk '
+  ACCREDIT_SERVER=$server LC_ALL=C awk '
+    NR == 1 { sub(/^\357\273\277/, "") } # what some editors write before a text
     BEGIN { line = "url = \"" ENVIRON["ACCREDIT_SERVER"] "\""; depth = 0; text = 0 }
     !done && !depth && !text && /^[ \t]*\[/ { print line; print ""; done = 1 }
-    !done && !depth && !text && /^[ \t]*url[ \t]*=/ { print line; done = 1; next }
+    !done && !depth && !text && /^[ \t]*(url|"url"|\047url\047)[ \t]*=/ { print line; done = 1; next }
     {
       print
       bare = $0
@@ -210,13 +214,15 @@ main() {
     /*) bin=${ACCREDIT_INSTALL_DIR%/} ;;
     *) fail "ACCREDIT_INSTALL_DIR is not set to an absolute path" ;;
   esac
-  # Where the program looks for it; a path that is not absolute does not count there either.
+  # Where the program looks for it, which takes no other one either.
   folder=$HOME/.config/accredit
   case "${XDG_CONFIG_HOME:-}" in
     /*) folder=$XDG_CONFIG_HOME/accredit ;;
   esac
   case "${ACCREDIT_CONFIG_DIR:-}" in
+    '') ;;
     /*) folder=$ACCREDIT_CONFIG_DIR ;;
+    *) fail "ACCREDIT_CONFIG_DIR is not set to an absolute path" ;;
   esac
   config=$folder/config.toml
 
@@ -224,7 +230,9 @@ main() {
   choose "$os-$arch" || fail "$server has no accredit for $os-$arch. For the available platforms, see $server/cli/manifest.json"
   have curl || have wget || fail "curl or wget is required for the download"
   have sha256sum || have shasum || fail "sha256sum or shasum is required to verify the download"
-  [ ! -d "$bin/accredit" ] || fail "$bin/accredit is a directory"
+  for file in "$bin/accredit" "$config"; do
+    [ ! -d "$file" ] || fail "$file is a directory"
+  done
 
   say "accredit $version for $os-$arch ($size bytes) from $server"
   if [ -n "$dry" ]; then

@@ -41,6 +41,14 @@ pub(crate) fn look(path: &Path) -> rusqlite::Result<()> {
     open(Some(path))?.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
 }
 
+/// Writes what the write-ahead log of a database holds into its file, as far as nobody else uses it: who copies that one file after a stop has
+/// all of it.
+pub(crate) fn fold(path: &Path) -> rusqlite::Result<()> {
+    let connection = open(Some(path))?;
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
 /// How long a statement that has waited in the queue may wait for another process: what is left, if the wait was not short.
 pub(super) fn patience(waited: Duration) -> Duration {
     if waited > BUSY_TIMEOUT / 50 { BUSY_TIMEOUT.saturating_sub(waited) } else { BUSY_TIMEOUT }
