@@ -68,7 +68,11 @@ fn go_on(app: &App, who: &Json, kept: Kept, letters: &str) -> Result<Response, T
     if kept.fields.is_none() {
         return Ok(KEPT.forget(app, lead(app, &kept.page), letters));
     }
-    let named = kept.fields.iter().flatten().find(|(name, _)| name == "request" && kept.action == route::WEB_AUTHORIZE_ACT.path);
+    let named = kept
+        .fields
+        .iter()
+        .flatten()
+        .find(|(name, _)| name == "request" && kept.action == route::WEB_AUTHORIZE_ACT.path);
     let request = named.map(|(_, text)| text.clone());
     let page = write(&ProvePage::kept(app, who.text("csrf_token"), kept, letters))?;
     // Its form leads to the app in the end.

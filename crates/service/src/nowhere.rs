@@ -48,12 +48,15 @@ pub(crate) fn page(app: &App, refusal: &ApiError) -> Option<Response> {
     let (head, path) = (app.head(), app.path());
     let accepts = app.headers().texts(header::ACCEPT.as_str());
     let wants_html = accepts.iter().any(|accept| accept.contains("text/html"));
-    let is_for_programs = FOR_PROGRAMS.iter().any(|start| path.starts_with(start))
-        && !FORMS.contains(&path.trim_end_matches('/'));
+    let is_for_programs =
+        FOR_PROGRAMS.iter().any(|start| path.starts_with(start)) && !FORMS.contains(&path.trim_end_matches('/'));
     let (code, sentence) = (refusal.code(), refusal.sentence());
     let (heading, text) = match head.method {
         _ if !wants_html || is_for_programs => return None,
-        Method::GET | Method::HEAD if code == Code::NotFound && let Some(page) = meant(path) => {
+        Method::GET | Method::HEAD
+            if code == Code::NotFound
+                && let Some(page) = meant(path) =>
+        {
             let (sign, query) = head.uri.query().map_or(("", ""), |query| ("?", query));
             return Some(see_other(&[app.settings().link(), &page, sign, query].concat()));
         }
@@ -124,7 +127,8 @@ mod tests {
         ] {
             assert_eq!(meant(path).as_deref(), Some(page), "{path}");
         }
-        for path in ["/", "/agents", "/nothing/", "//evil.example/", "/\\evil.example/", "/logout/", "/admin/nothing/"] {
+        for path in ["/", "/agents", "/nothing/", "//evil.example/", "/\\evil.example/", "/logout/", "/admin/nothing/"]
+        {
             assert_eq!(meant(path), None, "{path}");
         }
     }
