@@ -29,7 +29,7 @@ const MOST_BYTES = 60 * 1024;
 const WIRED = {
   ...VARIABLES,
   ...mailBy("127.0.0.1:9"),
-  oidc1: "preset=google client_id=one",
+  oidc1: "preset=google client_id=one label=Google Workspace of Example Holdings SE",
   oidc1_secret: "one",
   oidc2: "preset=github client_id=two label=GitHub Enterprise",
   oidc2_secret: "two",

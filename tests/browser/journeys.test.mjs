@@ -620,9 +620,9 @@ test("everything works without scripts", () =>
 
 /**
  * An app on this computer, registered by this name: a page with a link, and the place that its person is sent back to. `asks` is what its
- * request holds beside the client, the redirect URI and S256.
+ * request holds beside the client, the redirect URI and S256. `moves`: its person is sent on from there to another of its sites.
  */
-async function startApp(name, asks) {
+async function startApp(name, asks, moves = false) {
   const client = await admin.post("/api/oauth/clients", { name, redirect_uris: ["http://127.0.0.1/cb"] });
   let back;
   const returned = new Promise((resolve) => (back = resolve));
@@ -630,8 +630,10 @@ async function startApp(name, asks) {
     const url = new URL(asked.url, "http://127.0.0.1");
     answer.setHeader("content-type", "text/html; charset=utf-8");
     if (url.pathname === "/cb") back(url.searchParams);
+    // An app may send its person on to another of its sites.
+    if (url.pathname === "/cb" && moves) return answer.writeHead(302, { location: `http://localhost:${app.address().port}/there` }).end();
     const link = `<a href="${request.replaceAll("&", "&amp;")}">Connect</a>`;
-    answer.end(`<!doctype html><html lang="en"><title>App</title><h1>${url.pathname === "/cb" ? "You are back" : link}</h1></html>`);
+    answer.end(`<!doctype html><html lang="en"><title>App</title><h1>${["/cb", "/there"].includes(url.pathname) ? "You are back" : link}</h1></html>`);
   });
   await new Promise((resolve) => app.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${app.address().port}`;
@@ -691,6 +693,64 @@ test("an app that is denied on a phone hears of it", async () => {
   } finally {
     app.stop();
   }
+});
+
+// R474
+test("an app that sends its person on to another of its sites gets its code", async () => {
+  const code_challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+  const app = await startApp("Mover", { code_challenge, scope: "agents.list" }, true);
+  try {
+    for (const button of ["Allow", "Deny"]) {
+      await as("ada@example.com", async (page) => {
+        await page.goto(app.request);
+        await page.getByRole("button", { name: button }).click();
+        await page.waitForURL("http://localhost:*/there");
+        await page.getByRole("heading", { name: "You are back" }).waitFor();
+      }, { ...MODES.light, also: [app.url, app.url.replace("127.0.0.1", "localhost")] });
+    }
+  } finally {
+    app.stop();
+  }
+});
+
+// R474: browsers hold each redirect after the form of the sign-in against the policy of its page.
+test("an app whose request cannot be granted hears of it after the sign-in", async () => {
+  const code_challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+  const app = await startApp("Guesser", { code_challenge, scope: "no.such.scope" });
+  try {
+    await as(null, async (page) => {
+      await page.goto(app.request);
+      await page.waitForURL("**/login?next=*");
+      await signInHere(page);
+      await page.getByRole("heading", { name: "You are back" }).waitFor();
+      assert.equal((await app.returned).get("error"), "invalid_scope");
+    }, { ...MODES.light, also: [app.url] });
+  } finally {
+    app.stop();
+  }
+});
+
+// R476: below 16 px phones enlarge the page; where colours are the visitor's, lines tell what backgrounds told.
+test("a phone enlarges no page, and colours of the visitor's own tell what is open", async () => {
+  await as("ada@example.com", async (page) => {
+    for (const path of ["/agents", "/security", "/register", "/admin/users"]) {
+      await page.goto(path);
+      const small = await page.evaluate(() =>
+        [...document.querySelectorAll("input:not([type=hidden], [type=checkbox], [type=radio]), select, textarea")]
+          .filter((one) => parseFloat(getComputedStyle(one).fontSize) < 16).map((one) => one.name));
+      assert.deepEqual(small, [], path);
+    }
+  }, MODES.phone);
+  await agent("painter");
+  await as("ada@example.com", async (page) => {
+    await page.goto("/agents/painter");
+    const colours = await page.evaluate(() => {
+      const line = (one) => getComputedStyle(one).borderBottomColor;
+      const [open, other] = ["a[aria-current]", "a:not([aria-current])"].map((tab) => document.querySelector(`.tabs ${tab}`));
+      return { open: line(open), other: line(other) };
+    });
+    assert.notEqual(colours.open, colours.other);
+  }, { ...MODES.dark, forcedColors: "active" });
 });
 
 test("a session that has ended leads to the sign-in, and back", () =>

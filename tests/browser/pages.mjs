@@ -29,6 +29,17 @@ export const PAGES = [
   { name: "login", path: "/login", as: null },
   { name: "login-note", path: "/login?done=signed-out", as: null },
   { name: "login-wired", path: "/login", as: null, on: "wired" },
+  {
+    name: "sign-out",
+    path: "/",
+    // The form of a page of an earlier session.
+    send: (tab) => tab.evaluate(() => {
+      const form = document.querySelector("form[action$='/logout']");
+      form.elements.csrf.value = "x".repeat(form.elements.csrf.value.length);
+      form.submit();
+    }),
+    status: 403,
+  },
   { name: "login-unsafe", path: "/login", as: null, elsewhere: true },
   // Another address each time: five wrong passwords of one would shut its person out of all other pages.
   {

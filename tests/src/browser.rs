@@ -115,11 +115,11 @@ impl Browser {
         self.post_from(self.base_url(), path, &sent)
     }
 
-    /// Signs in by the form.
+    /// Signs in by the form, also where somebody is signed in.
     #[track_caller]
     pub fn sign_in(&self, email: &str, password: &str, next: &str) -> Answer {
         self.submit(
-            &format!("/login?next={}", encoded(next)),
+            &format!("/login?next={}&email=", encoded(next)),
             "/auth/login",
             &[("email", email), ("password", password)],
         )

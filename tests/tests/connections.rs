@@ -137,6 +137,44 @@ fn one_address_cannot_take_all_connections() {
     });
 }
 
+/// R479: a request that is answered without its body leaves its connection for the next one, whenever the body comes: with its head, behind
+/// it, or once the answer is there. One that is refused, and one of a route that takes no body.
+#[test]
+fn a_body_that_nobody_reads_is_received() {
+    let server = Server::settings().start();
+    let admin = server.bootstrap();
+    server.agent(&admin, "scout", &["ui.notify"]);
+    let address = server.host().address();
+    let good = format!("Bearer {}", admin.bearer());
+    let body = vec![b'x'; 40_000];
+    let length = body.len().to_string();
+    for (path, bearer, status) in
+        [("/api/agents", "Bearer acr_pat_none", 401), ("/api/agents/scout/pause", good.as_str(), 200)]
+    {
+        let headers = [("authorization", bearer), ("content-type", "application/json"), ("content-length", &length)];
+        let head = raw::request("POST", path, address, &headers, None);
+        let head = String::from_utf8(head).unwrap().replace("connection: close\r\n", "");
+        for (at_once, parts) in [(true, 1), (false, 1), (false, 3)] {
+            let mut connection = Connection::open(address).unwrap();
+            connection.send(head.as_bytes()).unwrap();
+            if at_once {
+                connection.send(&body).unwrap();
+            }
+            let answer = connection.response(false).unwrap();
+            assert_eq!((answer.status, answer.header("connection")), (status, None), "{path}: {answer:?}");
+            assert!(serde_json::from_slice::<serde_json::Value>(&answer.body).is_ok(), "{path}: {answer:?}");
+            if !at_once {
+                for part in body.chunks(body.len().div_ceil(parts)) {
+                    connection.send(part).unwrap();
+                }
+            }
+            let next = raw::request("GET", "/readyz", address, &[], None);
+            connection.send(&next).unwrap();
+            assert_eq!(connection.response(false).unwrap().status, 200, "{path}: the same connection");
+        }
+    }
+}
+
 /// R79: when many addresses together hold all connections, those that wait make room, the oldest first.
 #[test]
 fn waiting_connections_make_room_for_a_request() {

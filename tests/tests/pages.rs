@@ -196,7 +196,7 @@ fn next_never_leaves_this_site() {
         );
         leads_to(&browser.sign_in("ada@example.com", PASSWORD, next), "/");
         // Also if the form itself was changed.
-        let html = browser.page("/login?next=%2F");
+        let html = browser.page("/login?next=%2F&email=");
         let html = html.replace("name=\"next\" value=\"/\"", &format!("name=\"next\" value=\"{next}\""));
         leads_to(
             &browser.submit_in(&html, "/auth/login", &[("email", "ada@example.com"), ("password", PASSWORD)]),
@@ -2096,6 +2096,64 @@ fn an_unknown_address_is_a_page_for_browsers() {
     assert_eq!(browser.get("/assets/0/style.css").status(), 200, "the style of the page");
 }
 
+/// R473: an address that is a page's but for its slashes leads there, with its query; nobody is led to another site.
+#[test]
+fn an_address_with_slashes_too_many_leads_to_its_page() {
+    let (server, _) = Server::with_admin();
+    let browser = Browser::new(&server);
+    for (path, page) in [
+        ("/agents/", "/agents"),
+        ("/agents/scout/", "/agents/scout"),
+        ("/login/?next=%2Fagents", "/login?next=%2Fagents"),
+        ("/forgot/", "/forgot"),
+        ("/admin", "/admin/users"),
+        ("/admin/", "/admin/users"),
+        ("/admin/users/?q=a%20b", "/admin/users?q=a%20b"),
+        ("/auth/email/verify/?code=x", "/auth/email/verify?code=x"),
+        ("/docs/agents/cli/", "/docs/agents/cli"),
+    ] {
+        leads_to(&browser.get(path), page);
+    }
+    for path in ["/nothing/", "//evil.example/", "/admin/nothing/", "/logout/"] {
+        assert_eq!(browser.get(path).status(), 404, "{path}");
+    }
+    server.nobody().get("/agents/").refused(404, "not_found");
+}
+
+/// R475: a person that signs out by a page of an earlier session is asked once more, and is not left to believe that they are signed out; a form for
+/// signing in that was sent at another address than the operator's says so, and one without its cookie says what may be missing.
+#[test]
+fn a_form_of_an_earlier_session_says_how_things_stand() {
+    let (server, _) = Server::with_admin();
+    let browser = Browser::new(&server);
+    browser.sign_in("ada@example.com", PASSWORD, "/");
+    let before = browser.page("/agents");
+    leads_to(&browser.submit("/", "/logout", &[]), "/login?done=signed-out");
+    browser.sign_in("ada@example.com", PASSWORD, "/");
+    let asked = browser.submit_in(&before, "/logout", &[]);
+    assert_eq!(asked.status(), 403);
+    has_policy(&asked);
+    let html = asked.text();
+    assert!(html.contains("<h1>Sign out?</h1>") && html.contains("you are still signed in"), "{html}");
+    assert_eq!(browser.get("/agents").status(), 200, "nothing was ended");
+    leads_to(&browser.submit_in(&html, "/logout", &[]), "/login?done=signed-out");
+    leads_to(&browser.get("/agents"), "/login?next=%2Fagents");
+
+    let stranger = Browser::new(&server);
+    let typed = [("email", "ada@example.com"), ("password", PASSWORD), ("csrf", "x")];
+    let html = stranger.post_from(stranger.base_url(), "/auth/login", &typed).text();
+    assert!(html.contains("Send it once more. If this comes again, let this browser keep the cookies"), "{html}");
+
+    let server = Server::settings().variable("public_url", "https://accredit.example.com/a").start();
+    server.bootstrap();
+    let browser = Browser::new(&server);
+    let html = browser.post_from(browser.base_url(), "/auth/login", &typed).text();
+    assert!(html.contains("by another address than https://accredit.example.com."), "{html}");
+    assert!(html.contains("Open https://accredit.example.com/a/ and sign in there."), "{html}");
+    let html = browser.post_from("null", "/auth/login", &typed).text();
+    assert!(html.contains("This form was out of date."), "{html}");
+}
+
 /// R243: a browser in which somebody else signs in leaves no session behind; one's own goes on. A visitor who is signed in is not asked to sign in.
 #[test]
 fn who_signs_in_after_another_ends_the_others_session() {
@@ -2108,6 +2166,10 @@ fn who_signs_in_after_another_ends_the_others_session() {
     browser.sign_in("ada@example.com", PASSWORD, "/agents");
     let first = session(&browser);
     leads_to(&browser.get("/login"), "/");
+    // Also in another tab, which waits at the form; but for somebody who means to sign in as another person.
+    leads_to(&browser.get("/login?next=%2Fagents%3Fq%3Da"), "/agents?q=a");
+    leads_to(&browser.get("/login?next=%2F%2Fevil.example"), "/");
+    assert_eq!(browser.get("/login?next=%2Fagents&tenant=main").status(), 200);
     browser.sign_in("ada@example.com", PASSWORD, "/agents");
     let second = session(&browser);
     first.get("/api/auth/whoami").is(200);

@@ -9,6 +9,7 @@ use service::{app::App, response::Response};
 
 use crate::{
     api::{Api, Members, Trouble},
+    authorize::leading_back,
     cookie::KEPT,
     form::query,
     identities,
@@ -67,7 +68,18 @@ fn go_on(app: &App, who: &Json, kept: Kept, letters: &str) -> Result<Response, T
     if kept.fields.is_none() {
         return Ok(KEPT.forget(app, lead(app, &kept.page), letters));
     }
-    write(&ProvePage::kept(app, who.text("csrf_token"), kept, letters))
+    let named = kept
+        .fields
+        .iter()
+        .flatten()
+        .find(|(name, _)| name == "request" && kept.action == route::WEB_AUTHORIZE_ACT.path);
+    let request = named.map(|(_, text)| text.clone());
+    let page = write(&ProvePage::kept(app, who.text("csrf_token"), kept, letters))?;
+    // Its form leads to the app in the end.
+    Ok(match request {
+        Some(request) => leading_back(page, &request),
+        None => page,
+    })
 }
 
 async fn offer(app: &App, api: &Api<'_>, who: &Json, kept: &Kept, letters: &str) -> Result<Response, Trouble> {
@@ -200,6 +212,15 @@ mod tests {
             "{html}"
         );
         assert_eq!(*made.borrow(), 0, "nothing is done by itself");
+
+        // R474: one that answers an app leads to the app.
+        let consent = json!({ "user": "usr_ada", "session": "tok_old", "action": "/oauth/authorize", "page": "/",
+            "fields": [["request", "redirect_uri=https%3A%2F%2Fapp.example.com%2Fcb"], ["act", "allow"]], "passwords": [] });
+        let text = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, consent.to_string());
+        let cookie = format!("accredit=one; accredit-kept-a=1.{text}");
+        let answer = TestApp::new(router()).call("GET", "/login/again?form=a", &[("cookie", &cookie)], Null).await;
+        let policy = answer.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("form-action 'self' https://app.example.com;"), "{policy}");
 
         // Somebody else, a text that is no form, and nothing at all.
         api("usr_max", "tok_max", &made);

@@ -16,7 +16,7 @@ use crate::{
     access::{Possible, possible},
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number},
-    page::{POLICY, Shell, answer, answer_form, see_other_site, write_with},
+    page::{POLICY, Shell, answer, answer_form, leave, see_other_site, write_with},
     scopes::{Choice, given},
 };
 
@@ -71,7 +71,7 @@ async fn page(app: &App, text: &str, typed: &Form, refusal: Option<Refusal>) -> 
     let (shell, request) = (shell?, request?);
     // An app that nobody here has looked at sends the visitor nowhere by itself (RFC 9700, section 4.11.2).
     if !request.at("redirect_to").is_null() && request.at("client").is("is_registered") {
-        return Ok(see_other_site(request.text("redirect_to")));
+        return lead_to(app, request.text("redirect_to"));
     }
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (custom, ticked) = (custom.unwrap_or_default(), typed.all("scope"));
@@ -117,7 +117,7 @@ pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
             }
         }
         match api.change(route, &[], Change { form: &typed, body }).await {
-            Ok(answer) => Ok(see_other_site(answer.text("redirect_to"))),
+            Ok(answer) => lead_to(&app, answer.text("redirect_to")),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
                 page(&app, &text, &typed, Some(refusal)).await
             }
@@ -129,9 +129,19 @@ pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
     Ok(if is_read { leading_back(decided, &text) } else { decided })
 }
 
+/// To where the app is answered. After a form of ours, also one of the sign-in that led here, it is a page that leads there: browsers hold
+/// the policy of the form's page against each redirect after it, also against those that the app makes to other sites.
+fn lead_to(app: &App, url: &str) -> Result<Response, Trouble> {
+    let is_after_form = app.headers().first("sec-fetch-site").is_some_and(|site| site == "same-origin");
+    match is_after_form && url.starts_with("http") {
+        true => leave(app, ("Back to the app", "The app is answered now. It opens by itself.", "Home"), ("/", url)),
+        false => Ok(see_other_site(url)),
+    }
+}
+
 /// Lets the forms of this page lead to where the app is answered: browsers hold the redirect after a form against `form-action` too. For
 /// requests that the API has read alone: where client or redirect URI is wrong, nothing leads there.
-fn leading_back(mut response: Response, text: &str) -> Response {
+pub(crate) fn leading_back(mut response: Response, text: &str) -> Response {
     let form = Form::parse(text);
     let Some(origin) = origin_of(form.raw("redirect_uri")) else { return response };
     // A policy cannot name an IPv6 address, so that it names the scheme.
@@ -182,6 +192,27 @@ mod tests {
         assert!(opened.text.contains("opens addresses with <span class=\"mono\">cursor:</span>"), "{}", opened.text);
         let policy = opened.header("content-security-policy");
         assert!(policy.contains("form-action 'self' cursor:;"), "{policy}");
+    }
+
+    /// R474: a sign-in leads here by its form, and the policy of its page is held against each redirect after it. A person whose proof has
+    /// to be new comes back to a form that leads to the app too.
+    #[tokio::test]
+    async fn a_request_that_leads_back_by_itself_does_after_a_sign_in_too() {
+        let to = "https://app.example.com/cb?error=invalid_scope&state=1";
+        let visitor = Visitor::new(move |_, path| match path {
+            "/api/oauth/authorize" => {
+                (200, json!({ "client": { "name": "Planner", "is_registered": true }, "redirect_to": to }))
+            }
+            _ => (200, json!({})),
+        });
+        let page = format!("/oauth/authorize?{CALLBACK}");
+        let from_app = visitor.open_from(&page, "cross-site").await;
+        assert_eq!((from_app.status.as_u16(), from_app.header("location")), (303, to));
+        let from_form = visitor.open_from(&page, "same-origin").await;
+        assert_eq!(from_form.status, 200);
+        let escaped = "https://app.example.com/cb?error=invalid_scope&#38;state=1";
+        assert!(from_form.text.contains(&format!("content=\"0;url={escaped}\"")), "{}", from_form.text);
+        assert!(from_form.text.contains(&format!("href=\"{escaped}\">Continue")), "{}", from_form.text);
     }
 
     /// R133: a request that the API does not take leads nowhere, whatever is wrong about it.

@@ -21,7 +21,7 @@ use crate::{
     help,
     home_tenant::{HomeTenant, at},
     identities,
-    kept::remember,
+    kept::{named, remember},
     page::{Frame, Note, answer, lead, see, write_with},
 };
 
@@ -73,9 +73,10 @@ pub(crate) async fn form(app: App) -> Result<Response, ApiError> {
             return Ok(see(&app, "/setup"));
         }
         let asked = Form::query(&app);
-        // A visitor who is signed in and wants nothing further is led in.
-        if app.head().uri.query().is_none() && credential::cookie(&app).is_some() && visitor(&app).await.is_some() {
-            return Ok(see(&app, "/"));
+        // A visitor who is signed in, perhaps in another tab since, is led in to where they wanted to go.
+        let is_plain = asked.without("next").is_empty() && named(local(asked.text("next"))).is_empty();
+        if is_plain && credential::cookie(&app).is_some() && visitor(&app).await.is_some() {
+            return Ok(lead(&app, local(asked.text("next"))));
         }
         show_login(&app, &asked, None).await
     })
@@ -260,6 +261,13 @@ pub(crate) async fn welcome(app: &App, signed_in: &Json, next: &str) -> Result<R
     })
 }
 
+#[derive(Template)]
+#[template(path = "sign_out.html")]
+struct SignOutPage {
+    frame: Frame,
+    csrf: String,
+}
+
 /// `POST /logout`: ends the session's row, and has the browser forget it.
 pub(crate) async fn sign_out(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
@@ -268,6 +276,12 @@ pub(crate) async fn sign_out(app: App, typed: Form) -> Result<Response, ApiError
         match ended {
             // It had ended before.
             Ok(_) | Err(Trouble::SignIn) => {}
+            // A page of an earlier session: its visitor is still signed in, and is not left to believe otherwise.
+            Err(Trouble::Refused(refusal)) if refusal.slug == "csrf_failed" => {
+                let who = api.get(route::WHOAMI, &[], &[]).await?;
+                let frame = Frame::new(&app, "Sign out?", None);
+                return write_with(&SignOutPage { frame, csrf: who.text("csrf_token").to_owned() }, refusal.status);
+            }
             Err(trouble) => return Err(trouble),
         }
         let response = see(&app, "/login?done=signed-out");
@@ -309,15 +323,26 @@ fn is_token(text: &str) -> bool {
 pub(crate) fn check_same_site(app: &App, typed: &Form) -> Result<(), Trouble> {
     let own = credential::own_origin(app);
     let is_ours = match app.headers().first("origin") {
-        Some(origin) => own.is_some_and(|own| own == origin.to_ascii_lowercase()),
+        Some(origin) => own.as_ref().is_some_and(|own| *own == origin.to_ascii_lowercase()),
         None => app.headers().first("sec-fetch-site").is_some_and(|site| site == "same-origin"),
     };
     let sent = FORM.read(app).filter(|text| is_token(text));
-    if is_ours && sent.is_some_and(|sent| equal(&sent, &typed.csrf(app))) {
+    if is_ours && sent.as_ref().is_some_and(|sent| equal(sent, &typed.csrf(app))) {
         return Ok(());
     }
     let slug = "csrf_failed";
-    let mut refusal = Refusal::own(403, help::said(slug, ""), &help::step(slug, 403, ""));
+    let (mut said, mut step) = (help::said(slug, "").to_owned(), help::step(slug, 403, ""));
+    if sent.is_none() {
+        step.push_str(" If this comes again, let this browser keep the cookies of this site.");
+    }
+    // Nobody can sign in at another address than the one that the operator has set: sending it again would not help.
+    if let (Some(own), false, Some(origin)) = (own, is_ours, app.headers().first("origin"))
+        && origin != "null"
+    {
+        said = format!("You have opened this site by another address than {own}.");
+        step = format!("Nothing was changed. Open {own}{}/ and sign in there.", app.settings().link());
+    }
+    let mut refusal = Refusal::own(403, &said, &step);
     refusal.slug = slug.to_owned();
     Err(Trouble::Refused(refusal))
 }

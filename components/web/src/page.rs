@@ -631,6 +631,27 @@ pub(crate) fn see_other_site(url: &str) -> Response {
     with_headers(see_other(url))
 }
 
+/// The page that leads to another site after a form: browsers hold the policy of the form's page, which lets it lead to this site alone,
+/// against each redirect after it, also against those of the pages that a sign-in leads to.
+#[derive(Template)]
+#[template(path = "leave.html")]
+struct LeavePage<'a> {
+    frame: Frame,
+    text: &'a str,
+    /// The words of the link that leads nowhere else, and where it leads.
+    stay: (&'a str, &'a str),
+    url: &'a str,
+}
+
+/// A page with this title and text that leads to `url` by itself; `stay` is where its reader goes on who does not want that.
+pub(crate) fn leave(
+    app: &App,
+    (title, text, words): (&str, &str, &str),
+    (stay, url): (&str, &str),
+) -> Result<Response, Trouble> {
+    write(&LeavePage { frame: Frame::new(app, title, None), text, stay: (words, stay), url })
+}
+
 /// 303 to the page that the form names in `back`, or else to this one, with what was done.
 pub(crate) fn see_done(app: &App, form: &Form, otherwise: &str, done: &str) -> Response {
     let back = Some(form.text("back")).filter(|back| !back.is_empty()).map_or(otherwise, local);

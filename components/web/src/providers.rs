@@ -3,7 +3,6 @@
 //! A browser goes from here to the provider and comes back; what was begun is in a cookie meanwhile ([`flows`]), which only the component
 //! `oidc` can read. It is `SameSite=Lax`: the browser sends it when the provider leads back here, and with no request of another site's page.
 
-use askama::Template;
 use common::{
     error::{ApiError, Code},
     route,
@@ -17,16 +16,8 @@ use crate::{
     form::{Form, local},
     kept::{Kept, named, waiting},
     login,
-    page::{Frame, answer, answer_form, see, see_other_site, write},
+    page::{answer, answer_form, leave, see, see_other_site},
 };
-
-/// The page that leads to a provider after a form: the policy of our pages lets a form lead to this site alone.
-#[derive(Template)]
-#[template(path = "leave.html")]
-struct LeavePage {
-    frame: Frame,
-    url: String,
-}
 
 /// `GET /auth/oidc/{provider}/login`.
 pub(crate) async fn sign_in(app: App, Path(provider): Path) -> Result<Response, ApiError> {
@@ -119,9 +110,9 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
             "link" => {
                 let body = json!({ "next": local(typed.or("back", "/security")) });
                 let begun = api.change(route::OIDC_LINK, &[&id], Change { form: &typed, body }).await?;
-                let page =
-                    LeavePage { frame: Frame::new(&app, "To the provider", None), url: begun.text("url").to_owned() };
-                Ok(keep(&app, write(&page)?, &begun))
+                let text = "Sign in there with the identity that you want to link. It leads back here.";
+                let words = ("To the provider", text, "Do not link");
+                Ok(keep(&app, leave(&app, words, ("/security", begun.text("url")))?, &begun))
             }
             "unlink" => {
                 let change = Change { form: &typed, body: Json::Null };

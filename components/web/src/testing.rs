@@ -30,6 +30,11 @@ impl Visitor {
         self.0.call("GET", path, &[("cookie", COOKIE), ("accept", "text/html")], Null).await
     }
 
+    /// Opens a page that a page of this kind of site leads to.
+    pub(crate) async fn open_from(&self, path: &str, site: &str) -> Answer {
+        self.0.call("GET", path, &[("cookie", COOKIE), ("accept", "text/html"), ("sec-fetch-site", site)], Null).await
+    }
+
     /// Sends a form.
     pub(crate) async fn send(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let request = Request::post(path)

@@ -1,12 +1,16 @@
-//! The page for a browser at an address that does not exist or takes forms alone, and for one whose form no page could read. Programs get
-//! the envelope.
+//! The page for a browser at an address that does not exist or takes forms alone, and for one whose form no page could read. An address that
+//! is a page's but for its slashes leads there. Programs get the envelope.
 
-use common::error::{ApiError, Code};
+use common::{
+    error::{ApiError, Code},
+    route::{Group, ROUTES},
+};
 use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::{
     app::App,
-    response::{Response, add_headers, bytes},
+    paths::matched,
+    response::{Response, add_headers, bytes, see_other},
 };
 
 /// Below these, also a browser is answered as programs are.
@@ -19,15 +23,43 @@ const FORMS: [&str; 3] = ["/auth/login", "/auth/email/verify", "/oauth/authorize
 /// What no page has read of a form.
 const UNREAD: [Code; 4] = [Code::InvalidRequest, Code::BodyTooLarge, Code::BodyTooSlow, Code::UnsupportedMediaType];
 
+/// What is the first part of addresses of pages and no page itself: where somebody finds themselves who shortens one, and the page meant.
+const SHORTENED: [(&str, &str); 2] = [("/admin", "/admin/users"), ("/sessions", "/security")];
+
+/// The page that a path means which is a page's but for its slashes; `None`: it means none.
+fn meant(path: &str) -> Option<String> {
+    let mut clean = String::new();
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        clean.push('/');
+        clean.push_str(part);
+    }
+    if clean.is_empty() {
+        clean.push('/');
+    }
+    if let Some((_, page)) = SHORTENED.iter().find(|(short, _)| *short == clean) {
+        return Some((*page).to_owned());
+    }
+    let mut pages = ROUTES.iter().filter(|row| row.method == "GET" && matches!(row.group, Group::Web | Group::Docs));
+    (clean != path && pages.any(|page| matched(page.path, &clean).is_some())).then_some(clean)
+}
+
 /// The page in place of this refusal; `None`: the refusal is another one, or nobody asks for a page.
 pub(crate) fn page(app: &App, refusal: &ApiError) -> Option<Response> {
     let (head, path) = (app.head(), app.path());
     let accepts = app.headers().texts(header::ACCEPT.as_str());
     let wants_html = accepts.iter().any(|accept| accept.contains("text/html"));
-    let is_for_programs = FOR_PROGRAMS.iter().any(|start| path.starts_with(start)) && !FORMS.contains(&path);
+    let is_for_programs =
+        FOR_PROGRAMS.iter().any(|start| path.starts_with(start)) && !FORMS.contains(&path.trim_end_matches('/'));
     let (code, sentence) = (refusal.code(), refusal.sentence());
     let (heading, text) = match head.method {
         _ if !wants_html || is_for_programs => return None,
+        Method::GET | Method::HEAD
+            if code == Code::NotFound
+                && let Some(page) = meant(path) =>
+        {
+            let (sign, query) = head.uri.query().map_or(("", ""), |query| ("?", query));
+            return Some(see_other(&[app.settings().link(), &page, sign, query].concat()));
+        }
         Method::GET | Method::HEAD if code == Code::NotFound => {
             ("This page does not exist", "The address may have been typed wrong, or the page was moved.")
         }
@@ -72,4 +104,32 @@ fn html(app: &App, heading: &str, text: &str) -> String {
          <div class=\"row\"><a class=\"button main\" href=\"{link}/\">Home</a><a class=\"small end\" href=\"{link}/docs/\">Manual</a></div>\n\
          <p class=\"small faint\">Request <code>{request}</code></p></div></div>\n</main>\n</body>\n</html>\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R473
+    #[test]
+    fn an_address_that_is_a_pages_but_for_its_slashes_means_that_page() {
+        for (path, page) in [
+            ("/agents/", "/agents"),
+            ("/agents/scout/", "/agents/scout"),
+            ("//agents///scout//log", "/agents/scout/log"),
+            ("/admin", "/admin/users"),
+            ("/admin/", "/admin/users"),
+            ("/admin/users/", "/admin/users"),
+            ("//login", "/login"),
+            ("//", "/"),
+            ("/auth/email/verify/", "/auth/email/verify"),
+            ("/docs/agents/cli/", "/docs/agents/cli"),
+        ] {
+            assert_eq!(meant(path).as_deref(), Some(page), "{path}");
+        }
+        for path in ["/", "/agents", "/nothing/", "//evil.example/", "/\\evil.example/", "/logout/", "/admin/nothing/"]
+        {
+            assert_eq!(meant(path), None, "{path}");
+        }
+    }
 }

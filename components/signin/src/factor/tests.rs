@@ -495,3 +495,34 @@ fn a_colon_in_a_name_breaks_no_label() {
         "{uri}"
     );
 }
+
+/// R477: as keyboards of other scripts and texts have them.
+#[test]
+fn a_code_is_read_however_it_is_typed() {
+    for typed in [
+        "123456",
+        "123 456",
+        "123-456",
+        "123\u{a0}456",
+        "\u{200e}123456\u{202c}",
+        "123\u{2013}456",
+        "١٢٣٤٥٦",
+        "۱۲۳ ۴۵۶",
+        "１２３４５６",
+        "१२३४५६",
+    ] {
+        assert!(matches!(Typed::read(typed), Typed::OfApp(code) if code == "123456"), "{typed}");
+    }
+    for typed in [
+        "EV3K-35LS-VRG5-PTN3",
+        "ev3k 35ls vrg5 ptn3",
+        "EV3K–35LS‑VRG5−PTN3",
+        "ＥＶ３Ｋ－３５ｌｓ－VRG5-PTN3",
+        "\u{feff}EV3K35LSVRG5PTN3\n",
+    ] {
+        assert!(matches!(Typed::read(typed), Typed::Recovery(code) if code == "EV3K35LSVRG5PTN3"), "{typed}");
+    }
+    for typed in ["", "12345", "1234567", "12345a", "¹²³⁴⁵⁶", "EV3K-35LS-VRG5-PTNß"] {
+        assert!(matches!(Typed::read(typed), Typed::Nothing), "{typed}");
+    }
+}
