@@ -42,7 +42,7 @@ use store::{
 
 use super::{
     clients,
-    form::{Parameters, as_oauth, token_type},
+    form::{Parameters, as_oauth, scope_words, token_type},
 };
 
 /// The grant type of section 3.4.
@@ -127,7 +127,7 @@ fn wanted(scope: &str) -> Result<String, ApiError> {
         let name = word.strip_suffix(".*").unwrap_or(word);
         ScopeSet::expand(word).is_some() || *word == "x.*" || CustomScopes::is_name(name)
     };
-    let words: Vec<&str> = scope.split_ascii_whitespace().collect();
+    let words: Vec<&str> = scope_words(scope).collect();
     let unknown: Vec<&str> = words.iter().filter(|word| !is_known(word)).copied().collect();
     if !unknown.is_empty() || scope.len() > MOST_SCOPE {
         let shown: Vec<String> = unknown.iter().map(|word| Secret::cut_off((*word).to_owned())).collect();

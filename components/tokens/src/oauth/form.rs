@@ -77,9 +77,9 @@ impl Parameters {
     }
 }
 
-/// The words of a scope that is asked for, but for those that change nothing.
+/// The words of a scope that is asked of a person, but for those that change nothing.
 pub(super) fn scope_words(asked: &str) -> impl Iterator<Item = &str> {
-    asked.split(' ').filter(|word| !word.is_empty() && !IGNORED.contains(word))
+    asked.split_ascii_whitespace().filter(|word| !IGNORED.contains(word))
 }
 
 /// The type of a token that is bound to a key, or to none (RFC 9449, section 5).

@@ -291,6 +291,20 @@ async fn user_codes_cannot_be_guessed() {
     assert_eq!(t.number("SELECT count(*) FROM device_requests").await, 31);
 }
 
+/// R464: libraries of OpenID Connect ask for its scopes here too; they change nothing, and the person decides about the others.
+#[tokio::test]
+async fn scopes_of_openid_connect_change_nothing() {
+    let t = TestApp::new(with_neighbours());
+    let ada = ada(&t).await;
+    for (scope, asked_for) in
+        [("openid+agents.read+offline_access", json!(["agents.read"])), ("openid+profile+email", json!([]))]
+    {
+        let codes = asked(&t, &format!("client_id=kubelogin&scope={scope}")).await;
+        let shown = t.as_(&ada, "GET", &path(&codes, ""), Null).await.is(200);
+        assert_eq!(shown["scope"], asked_for);
+    }
+}
+
 #[tokio::test]
 async fn a_form_that_is_wrong_is_refused_in_words_of_oauth() {
     let t = TestApp::new(with_neighbours());
