@@ -144,6 +144,13 @@ fn a_client_finds_the_server_by_its_metadata() {
     let metadata = answer.is(200);
     assert_eq!(nobody.get("/.well-known/openid-configuration").is(200), metadata);
     assert_eq!(metadata["issuer"], nobody.base_url());
+    // R465: some clients ask for all that stands there.
+    let resource = nobody.get("/.well-known/oauth-protected-resource").is(200);
+    assert_eq!(metadata["scopes_supported"], resource["scopes_supported"]);
+    assert!(!metadata["scopes_supported"].to_string().contains("write"), "{metadata}");
+    // What clients of OpenID Connect Discovery refuse the document without.
+    assert_eq!(metadata["subject_types_supported"], json!(["public"]));
+    assert_eq!(metadata["id_token_signing_alg_values_supported"], json!(["ES256", "EdDSA"]));
     assert_eq!(answer.header("cache-control"), "public, max-age=300");
     for (name, value) in metadata.as_object().unwrap() {
         let Some(path) = value.as_str().and_then(|url| url.strip_prefix(nobody.base_url())) else { continue };

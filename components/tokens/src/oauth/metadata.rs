@@ -3,7 +3,7 @@
 
 use common::{
     error::{ApiError, Code},
-    scope::Scope,
+    preset::Preset,
 };
 use http::{HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
@@ -38,6 +38,7 @@ pub(crate) struct Metadata {
     revocation_endpoint: String,
     revocation_endpoint_auth_methods_supported: &'static [&'static str],
     revocation_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
+    /// What an app begins with, and not all that there are (RFC 8414, section 2): there are clients that ask for whatever stands here.
     scopes_supported: Vec<&'static str>,
     token_endpoint: String,
     token_endpoint_auth_methods_supported: &'static [&'static str],
@@ -50,6 +51,10 @@ pub(crate) struct Metadata {
     jwks_uri: String,
     grant_types_supported: &'static [&'static str],
     response_types_supported: &'static [&'static str],
+    /// What OpenID Connect Discovery requires beside (section 3): clients that find the document at its path refuse one without these two. They
+    /// promise no ID token.
+    subject_types_supported: &'static [&'static str],
+    id_token_signing_alg_values_supported: &'static [&'static str],
     service_documentation: String,
 }
 
@@ -70,7 +75,7 @@ pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
         revocation_endpoint: format!("{issuer}/oauth/revoke"),
         revocation_endpoint_auth_methods_supported: CLIENTS,
         revocation_endpoint_auth_signing_alg_values_supported: jose::ALGORITHMS,
-        scopes_supported: Scope::ALL.iter().map(|scope| scope.as_str()).collect(),
+        scopes_supported: Preset::Worker.scope().split_ascii_whitespace().collect(),
         device_authorization_endpoint: format!("{issuer}/auth/device/code"),
         dpop_signing_alg_values_supported: common::proof::ALGORITHMS,
         introspection_endpoint: format!("{issuer}/auth/introspect"),
@@ -78,6 +83,8 @@ pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
         jwks_uri: format!("{issuer}/oauth/jwks"),
         grant_types_supported: GRANTS,
         response_types_supported: &["code"],
+        subject_types_supported: &["public"],
+        id_token_signing_alg_values_supported: common::proof::ALGORITHMS,
         service_documentation: format!("{issuer}/docs/agents/concepts/oauth"),
         issuer,
     };
