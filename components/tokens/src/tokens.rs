@@ -175,7 +175,8 @@ form! {
 async fn get_to_rotate(reads: &dyn Rows, caller: &Caller, id: &str, now: Timestamp) -> Result<Token, ApiError> {
     let found = get_own(reads, caller, id, now).await?;
     if found.id != *caller.credential_id() && caller.credential_kind() != Kind::Session {
-        return Err(Code::SessionRequired
+        return Err(caller
+            .session_required()
             .detail("A personal access token can rotate only itself. Rotating another token needs a session."));
     }
     Ok(found)

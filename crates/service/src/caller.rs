@@ -238,10 +238,15 @@ impl Caller {
         }
     }
 
+    /// The refusal of what takes a session.
+    pub fn session_required(&self) -> ApiError {
+        fixes::session_only(&self.0.row)
+    }
+
     /// Refuses a session whose person has not proved for a while who they are, with the way to prove it.
     pub fn check_fresh(&self, now: Timestamp) -> Result<(), ApiError> {
         match &self.0.row.proof {
-            None => Err(Code::SessionRequired.into()),
+            None => Err(self.session_required()),
             Some(proof) if proof.at.plus_seconds(FRESH) > now => Ok(()),
             Some(_) => Err(self.must_prove()),
         }

@@ -70,6 +70,15 @@ fn replaced(code: Code, next: &str, step: &str) -> ApiError {
         .extra("replaced_by", next)
 }
 
+/// The refusal of what takes a session. An app has none, and no use for its person's password.
+pub(crate) fn session_only(row: &CredentialRow) -> ApiError {
+    let refusal = ApiError::from(Code::SessionRequired);
+    match row.app {
+        Some(_) => refusal.fix("Ask the person to do this on the pages of this server, where they sign in themselves."),
+        None => refusal,
+    }
+}
+
 /// The refusal of a caller that lacks a scope. An agent reads how to ask for it, a person how to get it. `allows`: the roles whose
 /// ceiling has the scope.
 pub(crate) fn missing_scope(
@@ -97,6 +106,12 @@ pub(crate) fn steps_to(
         format!("PATCH /api/users/{user} {{\"role\": \"{least}\"}}")
     });
     let Some(agent) = &row.agent else {
+        if let (None, Some(_)) = (&raise, row.app) {
+            let fix = format!(
+                "Send the person to /oauth/authorize again, with {scope} in scope beside what the app has. They decide there."
+            );
+            return refusal.fix(fix).page("/docs/agents/concepts/oauth-clients#asking");
+        }
         let steps = match raise {
             None => format!(
                 "Sign in with POST /auth/token {{\"email\": \"…\", \"password\": \"…\", \"tenant\": \"{}\"}}: a session carries everything \

@@ -56,7 +56,7 @@ pub fn stay(caller: &Caller, route: &Route) -> Result<(), ApiError> {
 pub fn check_kind(caller: &Caller, route: &Route) -> Result<(), ApiError> {
     let is_agent = caller.agent_id().is_some();
     match route.callers {
-        Callers::Sessions if caller.credential_kind() != Kind::Session => Err(Code::SessionRequired.into()),
+        Callers::Sessions if caller.credential_kind() != Kind::Session => Err(caller.session_required()),
         Callers::People if is_agent => Err(instead(Code::PersonRequired, route)),
         Callers::Agents if !is_agent => Err(instead(Code::AgentRequired, route)),
         _ => Ok(()),

@@ -213,6 +213,23 @@ async fn scopes_of_openid_connect_change_nothing() {
     assert_eq!(next["scope"], "agents.read");
 }
 
+/// R466: an app that lacks a right is led to its person's decision, never to the person's password.
+#[tokio::test]
+async fn an_app_that_lacks_a_right_asks_its_person() {
+    let (t, ada, id) = stage().await;
+    let code = allowed(&t, &ada, &request(&id, &[("scope", "tokens.read")])).await;
+    let app = bearing(&ada, &form_with(&t, TOKEN, None, &trade(&id, &code, &[])).await.is(200));
+    let fix = |refused: Json| refused["fix"].as_str().unwrap().to_owned();
+    let lacks = fix(t.as_(&app, "DELETE", "/auth/tokens/tok_1", Null).await.refused(403, "scope_denied"));
+    assert!(lacks.contains("/oauth/authorize") && lacks.contains("tokens.write"), "{lacks}");
+    let own = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "tokens.read", None).await;
+    let people =
+        fix(t.as_(&app, "POST", "/auth/tokens", json!({ "name": "a" })).await.refused(403, "session_required"));
+    assert!(people.starts_with("Ask the person"), "{people}");
+    let refused = t.as_(&own, "DELETE", "/auth/tokens/tok_1", Null).await.refused(403, "scope_denied");
+    assert!(fix(refused).contains("POST /auth/token"), "a token of the person's own");
+}
+
 /// R134: a code that is sent twice ends what it gave the first time, and the person is told.
 #[tokio::test]
 async fn a_code_that_is_sent_again_ends_what_it_gave() {
