@@ -147,11 +147,12 @@ fn check_workload(trust: &FederatedCredential, assertion: &Assertion) -> Result<
         return Err(if differs { refusal.fix(WITH_IDS).page(SUBJECTS) } else { refusal });
     }
     let text = |value: &Json| match value {
-        Json::String(text) => text.clone(),
-        Json::Bool(_) | Json::Number(_) => value.to_string(),
-        _ => String::new(),
+        Json::String(text) => Some(text.clone()),
+        Json::Bool(_) | Json::Number(_) => Some(value.to_string()),
+        // No text is what such a claim says, the empty one neither.
+        _ => None,
     };
-    let is_other = |(name, value): &(&String, &String)| claims.get(*name).map(text).as_ref() != Some(*value);
+    let is_other = |(name, value): &(&String, &String)| claims.get(*name).and_then(text).as_ref() != Some(*value);
     match trust.claims.iter().find(is_other) {
         Some((name, _)) => {
             let what = if claims.get(name).is_some() { "has another value" } else { "is missing" };

@@ -103,6 +103,16 @@ impl Site {
     }
 }
 
+/// R467: a claim that is an object, such as `kubernetes.io`, or a list is no text: it equals none that is trusted, the empty one neither.
+#[tokio::test]
+async fn a_claim_that_is_no_text_equals_none() {
+    let site = Site::with(json!({ "claims": { "environment": "" } })).await;
+    for other in [json!({ "namespace": "evil" }), json!(["prod"]), json!({}), json!([])] {
+        site.refused(&site.assertion(&[("environment", other)]), "claim environment has another value").await;
+    }
+    site.send(&site.assertion(&[("environment", json!(""))]), &[]).await.is(200);
+}
+
 trait Next {
     fn number_of_next(&self) -> u64;
 }
