@@ -680,6 +680,38 @@ test("an app is let in by a person who signs in for it, works, and is ended", as
   }
 });
 
+// R480: the app's window and ours stay in touch, from the sign-in to the way back; pages that are no part of that do not.
+test("an app lets its person in by a window of its own", async () => {
+  const code_challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+  const app = await startApp("Popup", { code_challenge, scope: "agents.list" });
+  try {
+    await as(null, async (page, { context }) => {
+      await page.goto(app.url);
+      const open = async (url) => {
+        const [opened] = await Promise.all([context.waitForEvent("page"), page.evaluate((url) => void (window.opened = window.open(url)), url)]);
+        return opened;
+      };
+      const inTouch = async (opened) => [await page.evaluate(() => !window.opened.closed), await opened.evaluate(() => window.opener !== null)];
+      const opened = await open(app.request);
+      await opened.waitForURL("**/login?next=*");
+      await signInHere(opened, "wrong-horse-battery");
+      await opened.getByRole("alert").waitFor();
+      await opened.getByLabel("Password").fill(PASSWORD);
+      await opened.getByRole("button", { name: "Sign in", exact: true }).click();
+      await opened.getByRole("button", { name: "Allow" }).click();
+      await opened.getByRole("heading", { name: "You are back" }).waitFor();
+      assert.deepEqual(await inTouch(opened), [true, true]);
+      assert.ok((await app.returned).get("code"));
+      await opened.close();
+      const other = await open(`${server.url}/agents`);
+      await other.getByRole("heading", { name: "Agents" }).waitFor();
+      assert.deepEqual(await inTouch(other), [false, false]);
+    }, { ...MODES.light, also: [app.url] });
+  } finally {
+    app.stop();
+  }
+});
+
 test("an app that is denied on a phone hears of it", async () => {
   const code_challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
   const app = await startApp("Directory", { code_challenge, scope: "users.read users.write" });

@@ -68,7 +68,8 @@ impl Message {
             }
         };
         let params = match members.shift_remove("params") {
-            None => Map::new(),
+            // Some clients write what they leave out.
+            None | Some(Json::Null) => Map::new(),
             Some(Json::Object(params)) => params,
             Some(_) => return Err((Fault::params("Invalid params: params must be an object"), id)),
         };
@@ -195,6 +196,8 @@ mod tests {
             ("{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}", -32600),
             ("{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":2,\"method\":\"ping\"}", -32600),
             ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":[]}", -32602),
+            // R481
+            ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":null}", 0),
             ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}", 0),
             ("{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"ping\",\"params\":{}}", 0),
             ("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}", 0),

@@ -394,13 +394,25 @@ pub(crate) async fn answer(
     page: impl Future<Output = Result<Response, Trouble>>,
 ) -> Result<Response, ApiError> {
     let page: Pin<Box<dyn Future<Output = Result<Response, Trouble>> + '_>> = Box::pin(page);
-    match page.await {
+    let answered = match page.await {
         Ok(response) => Ok(settle(app, response)),
         Err(trouble) => match wait(app, trouble).await {
             Ok(trouble) => explain(app, trouble),
             Err(waits) => Ok(waits),
         },
+    };
+    answered.map(|response| let_open(app, response))
+}
+
+/// Where a person signs in and lets an app in. The app may open these in a window beside its own, and hears there when its person is back;
+/// no other page stays in touch with the page that opened it.
+const FOR_WINDOWS: [&str; 3] = ["/login", "/auth/", "/oauth/authorize"];
+
+fn let_open(app: &App, mut response: Response) -> Response {
+    if FOR_WINDOWS.iter().any(|start| app.path().starts_with(start)) {
+        response.headers_mut().remove(OPENER);
     }
+    response
 }
 
 /// The same for a form. One whose session has ended waits for its person to sign in again.
@@ -672,6 +684,8 @@ pub(crate) fn write_with(page: &impl Template, status: u16) -> Result<Response, 
     Ok(response)
 }
 
+const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+
 fn with_headers(mut response: Response) -> Response {
     let headers: [(HeaderName, &'static str); 5] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -679,7 +693,7 @@ fn with_headers(mut response: Response) -> Response {
         // Not `no-referrer`: with it a browser sends `Origin: null` with our own forms. To other sites both send nothing.
         (header::REFERRER_POLICY, "same-origin"),
         (header::CACHE_CONTROL, "no-store"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (OPENER, "same-origin"),
     ];
     for (name, value) in headers {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
