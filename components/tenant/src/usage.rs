@@ -55,7 +55,8 @@ pub(crate) async fn get(app: App, caller: Caller) -> Result<Response, ApiError> 
     let stored = usage::find(db, tenant, caller.user_id()).await?.tenant;
     let (_, credentials) =
         usage::live_credentials(db, (tenant, all.credentials), (caller.user_id(), 0), app.now()).await?;
-    let mut users = usage::list(db, tenant, &user, i64::try_from(MOST).unwrap_or(i64::MAX).saturating_add(1), app.now()).await?;
+    let mut users =
+        usage::list(db, tenant, &user, i64::try_from(MOST).unwrap_or(i64::MAX).saturating_add(1), app.now()).await?;
     let more = users.len() > MOST;
     users.truncate(MOST);
     let of_tenant = QuotasOfTenant { agents: all.agents, credentials: all.credentials, bytes: all.bytes };

@@ -301,12 +301,12 @@ pub async fn fan_out(db: &Db, chance: &Chance, now: Timestamp) -> Result<i64, Db
 
 #[cfg(test)]
 mod tests {
-    use common::role::Role;
     use super::*;
     use crate::{
         testing::TestDb,
         webhook::{self, Settings},
     };
+    use common::role::Role;
 
     /// An event is given or left out, and never counted as both.
     #[tokio::test]
