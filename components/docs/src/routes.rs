@@ -28,7 +28,7 @@ pub fn router() -> Router {
 
 /// The routes over a library.
 pub(crate) fn over(library: Library) -> Router {
-    routes().build().holding(library)
+    routes().build().leading().holding(library)
 }
 
 #[cfg(test)]

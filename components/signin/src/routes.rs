@@ -65,7 +65,7 @@ fn routes() -> Routes {
 
 /// The component's routes.
 pub fn router() -> Router {
-    routes().build()
+    routes().build().leading()
 }
 
 service::tests_of_routes!(Signin);

@@ -26,7 +26,7 @@ const SCRIPT: &str = match std::str::from_utf8(UNINDENTED.0.split_at(UNINDENTED.
 #[cfg(test)]
 pub(crate) const BYTES: usize = STYLE.len() + SCRIPT.len();
 
-/// CSS without comments, line ends and blanks that mean nothing, and how long that is. No text in it may hold one of these.
+/// CSS without comments, line ends, blanks and zeros that mean nothing, and how long that is. No text in it may hold one of these.
 #[expect(clippy::indexing_slicing, reason = "it runs while this is compiled: outside of the text it does not compile")]
 const fn squeeze<const N: usize>(css: &[u8]) -> ([u8; N], usize) {
     let (mut squeezed, mut length, mut at) = ([b' '; N], 0, 0);
@@ -42,11 +42,18 @@ const fn squeeze<const N: usize>(css: &[u8]) -> ([u8; N], usize) {
         }
         at += 1;
         let is_blank = byte == b' ' || byte == b'\n';
-        if is_blank && (length == 0 || matches!(squeezed[length - 1], b' ' | b';' | b':' | b',' | b'{' | b'}')) {
+        if is_blank && (length == 0 || matches!(squeezed[length - 1], b' ' | b';' | b':' | b',' | b'{' | b'}' | b'>')) {
             continue;
         }
-        // Nothing has to end before a brace.
-        while matches!(byte, b'{' | b'}') && matches!(squeezed[length - 1], b' ' | b';') {
+        // 0.5 is .5, but for 10.5.
+        let begins = length == 0 || !squeezed[length - 1].is_ascii_alphanumeric() && squeezed[length - 1] != b'.';
+        if byte == b'0' && begins && at < css.len() && css[at] == b'.' {
+            continue;
+        }
+        // Nothing has to end before a brace, and no blank stands before a child.
+        while matches!(byte, b'{' | b'}') && matches!(squeezed[length - 1], b' ' | b';')
+            || byte == b'>' && squeezed[length - 1] == b' '
+        {
             length -= 1;
         }
         squeezed[length] = if is_blank { b' ' } else { byte };
@@ -125,10 +132,10 @@ mod tests {
     /// R193: what is sent means the same as what is written.
     #[test]
     fn the_style_is_sent_without_what_means_nothing() {
-        let written = b"/* a: b */\n.a :is(p, b) > .c {\n  color: light-dark(#fff,\n    #000);  margin: 0 auto;\n}\n/* x */\n@media (width: 2rem) { a { b: c } }\n";
+        let written = b"/* a: b */\n.a :is(p, b) > .c {\n  color: light-dark(#fff,\n    #000);  margin: 0 auto 0.5rem 10.5em;\n}\n/* x */\n@media (width: 2rem) { a { b: c } }\n";
         let (squeezed, length) = squeeze::<200>(written);
         let text = std::str::from_utf8(squeezed.get(..length).unwrap()).unwrap();
-        let means = ".a :is(p,b) > .c{color:light-dark(#fff,#000);margin:0 auto}@media (width:2rem){a{b:c}}";
+        let means = ".a :is(p,b)>.c{color:light-dark(#fff,#000);margin:0 auto .5rem 10.5em}@media (width:2rem){a{b:c}}";
         assert_eq!(text, means);
         let braces = |mark: char| STYLE.matches(mark).count();
         assert_eq!((braces('{'), STYLE.contains("/*"), STYLE.contains('\n')), (braces('}'), false, false));

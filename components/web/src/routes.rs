@@ -95,7 +95,7 @@ fn routes() -> Routes {
 
 /// The component's routes.
 pub fn router() -> Router {
-    routes().build()
+    routes().build().leading()
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ pub(crate) use host::Incoming;
 
 #[cfg(target_family = "wasm")]
 mod host {
-    use std::{cell::Cell, pin::Pin, rc::Rc};
+    use std::{cell::Cell, rc::Rc};
 
     use bytes::Bytes;
     use spin_sdk::wasip3::{
@@ -151,11 +151,10 @@ mod host {
             if declared.is_some_and(|length| length == 0 || length > MOST_UNREAD) || first("expect").is_some() {
                 return;
             }
-            let (ended, outcome) = wit_future::new(|| Ok(()));
-            let (stream, trailers) = Request::consume_body(request, outcome);
             spawn(async move {
-                drop_rest(stream, declared, MOST_UNREAD).await;
-                drop((ended, trailers));
+                let (_outcome, outcome) = wit_future::new(|| Ok(()));
+                let (mut stream, _trailers) = Request::consume_body(request, outcome);
+                drop_rest(&mut stream, declared, MOST_UNREAD).await;
             });
         }
     }
@@ -170,7 +169,7 @@ mod host {
         let (mut stream, trailers) = Request::consume_body(request, outcome);
         let expected = declared.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
         if expected.is_some_and(|length| length > most) {
-            drop_rest(stream, expected, most.saturating_mul(DROPPED)).await;
+            drop_rest(&mut stream, expected, most.saturating_mul(DROPPED)).await;
             return Err(Unusable::TooLong);
         }
         let mut bytes = Vec::with_capacity(expected.unwrap_or(ROOM));
@@ -191,33 +190,26 @@ mod host {
             }
         }
         if bytes.len() > most {
-            drop_rest(stream, None, most.saturating_mul(DROPPED)).await;
+            drop_rest(&mut stream, None, most.saturating_mul(DROPPED)).await;
         }
         Ok(bytes.into())
     }
 
-    /// Receives what is still to come, of a body of known length or not, and drops it; of more than `most` bytes nothing further. Boxed, so that
-    /// it stands in a component once.
-    fn drop_rest(
-        mut stream: StreamReader<u8>,
-        expected: Option<usize>,
-        most: usize,
-    ) -> Pin<Box<dyn Future<Output = ()>>> {
-        Box::pin(async move {
-            if expected.is_some_and(|length| length > most) {
+    /// Receives what is still to come, of a body of known length or not, and drops it; of more than `most` bytes nothing further.
+    async fn drop_rest(stream: &mut StreamReader<u8>, expected: Option<usize>, most: usize) {
+        if expected.is_some_and(|length| length > most) {
+            return;
+        }
+        let (mut buffer, mut dropped) = (Vec::with_capacity(16 * ROOM), 0);
+        while dropped < expected.unwrap_or(most) {
+            buffer.clear();
+            let (result, filled) = stream.read(buffer).await;
+            dropped += filled.len();
+            buffer = filled;
+            if !matches!(result, StreamResult::Complete(_)) {
                 return;
             }
-            let (mut buffer, mut dropped) = (Vec::with_capacity(16 * ROOM), 0);
-            while dropped < expected.unwrap_or(most) {
-                buffer.clear();
-                let (result, filled) = stream.read(buffer).await;
-                dropped += filled.len();
-                buffer = filled;
-                if !matches!(result, StreamResult::Complete(_)) {
-                    return;
-                }
-            }
-        })
+        }
     }
 }
 

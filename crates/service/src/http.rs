@@ -9,7 +9,8 @@ use crate::{
     app::{App, Env, Head, log},
     body::{Body, RequestBody},
     caller::Caller,
-    nowhere, reader,
+    nowhere::{self, Lead},
+    reader,
     response::{self, Response},
     router::{Outcome, Router},
     session::is_secure,
@@ -34,7 +35,7 @@ pub async fn serve(env: &Arc<Env>, router: &Router, head: Head, body: RequestBod
         })
         .await;
     }
-    let mut response = result.unwrap_or_else(|refusal| refuse(&app, &refusal, caller.as_ref()));
+    let mut response = result.unwrap_or_else(|refusal| refuse(&app, &refusal, (caller.as_ref(), router.lead())));
     if let Ok(id) = HeaderValue::from_str(app.request_id().as_str()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -48,11 +49,11 @@ pub async fn serve(env: &Arc<Env>, router: &Router, head: Head, body: RequestBod
     response
 }
 
-fn refuse(app: &App, refusal: &ApiError, caller: Option<&Caller>) -> Response {
+fn refuse(app: &App, refusal: &ApiError, (caller, lead): (Option<&Caller>, Option<Lead>)) -> Response {
     if let Some(cause) = refusal.inner() {
         log(app.request_id(), &format!("{} {}", app.path(), refusal.code().row().slug), cause);
     }
-    if let Some(page) = nowhere::page(app, refusal) {
+    if let Some(page) = nowhere::page(app, refusal, lead) {
         return page;
     }
     let accept = app.headers().first("accept");

@@ -26,8 +26,11 @@ const UNREAD: [Code; 4] = [Code::InvalidRequest, Code::BodyTooLarge, Code::BodyT
 /// What is the first part of addresses of pages and no page itself: where somebody finds themselves who shortens one, and the page meant.
 const SHORTENED: [(&str, &str); 2] = [("/admin", "/admin/users"), ("/sessions", "/security")];
 
+/// Tells which page a path means; `None`: it means none.
+pub(crate) type Lead = fn(&str) -> Option<String>;
+
 /// The page that a path means which is a page's but for its slashes; `None`: it means none.
-fn meant(path: &str) -> Option<String> {
+pub(crate) fn meant(path: &str) -> Option<String> {
     let mut clean = String::new();
     for part in path.split('/').filter(|part| !part.is_empty()) {
         clean.push('/');
@@ -44,7 +47,7 @@ fn meant(path: &str) -> Option<String> {
 }
 
 /// The page in place of this refusal; `None`: the refusal is another one, or nobody asks for a page.
-pub(crate) fn page(app: &App, refusal: &ApiError) -> Option<Response> {
+pub(crate) fn page(app: &App, refusal: &ApiError, lead: Option<Lead>) -> Option<Response> {
     let (head, path) = (app.head(), app.path());
     let accepts = app.headers().texts(header::ACCEPT.as_str());
     let wants_html = accepts.iter().any(|accept| accept.contains("text/html"));
@@ -55,7 +58,7 @@ pub(crate) fn page(app: &App, refusal: &ApiError) -> Option<Response> {
         _ if !wants_html || is_for_programs => return None,
         Method::GET | Method::HEAD
             if code == Code::NotFound
-                && let Some(page) = meant(path) =>
+                && let Some(page) = lead.and_then(|lead| lead(path)) =>
         {
             let (sign, query) = head.uri.query().map_or(("", ""), |query| ("?", query));
             return Some(see_other(&[app.settings().link(), &page, sign, query].concat()));

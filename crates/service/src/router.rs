@@ -29,7 +29,9 @@ use crate::{
     caller::Caller,
     cors, extract, guard,
     idempotency::{IdempotencyKey, KEPT_FOR},
-    missing, once, paths, proxy,
+    missing,
+    nowhere::{self, Lead},
+    once, paths, proxy,
     response::Response,
 };
 
@@ -331,9 +333,23 @@ struct Place {
 pub struct Router {
     places: Arc<Vec<Place>>,
     held: Extensions,
+    lead: Option<Lead>,
 }
 
 impl Router {
+    /// Leads browsers from addresses that are a page's but for their slashes to that page. For components below whose paths pages are: the
+    /// others have no room for it.
+    #[must_use]
+    pub fn leading(mut self) -> Self {
+        self.lead = Some(nowhere::meant);
+        self
+    }
+
+    /// What tells the page that a path means for which nothing was found.
+    pub(crate) fn lead(&self) -> Option<Lead> {
+        self.lead
+    }
+
     /// Keeps a value for handlers, which get it by [`Call::held`].
     #[must_use]
     pub fn holding<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
@@ -360,7 +376,7 @@ impl Router {
     }
 
     fn of(places: Vec<Place>) -> Self {
-        Self { places: Arc::new(places), held: Extensions::new() }
+        Self { places: Arc::new(places), held: Extensions::new(), lead: None }
     }
 
     /// The place of a path, and what its names stand for: a literal segment comes before a name, and a name before all that is
