@@ -337,6 +337,34 @@ fn a_guard_that_begins_asks_once() {
     }
 }
 
+/// R483: what a guard asks, and a body that it has read, is sent at once, also while its question about the epochs is held back: here for longer
+/// than it waits for an answer.
+#[test]
+fn a_body_of_a_guards_own_waits_for_nothing() {
+    at_each_guard(60, |site, guarded| {
+        let token = site.token("x.crm.read x.crm.write");
+        // Since then something has ended, so that a guard that begins asks about the token.
+        site.server.agent(&site.admin, "other", &["agents.read"]);
+        site.admin.post("/api/agents/other/stop", &Json::Null).is(200);
+        let at = guarded.with(&token);
+        assert_eq!(at.get("/orders/1").status(), 200);
+        assert_eq!(site.line.count(), 1);
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "delete_order" } });
+        assert_eq!(at.call("POST", "/mcp", &[], Some(call.to_string().as_bytes())).status(), 200);
+    });
+}
+
+/// R482: a header that a message of WASI may not hold is no failure.
+#[test]
+fn headers_of_a_connection_are_no_failure() {
+    at_each_guard(10, |site, guarded| {
+        let at = guarded.with(site.scout.client.bearer());
+        let answer = at.call("GET", "/orders/1", &[("proxy-authorization", "Basic eA==")], None);
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        assert!(!told(&answer).iter().any(|(name, _)| name.starts_with("proxy-")), "{answer:?}");
+    });
+}
+
 /// R460: behind middleware an application is asked what the client has asked, with the host's words about it, and nothing of the guard's own
 /// credential; a guard that is not set up lets nobody in.
 #[test]

@@ -8,20 +8,24 @@ pub type Header = (String, Vec<u8>);
 /// The header of a proof (RFC 9449, section 4.1).
 pub(crate) const PROOF: &str = "dpop";
 
-/// Headers that are about one connection (RFC 9110, section 7.6.1), and the host's own words about it.
-fn is_of_the_connection(name: &str) -> bool {
-    const OF_ONE: [&str; 9] = [
+/// Whether a header is about one connection (RFC 9110, sections 7.6.1 and 11.7), or says something of the host's own about it. A message of
+/// WASI holds none of the former.
+pub fn is_of_the_connection(name: &str) -> bool {
+    const OF_ONE: [&str; 11] = [
         "connection",
         "host",
         "http2-settings",
         "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
         "proxy-connection",
         "te",
         "trailer",
         "transfer-encoding",
         "upgrade",
     ];
-    OF_ONE.contains(&name) || name.starts_with(HOSTS)
+    let name = name_of(name);
+    OF_ONE.contains(&name.as_str()) || name.starts_with(HOSTS)
 }
 
 /// How the names of headers begin in which the host says something about a request.
@@ -69,7 +73,7 @@ pub fn proved(headers: &[Header], (method, path): (&str, &str)) -> Vec<Header> {
 /// The headers for a service behind a connection of the guard's own: those of the client that pass, the client's address behind those that
 /// it names itself, what Accredit says, and the secret.
 pub fn passed(settings: &Settings, headers: Vec<Header>, client: Option<&str>, told: &[Header]) -> Vec<Header> {
-    let is_passed = |name: &str| !is_of_the_connection(&name_of(name)) && is_clients(settings, name);
+    let is_passed = |name: &str| !is_of_the_connection(name) && is_clients(settings, name);
     let mut passed: Vec<Header> = headers.into_iter().filter(|(name, _)| is_passed(name)).collect();
     passed.extend(client.map(|client| ("x-forwarded-for".to_owned(), client.as_bytes().to_vec())));
     passed.extend(added(settings, told));
@@ -132,6 +136,8 @@ mod tests {
             ("host", "crm.example.com"),
             ("cookie", "c"),
             ("Connection", "keep-alive"),
+            // R482
+            ("Proxy-Authorization", "Basic eA=="),
             ("X-HTTP-Method-Override", "DELETE"),
             ("X-Original-URL", "/admin"),
             ("X-API-KEY", "forged"),
@@ -164,6 +170,12 @@ mod tests {
         ] {
             assert_eq!(takes_away(&settings, connection.as_bytes()), is_taken, "{connection}");
         }
+        for name in
+            ["Keep-Alive", "connection", "Upgrade", "Proxy-Authenticate", "proxy_authorization", "spin-client-addr"]
+        {
+            assert!(is_of_the_connection(name), "{name}");
+        }
+        assert!(!is_of_the_connection("content-type") && !is_of_the_connection("www-authenticate"));
         assert!(!is_answered(&settings, b"key=a-long-secret;") && is_answered(&settings, b"a-long-secre"));
     }
 
