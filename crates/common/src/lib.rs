@@ -21,6 +21,7 @@
 //! role, preset           named sets of scopes
 //! permission, scope      actions and relations; what a credential may be used for
 //! id, secret, time       values
+//! task                   how a component waits for what it spawns
 //! ```
 #![forbid(unsafe_code)]
 
@@ -46,6 +47,7 @@ pub mod scope;
 pub mod secret;
 pub mod signature;
 pub mod signing;
+pub mod task;
 pub mod text;
 pub mod time;
 pub mod tool;

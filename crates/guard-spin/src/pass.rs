@@ -2,10 +2,10 @@
 
 use std::{
     sync::OnceLock,
-    task::Poll,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use common::task::with_spawned;
 use guard_core::{
     Answer, Asked, Guard, Header, Now, Question, Refusal, Settings, Step, Wrong, header, question, rules,
 };
@@ -143,12 +143,8 @@ pub async fn pass(
     let hosts = if behind == Behind::Call { header::of_the_host(&headers) } else { Vec::new() };
     let mut headers = header::passed(settings, headers, client.as_deref(), &told);
     headers.extend(hosts);
-    let is_ours = matches!(body, Body::Read(_));
     let passed = passed((&method, &path), headers, body, trailers)?;
-    if is_ours {
-        begun().await;
-    }
-    let answer = onward(passed).await?;
+    let answer = with_spawned(onward(passed)).await?;
     hide_secret(settings, answer)
 }
 
@@ -219,21 +215,7 @@ async fn read(mut body: StreamReader<u8>, most: usize) -> Option<Vec<u8>> {
     }
 }
 
-/// Lets what was spawned begin. The runtime takes it in after the task's turn and wakes nobody: without this a body of ours would wait for
-/// whatever happens next in this task, which may be the end of a question that Accredit holds back.
-async fn begun() {
-    let mut is_second = false;
-    std::future::poll_fn(|context| {
-        if std::mem::replace(&mut is_second, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
-/// A body of these bytes. Who waits for somebody that reads it, waits for [`begun`] first.
+/// A body of these bytes. Who waits for somebody that reads it, does so by [`with_spawned`].
 fn written(bytes: Vec<u8>) -> (StreamReader<u8>, Trailers) {
     let (mut writer, contents) = wit_stream::new();
     let (trailers, end) = wit_future::new(|| Ok(None));
@@ -265,7 +247,6 @@ async fn send(question: Question) -> Result<Answer, String> {
         (None, end)
     } else {
         let (contents, end) = written(question.body);
-        begun().await;
         (Some(contents), end)
     };
     let (request, _) = Request::new(headers, contents, end, None);
@@ -277,7 +258,7 @@ async fn send(question: Question) -> Result<Answer, String> {
     if !is_set {
         return Err("its address cannot be used".to_owned());
     }
-    let answer = wasi_client::send(request).await.map_err(|error| error.to_string())?;
+    let answer = with_spawned(wasi_client::send(request)).await.map_err(|error| error.to_string())?;
     let (status, headers) = (answer.get_status_code(), answer.get_headers().copy_all());
     let (_outcome, outcome) = wit_future::new(|| Ok(()));
     let (body, _trailers) = Response::consume_body(answer, outcome);

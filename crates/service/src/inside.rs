@@ -65,12 +65,13 @@ pub fn header_value(text: &str) -> HeaderValue {
 #[cfg(target_family = "wasm")]
 pub async fn send(request: Request<String>) -> Result<Reply, String> {
     use bytes::Bytes;
+    use common::task::with_spawned;
     use futures_util::StreamExt;
     use http_body_util::BodyStream;
     use spin_sdk::http::FullBody;
 
     let request = request.map(|body| FullBody::new(Bytes::from(body)));
-    let response = spin_sdk::http::send(request).await.map_err(|error| format!("{error:?}"))?;
+    let response = with_spawned(spin_sdk::http::send(request)).await.map_err(|error| format!("{error:?}"))?;
     let (parts, body) = response.into_parts();
     let pieces = BodyStream::new(body);
     let pieces = pieces.filter_map(async |frame| match frame {

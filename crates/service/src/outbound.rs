@@ -76,6 +76,7 @@ mod wasm {
     use std::{pin::pin, time::Duration};
 
     use bytes::Bytes;
+    use common::task::with_spawned;
     use futures_util::future::{Either, select};
     use http_body_util::BodyExt;
     use spin_sdk::{
@@ -100,7 +101,7 @@ mod wasm {
         drop(options.set_connect_timeout(Some(CONNECT)));
         let mut request = with_length(request).map(|body| FullBody::new(Bytes::from(body)));
         request.extensions_mut().insert(RequestOptionsExtension(options));
-        let response = match select(pin!(spin_sdk::http::send(request)), pin!(sleep(FIRST_BYTE))).await {
+        let response = match select(pin!(with_spawned(spin_sdk::http::send(request))), pin!(sleep(FIRST_BYTE))).await {
             Either::Left((response, _)) => {
                 response.map_err(|error| words(&format!("{error:?}").replace("ErrorCode::", "")))?
             }
