@@ -19,7 +19,8 @@ use tests::{
     Client, Server, Shared, Start, host,
     process::{Running, Signal, signal},
     proxy::Service,
-    server::{KEY, PASSWORD},
+    server::{KEY, PASSWORD, text},
+    until,
 };
 
 /// Packs what was built, and unpacks it into another place.
@@ -211,7 +212,9 @@ fn the_guard_of_the_archive_goes_before_an_application() {
         assert_eq!(said.contains("x-crm-secret: only the guard knows it"), name == "address.toml", "{said}");
         assert!(!said.contains(reader.client.bearer()), "{said}");
         assert_eq!((at(other.client.bearer()).status(), guarded.client().get("/").status()), (403, 401), "{name}");
-        admin.post(&format!("/api/agents/reader-{number}/stop"), &Json::Null).is(200);
+        let stopped = admin.post(&format!("/api/agents/reader-{number}/stop"), &Json::Null).is(200);
+        let closure = format!("/api/closures/{}?wait=25", text(&stopped["closure"]["id"]));
+        until("the guard has heard", || (admin.get(&closure).is(200)["status"] == "closed").then_some(()));
         assert_eq!(at(reader.client.bearer()).status(), 403, "{name}");
     }
 }

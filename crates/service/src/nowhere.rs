@@ -61,7 +61,7 @@ pub(crate) fn page(app: &App, refusal: &ApiError, lead: Option<Lead>) -> Option<
                 && let Some(page) = lead.and_then(|lead| lead(path)) =>
         {
             let (sign, query) = head.uri.query().map_or(("", ""), |query| ("?", query));
-            return Some(see_other(&[app.settings().link(), &page, sign, query].concat()));
+            return Some(with_policy(see_other(&[app.settings().link(), &page, sign, query].concat())));
         }
         Method::GET | Method::HEAD if code == Code::NotFound => {
             ("This page does not exist", "The address may have been typed wrong, or the page was moved.")
@@ -74,7 +74,12 @@ pub(crate) fn page(app: &App, refusal: &ApiError, lead: Option<Lead>) -> Option<
         _ => return None,
     };
     let status = StatusCode::from_u16(code.row().status).unwrap_or(StatusCode::NOT_FOUND);
-    let mut response = bytes(status, "text/html; charset=utf-8", html(app, heading, text));
+    let mut response = with_policy(bytes(status, "text/html; charset=utf-8", html(app, heading, text)));
+    add_headers(&mut response, refusal);
+    Some(response)
+}
+
+fn with_policy(mut response: Response) -> Response {
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -84,8 +89,7 @@ pub(crate) fn page(app: &App, refusal: &ApiError, lead: Option<Lead>) -> Option<
     ] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    add_headers(&mut response, refusal);
-    Some(response)
+    response
 }
 
 /// As text of a page.
