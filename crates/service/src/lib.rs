@@ -6,8 +6,8 @@
 //! macros                      what a component writes once
 //! entry, testing              where requests come from: the host, or a test
 //! http                        one request: router, refusal, headers of every response
-//! nowhere                     the page for a browser at an address that does not exist
 //! router                      from the path to the row and its handler
+//! nowhere                     the page for a browser at an address that does not exist
 //! enrolment                   one-time codes for the token of an agent
 //! issue, secrets              what a token of an agent may carry; secrets of agents, sealed and opened
 //! change                      the one way to change something
