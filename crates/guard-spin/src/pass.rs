@@ -143,8 +143,10 @@ pub async fn pass(
     let hosts = if behind == Behind::Call { header::of_the_host(&headers) } else { Vec::new() };
     let mut headers = header::passed(settings, headers, client.as_deref(), &told);
     headers.extend(hosts);
+    let is_ours = matches!(body, Body::Read(_));
     let passed = passed((&method, &path), headers, body, trailers)?;
-    let answer = with_spawned(onward(passed)).await?;
+    // Of a body that is passed on nothing is spawned.
+    let answer = if is_ours { with_spawned(onward(passed)).await? } else { onward(passed).await? };
     hide_secret(settings, answer)
 }
 
