@@ -12,7 +12,7 @@ use service::{
 use store::usage::{self, OfUser, Quotas};
 
 /// The most users in an answer.
-const MOST: usize = 100;
+const MOST: u8 = 100;
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Usage")]
@@ -55,10 +55,9 @@ pub(crate) async fn get(app: App, caller: Caller) -> Result<Response, ApiError> 
     let stored = usage::find(db, tenant, caller.user_id()).await?.tenant;
     let (_, credentials) =
         usage::live_credentials(db, (tenant, all.credentials), (caller.user_id(), 0), app.now()).await?;
-    let mut users =
-        usage::list(db, tenant, &user, i64::try_from(MOST).unwrap_or(i64::MAX).saturating_add(1), app.now()).await?;
-    let more = users.len() > MOST;
-    users.truncate(MOST);
+    let mut users = usage::list(db, tenant, &user, i64::from(MOST) + 1, app.now()).await?;
+    let more = users.len() > usize::from(MOST);
+    users.truncate(MOST.into());
     let of_tenant = QuotasOfTenant { agents: all.agents, credentials: all.credentials, bytes: all.bytes };
     let tenant = OfTenant { agents: stored.agents, credentials, bytes: stored.bytes };
     json(StatusCode::OK, &Everything { quotas: Each { user, tenant: of_tenant }, tenant, users, more })

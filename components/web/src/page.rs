@@ -684,6 +684,7 @@ pub(crate) fn write_with(page: &impl Template, status: u16) -> Result<Response, 
     Ok(response)
 }
 
+/// Whether a page stays in touch with the page that opened it.
 const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 fn with_headers(mut response: Response) -> Response {
