@@ -90,9 +90,9 @@ pub struct New<'a> {
 
 impl New<'_> {
     /// Whether the recipient's notifications are counted with this one. Counting them all would cost each one more than all the rest; one of
-    /// 32 finds out as well, and [`is_enough`] remembers it for all others.
+    /// 32 finds out as well, or of 1,024 where a person may have ten times as many, and [`is_enough`] remembers it for all others.
     fn counts(&self) -> bool {
-        self.id.as_str().ends_with('0')
+        self.id.as_str().ends_with(if self.most < 10_240 { "0" } else { "00" })
     }
 }
 

@@ -25,7 +25,7 @@ const WRITERS: usize = 4;
 /// PRAGMAs that leave nothing behind in a connection: those of the file. The time that it waits is looked at where it counts.
 const OF_THE_FILE: [&str; 3] = ["journal_mode", "user_version", "busy_timeout"];
 /// PRAGMAs that a connection can be given again.
-const OF_A_CONNECTION: [&str; 2] = ["synchronous", "max_page_count"];
+const OF_A_CONNECTION: [&str; 3] = ["synchronous", "max_page_count", "journal_size_limit"];
 
 /// What a connection was set to since it was opened: values of PRAGMAs by their names.
 #[derive(Debug, Default, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -216,5 +216,21 @@ mod tests {
         let normal = set("PRAGMA synchronous = FULL", "PRAGMA synchronous=NORMAL;");
         assert!(normal.is_some() && normal == after("pragma Synchronous = normal"));
         assert_ne!(normal, set("PRAGMA synchronous=NORMAL", "PRAGMA max_page_count = 7"));
+    }
+    /// R484: what the store sets on a connection is what another one can be given. Otherwise each hot statement would write alone, on its own
+    /// connection.
+    #[test]
+    fn settings_of_the_store_are_known() {
+        let store = include_str!("../../../crates/store/src/db.rs");
+        let pragmas: Vec<&str> = store.split("PRAGMA ").skip(1).filter_map(|rest| rest.split(['"', '\n']).next()).collect();
+        let set: Vec<&str> = pragmas.into_iter().filter(|pragma| pragma.contains('=')).collect();
+        assert!(set.len() >= 4, "{set:?}");
+        for pragma in set {
+            let sql = format!("PRAGMA {pragma}").replace("{max}", "7");
+            let settings = Settings::after(Arc::default(), &sql);
+            let settings = settings.unwrap_or_else(|| panic!("no other connection can be given: {sql}"));
+            settings.set(&rusqlite::Connection::open_in_memory().unwrap()).unwrap();
+            assert_eq!(Settings::after(settings, "INSERT INTO t VALUES (1)").map(|after| after.0.len()), Some(1), "{sql}");
+        }
     }
 }
