@@ -272,8 +272,10 @@ pub async fn fan_out(db: &Db, chance: &Chance, now: Timestamp) -> Result<i64, Db
     let Some(Batch { last, number }) = tx.optional(next, args![BATCH]).await? else { return Ok(0) };
     // Asked before anything is given: what is given takes room. In a flood few webhooks have any, and the rest is only counted.
     let sql = format!(
-        "{} SELECT m.webhook_id, m.has_room, count(*) AS number FROM matches m JOIN some e ON e.alike = m.alike AND m.since <= e.at
-         GROUP BY m.webhook_id, m.has_room",
+        "{}, groups AS MATERIALIZED (SELECT alike, count(*) AS number, min(at) AS first FROM some GROUP BY alike)
+         SELECT m.webhook_id, m.has_room,
+                sum(iif(m.since <= g.first, g.number, (SELECT count(*) FROM some e WHERE e.alike = m.alike AND m.since <= e.at))) AS number
+         FROM matches m JOIN groups g ON g.alike = m.alike GROUP BY m.webhook_id, m.has_room HAVING number > 0",
         *MATCHES
     );
     let asked: Vec<Asked> = tx.list(&sql, args![BATCH, MOST_DUE, MOST_FREQUENT_DUE]).await?;
