@@ -106,7 +106,7 @@ impl RequestBody {
 }
 
 #[cfg(target_family = "wasm")]
-pub(crate) use host::Incoming;
+pub use host::Incoming;
 
 #[cfg(target_family = "wasm")]
 mod host {
@@ -133,7 +133,7 @@ mod host {
 
     /// A body that the host is still receiving, until somebody reads it.
     #[derive(Clone)]
-    pub(crate) struct Incoming(Rc<Cell<Option<Request>>>);
+    pub struct Incoming(Rc<Cell<Option<Request>>>);
 
     impl Incoming {
         pub(crate) fn new(request: Request) -> Self {
