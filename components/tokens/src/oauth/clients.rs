@@ -276,10 +276,16 @@ pub(super) async fn authenticate(app: &App, form: &Parameters) -> Result<String,
 /// sender of a proof has to be one.
 pub(crate) async fn of_device(app: &App, form: &Parameters) -> Result<String, ApiError> {
     let named = form.name("client_id", "unknown")?;
-    if proves_nothing(app, form)? && oauth_client::find(app.db(), &named).await?.is_none() {
+    if is_unregistered(app, form).await? {
         return Ok(named);
     }
     authenticate(app, form).await
+}
+
+/// Whether a form comes from a program that no admin registered, and that proves nothing.
+pub(super) async fn is_unregistered(app: &App, form: &Parameters) -> Result<bool, ApiError> {
+    let named = form.find("client_id")?.unwrap_or_default();
+    Ok(proves_nothing(app, form)? && oauth_client::find(app.db(), named).await?.is_none())
 }
 
 /// Refuses the client of a device that has proved itself as this one, and was deleted since or got another secret.
