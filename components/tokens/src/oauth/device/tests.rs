@@ -126,12 +126,12 @@ async fn a_program_revokes_the_token_that_a_device_got() {
         form_to(&t, "/oauth/revoke", &known).await.refused(401, "invalid_client");
         let session = format!("{client}&token={}", ada.token);
         form_to(&t, "/oauth/revoke", &session).await.refused(401, "invalid_client");
-        t.as_(&bearing(&ada, &got["access_token"]), "GET", "/auth/tokens/me", Null).await.is(200);
+        t.as_(&bearing(&ada, &got["access_token"]), "GET", "/auth/apps", Null).await.is(200);
         for _ in 0..2 {
             let answer = form_to(&t, "/oauth/revoke", &format!("{client}&token={token}")).await;
             assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, ""));
         }
-        t.as_(&bearing(&ada, &got["access_token"]), "GET", "/auth/tokens/me", Null).await.refused(401, "token_revoked");
+        t.as_(&bearing(&ada, &got["access_token"]), "GET", "/auth/apps", Null).await.refused(401, "token_revoked");
     }
     assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'oauth.revoke'").await, 2);
     t.as_(&ada, "GET", "/auth/tokens", Null).await.is(200);
