@@ -24,9 +24,9 @@ const LONGEST = 10 * 60_000;
 export const test = (name, work) => run(name, { timeout: LONGEST }, work);
 
 /** Starts Chromium with an empty profile. Its own way with signals would keep this process from ending by one. */
-export function launch() {
+export function launch(more = []) {
   const executablePath = process.env.ACCREDIT_CHROMIUM ?? "/usr/bin/chromium";
-  return chromium.launch({ executablePath, headless: true, args: FLAGS, handleSIGTERM: false });
+  return chromium.launch({ executablePath, headless: true, args: [...FLAGS, ...more], handleSIGTERM: false });
 }
 
 /** What WCAG 2.2 AA asks for, as far as a program can tell. */

@@ -255,6 +255,11 @@ for (const mode of ["phone", "light"]) {
       });
       if (cut && mode === "light") page.say("cuts a word of the header");
       if (low) page.say("has the menu below the name of the header");
+      const names = await page.tab.evaluate(() => {
+        const isCut = (one) => one.getBoundingClientRect().right > one.closest("td").getBoundingClientRect().right;
+        return [...document.querySelectorAll("td.key .name")].filter(isCut).map((one) => one.innerText);
+      });
+      for (const name of names) page.say(`cuts a name: ${name}`);
       if (mode !== "phone") return;
       await page.tab.setViewportSize(NARROWEST);
       const wide = await page.tab.evaluate(() => document.documentElement.scrollWidth);
@@ -264,6 +269,22 @@ for (const mode of ["phone", "light"]) {
     await visit("unbroken", mode, look, "server", [...PAGES, ...theirs]);
   });
 }
+
+// R492
+test("every page fits into a phone with letters twice as large", async () => {
+  const usual = browser;
+  browser = await launch(["--blink-settings=defaultFontSize=32"]);
+  try {
+    await visit("plain", "phone", async ({ tab, say }) => {
+      await tab.evaluate(() => document.querySelectorAll("main details:not(.sure)").forEach((one) => (one.open = true)));
+      const wide = await tab.evaluate(() => document.documentElement.scrollWidth);
+      if (wide > MODES.phone.viewport.width) say(`is ${wide} px wide`);
+    });
+  } finally {
+    await browser.close();
+    browser = usual;
+  }
+});
 
 test("no text from right to left turns the words around it", async () => {
   let shown = 0;

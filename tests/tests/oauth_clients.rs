@@ -60,6 +60,11 @@ fn a_person_lets_an_app_in_and_ends_it() {
     let stolen = [("act", "allow"), ("request", text_of_request), ("scope", "agents.read"), ("csrf", "x")];
     let answer = browser.post_from("https://evil.example", "/oauth/authorize", &stolen);
     assert_eq!(answer.status(), 403, "{answer:?}");
+    // R496: a client's request by POST becomes a look at the page.
+    let sent = [("client_id", id.as_str()), ("state", "a b")];
+    let answer = browser.post_from("https://app.example.com", "/oauth/authorize", &sent);
+    let to = format!("/oauth/authorize?client_id={id}&state=a+b");
+    assert_eq!((answer.status(), answer.header("location")), (303, to.as_str()), "{answer:?}");
     let answer = browser.submit_in(&page, "/oauth/authorize", &[("days", "7")]);
     answer.is_text(400, "Tick at least one, or deny.");
     assert_eq!(server.number("SELECT count(*) FROM codes"), 0);

@@ -458,6 +458,21 @@ fn a_name_is_found_however_it_was_typed() {
         let found = admin.get(&format!("/api/users?q={q}")).is(200);
         assert_eq!((&found["items"][0]["email"], found["items"].as_array().unwrap().len()), (&json!(email), 1), "{q}");
     }
+    // R490: without their marks too, in any case, and the other way round.
+    for (email, name) in [("jose@example.com", "Jos\u{e9} Nguy\u{1ec5}n"), ("lukasz@example.com", "\u{141}ukasz Jose")]
+    {
+        admin.post("/api/users", &json!({ "email": email, "name": name, "invite": false })).is(201);
+    }
+    for (q, found) in [("NGUYEN", 1), ("lukasz%20j", 1), ("Jos%C3%A9", 2), ("jos%20", 0), ("j_s", 0)] {
+        assert_eq!(admin.get(&format!("/api/users?q={q}")).is(200)["items"].as_array().unwrap().len(), found, "{q}");
+    }
+    // R495: so are names of other things, and two ways of typing one name are one name.
+    let scout = admin.post("/api/agents", &json!({ "name": "scout", "display_name": "Cafe\u{301}" })).is(201);
+    assert_eq!(scout["display_name"], "Caf\u{e9}");
+    assert_eq!(admin.get("/api/agents?q=cafe%CC%81").is(200)["items"].as_array().unwrap().len(), 1);
+    let key = |name: &str| admin.post("/api/agents/scout/keys", &json!({ "name": name, "type": "external" }));
+    key("cle\u{301}").is(201);
+    assert_eq!(key("cl\u{e9}").status(), 409);
     // What is shown as nothing is no name.
     for name in ["\u{34f}", "\u{fe0f}\u{fe0f}", "Ada\u{fe0f}"] {
         admin

@@ -54,6 +54,14 @@ pub(crate) struct Call {
     key: Option<String>,
 }
 
+/// A number without a fraction, which models write as `5.0` too, is a whole one (JSON Schema Core, section 4.2.2).
+fn whole(value: Json) -> Json {
+    match value.as_f64().filter(|number| value.is_f64() && number.fract() == 0.0 && number.abs() < 9e15) {
+        Some(number) => Json::from(number as i64),
+        None => value,
+    }
+}
+
 impl Call {
     /// Shares the arguments out to path, query and body. What the route does not know goes there too, so that it says so.
     pub(crate) fn new(route: &'static Route, mut arguments: Map<String, Json>) -> Result<Self, ApiError> {
@@ -81,6 +89,7 @@ impl Call {
         };
         let (mut query, mut body) = (Vec::new(), Map::new());
         for (name, value) in arguments {
+            let value = whole(value);
             if has_body && !is_of_query(&name) {
                 body.insert(name, value);
                 continue;
@@ -219,17 +228,17 @@ mod tests {
         assert!(reference.pages.contains_key("agents/concepts/mcp"));
     }
 
-    /// R138: arguments go to path, query and body, and what nobody knows goes along, so that it is refused.
+    /// R138, R494: arguments go to path, query and body, and what nobody knows goes along, so that it is refused.
     #[test]
     fn arguments_are_shared_out() {
         let made = call(
             route::KEYS_CREATE,
-            json!({ "agent": "scout", "name": "ci", "scope": ["agents.read"], "idempotency_key": "k", "x": null }),
+            json!({ "agent": "scout", "name": "ci", "scope": ["agents.read"], "idempotency_key": "k", "x": null, "days": 7.0, "part": 0.5 }),
         )
         .unwrap();
         assert_eq!((&made.names[..], made.key.as_deref()), (&["scout".to_owned()][..], Some("k")));
-        assert_eq!(made.body, Some(json!({ "name": "ci", "scope": ["agents.read"], "x": null })));
-        let read = call(route::INBOX, json!({ "wait": 5, "after": "evt_1", "limit": null, "y": true })).unwrap();
+        assert_eq!(made.body, Some(json!({ "name": "ci", "scope": ["agents.read"], "x": null, "days": 7, "part": 0.5 })));
+        let read = call(route::INBOX, json!({ "wait": 5.0, "after": "evt_1", "limit": null, "y": true })).unwrap();
         let pairs: Vec<String> = read.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!((pairs.join("&").as_str(), read.body), ("wait=5&after=evt_1&y=true", None));
         for (arguments, problem) in

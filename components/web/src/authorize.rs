@@ -16,7 +16,7 @@ use crate::{
     access::{Possible, possible},
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number},
-    page::{POLICY, Shell, answer, answer_form, leave, see_other_site, write_with},
+    page::{POLICY, Shell, answer, answer_form, lead, leave, see_other_site, write_with},
     scopes::{Choice, given},
 };
 
@@ -102,6 +102,8 @@ pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
             (route::AUTHORIZE, json!({ "request": text, "expires_in_days": number(days) }))
         }
         "deny" => (route::AUTHORIZE_DENY, json!({ "request": text })),
+        // A client may send its request by POST too (OpenID Connect Core, section 3.1.2.1).
+        "" if typed.has("client_id") => return Ok(lead(&app, &format!("/oauth/authorize?{}", typed.query_of_all()))),
         _ => return Err(Code::NotFound.into()),
     };
     let (mut is_read, mut body) = (false, body);

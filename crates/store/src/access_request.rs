@@ -11,7 +11,7 @@ use crate::{
     args,
     credential::FOR_GOOD,
     db::{Affected, DbError, FromRow, FromValue, Reads, Row, Rows, Tx, Value},
-    page::{Order, PageRequest, any_like, patterns},
+    page::{Order, PageRequest, any_has, pattern},
     permission::{Binder, PermissionSql},
     person::Named,
     subject::Subject,
@@ -388,8 +388,8 @@ pub async fn list(
         Some(Wanted::One(only)) => sql.push_str(&format!(" AND {} = {}", state(&now), binder.bind(only.as_str()))),
     }
     if let Some(q) = filter.q {
-        let q = binder.bind(patterns(q));
-        sql.push_str(&format!(" AND {}", any_like(&q, &["a.name", "a.display_name", "r.reason", SCOPE])));
+        let q = binder.bind(pattern(q));
+        sql.push_str(&format!(" AND {}", any_has(&q, &["a.name", "a.display_name", "r.reason", SCOPE])));
     }
     if let Some(agent) = filter.agent {
         let agent = binder.bind(agent);

@@ -7,7 +7,7 @@ use crate::{
     args,
     db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
     key_set::Keys,
-    page::{Order, PageRequest, any_like, patterns},
+    page::{Order, PageRequest, any_has, pattern},
 };
 use common::{
     id::{ClientId, TenantId, UserId},
@@ -107,13 +107,13 @@ pub async fn list(
     page: &PageRequest,
 ) -> Result<Vec<Client>, DbError> {
     let ((behind, sorted), (at, id)) = (order.sql(), page.begin(order));
-    let found = any_like("?4", &["name", "redirect_uris"]);
+    let found = any_has("?4", &["name", "redirect_uris"]);
     let sql = format!(
         "SELECT {COLUMNS} FROM oauth_clients WHERE tenant_id = ?1 AND {behind}
            AND (?4 IS NULL OR {found})
          ORDER BY {sorted} LIMIT ?5"
     );
-    reads.list(&sql, args![tenant, at, id, q.map(patterns), page.rows()]).await
+    reads.list(&sql, args![tenant, at, id, q.map(pattern), page.rows()]).await
 }
 
 /// The client with this id, of any tenant: what a client sends names no tenant.

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use crate::{
     args,
     db::{Affected, Db, DbError, FromRow, FromValue, Purpose, Reads, Row, Rows, Tx},
-    page::{PageRequest, any_like, patterns},
+    page::{PageRequest, any_has, pattern},
 };
 use common::{
     id::{MailId, TenantId, UserId},
@@ -442,14 +442,14 @@ pub async fn list(
     page: &PageRequest,
 ) -> Result<Vec<Mail>, DbError> {
     let (at, id) = page.after();
-    let sought = any_like("?6", &["recipient"]);
+    let sought = any_has("?6", &["recipient"]);
     let sql = format!(
         "SELECT {COLUMNS} FROM outbox
          WHERE tenant_id = ?1 AND (created_at, id) < (?2, ?3) AND (?4 IS NULL OR state = ?4)
            AND (?6 IS NULL OR {sought})
          ORDER BY created_at DESC, id DESC LIMIT ?5"
     );
-    reads.list(&sql, args![tenant, at, id, state, page.rows(), q.map(patterns)]).await
+    reads.list(&sql, args![tenant, at, id, state, page.rows(), q.map(pattern)]).await
 }
 
 /// One of the tenant's mails.

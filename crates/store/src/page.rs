@@ -7,7 +7,6 @@ use serde::Serialize;
 use common::{
     email,
     error::{ApiError, Code},
-    json,
     secret::{Digest, Key},
     time::Timestamp,
 };
@@ -44,25 +43,60 @@ pub(crate) fn like(text: &str) -> String {
     format!("%{escaped}%")
 }
 
-/// What [`any_like`] looks for: the text, in the ways in which it may be written. LIKE knows the cases of ASCII alone.
-pub(crate) fn patterns(text: &str) -> String {
-    let mut all = vec![like(text)];
-    if !text.is_ascii() {
-        let (lower, upper) = (text.to_lowercase(), text.to_uppercase());
-        let mut is_first = true;
-        let capital = lower.chars().flat_map(|c| {
-            let first = std::mem::replace(&mut is_first, !c.is_alphanumeric());
-            if first { c.to_uppercase().collect::<Vec<char>>() } else { vec![c] }
-        });
-        all.extend([like(&capital.collect::<String>()), like(&lower), like(&upper)]);
+/// Letters that stand for those with marks, as people type names of others: where these begin and end, in both cases.
+const MARKED: [(char, &[(char, char)]); 21] = [
+    ('a', &[('À', 'Å'), ('à', 'å'), ('Ā', 'ą'), ('Ạ', 'ặ')]),
+    ('c', &[('Ç', 'Ç'), ('ç', 'ç'), ('Ć', 'č')]),
+    ('d', &[('Ď', 'đ')]),
+    ('e', &[('È', 'Ë'), ('è', 'ë'), ('Ē', 'ě'), ('Ẹ', 'ệ')]),
+    ('g', &[('Ĝ', 'ģ')]),
+    ('h', &[('Ĥ', 'ħ')]),
+    ('i', &[('Ì', 'Ï'), ('ì', 'ï'), ('Ĩ', 'ı'), ('Ỉ', 'ị')]),
+    ('j', &[('Ĵ', 'ĵ')]),
+    ('k', &[('Ķ', 'ķ')]),
+    ('l', &[('Ĺ', 'ł')]),
+    ('n', &[('Ñ', 'Ñ'), ('ñ', 'ñ'), ('Ń', 'ň')]),
+    ('o', &[('Ò', 'Ö'), ('Ø', 'Ø'), ('ò', 'ö'), ('ø', 'ø'), ('Ō', 'ő'), ('Ơ', 'ơ'), ('Ọ', 'ợ')]),
+    ('r', &[('Ŕ', 'ř')]),
+    ('s', &[('Ś', 'š'), ('Ș', 'ș'), ('Ṣ', 'ṣ')]),
+    ('t', &[('Ţ', 'ŧ'), ('Ț', 'ț')]),
+    ('u', &[('Ù', 'Ü'), ('ù', 'ü'), ('Ũ', 'ų'), ('Ư', 'ư'), ('Ụ', 'ự')]),
+    ('y', &[('Ý', 'Ý'), ('ý', 'ý'), ('ÿ', 'ÿ'), ('Ŷ', 'Ÿ'), ('Ỳ', 'ỹ')]),
+    ('z', &[('Ź', 'ž')]),
+    ('ß', &[('ẞ', 'ẞ')]),
+    ('σ', &[('ς', 'ς'), ('Σ', 'Σ')]),
+    ('е', &[('Е', 'Е'), ('Ё', 'Ё'), ('ё', 'ё')]),
+];
+
+/// A pattern for GLOB that finds the text anywhere, in any case, and its letters with marks or without.
+pub(crate) fn pattern(text: &str) -> String {
+    let mut pattern = String::from("*");
+    for c in text.chars() {
+        let stands = |(plain, marked): &&(char, &[(char, char)])| {
+            c.to_ascii_lowercase() == *plain || marked.iter().any(|(first, last)| (*first..=*last).contains(&c))
+        };
+        if let Some((plain, marked)) = MARKED.iter().find(stands) {
+            pattern.extend(['[', *plain, plain.to_ascii_uppercase()]);
+            pattern.extend(marked.iter().flat_map(|(first, last)| [*first, '-', *last]));
+            pattern.push(']');
+        } else if c.is_alphabetic() || "*?[".contains(c) {
+            pattern.extend(['[', c]);
+            // Some letters are two in the other case.
+            let other = [c.to_lowercase().to_string(), c.to_uppercase().to_string()];
+            pattern.extend(other.into_iter().filter(|other| other.chars().count() == 1));
+            pattern.push(']');
+        } else {
+            pattern.push(c);
+        }
     }
-    json::to_text(&all.into())
+    pattern.push('*');
+    pattern
 }
 
-/// Whether one of these columns has one of the [`patterns`] of a parameter.
-pub(crate) fn any_like(patterns: &str, columns: &[&str]) -> String {
-    let some: Vec<String> = columns.iter().map(|column| format!("{column} LIKE sought.value ESCAPE '\\'")).collect();
-    format!("EXISTS (SELECT 1 FROM json_each({patterns}) sought WHERE {})", some.join(" OR "))
+/// Whether one of these columns has the [`pattern`] of a parameter.
+pub(crate) fn any_has(pattern: &str, columns: &[&str]) -> String {
+    let some: Vec<String> = columns.iter().map(|column| format!("{column} GLOB {pattern}")).collect();
+    format!("({})", some.join(" OR "))
 }
 
 /// The order of a list of things that have names.
@@ -226,6 +260,13 @@ mod tests {
 
     fn key(of: &str) -> Key {
         Key::derive(of.as_bytes(), "cursor", &["/api/agents"])
+    }
+
+    /// R490: a name is found by letters without its marks, in any case, and no sign of what is looked for is an operator.
+    #[test]
+    fn a_pattern_finds_letters_with_their_marks() {
+        assert_eq!(pattern("jŠ"), "*[jJĴ-ĵ][sSŚ-šȘ-șṢ-ṣ]*");
+        assert_eq!(pattern("[b*?]^-_%ж"), "*[[[[][bbB][***][???]]^-_%[жжЖ]*");
     }
 
     /// R85: no byte of a cursor can be changed, added or left out, and no other key opens it.

@@ -3,7 +3,7 @@
 use common::{email, id::UserId};
 
 use crate::{
-    page::{any_like, like, patterns, user_named},
+    page::{any_has, like, pattern, user_named},
     permission::Binder,
 };
 
@@ -32,7 +32,7 @@ impl Named {
         // Compared in the form in which addresses are.
         let key = binder.bind(like(&email::key(text)));
         let name = match self.knows_names {
-            true => format!(" OR {}", any_like(&binder.bind(patterns(text)), &["u.name"])),
+            true => format!(" OR {}", any_has(&binder.bind(pattern(text)), &["u.name"])),
             false => String::new(),
         };
         format!("(u.email_key LIKE {key} ESCAPE '\\'{name})")

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     args,
     db::{Affected, DbError, FromRow, FromValue, Reads, Row, Rows, Tx, Value},
-    page::{Order, PageRequest, any_like, patterns},
+    page::{Order, PageRequest, any_has, pattern},
 };
 
 /// Resources of a tenant at most.
@@ -98,13 +98,13 @@ pub async fn list(
     page: &PageRequest,
 ) -> Result<Vec<Resource>, DbError> {
     let ((behind, sorted), (at, id)) = (order.sql(), page.begin(order));
-    let found = any_like("?4", &["name", "identifier"]);
+    let found = any_has("?4", &["name", "identifier"]);
     let sql = format!(
         "SELECT {COLUMNS} FROM resources r WHERE tenant_id = ?1 AND {behind}
            AND (?4 IS NULL OR {found})
          ORDER BY {sorted} LIMIT ?5"
     );
-    reads.list(&sql, args![tenant, at, id, q.map(patterns), page.rows()]).await
+    reads.list(&sql, args![tenant, at, id, q.map(pattern), page.rows()]).await
 }
 
 /// A resource of the tenant by its id.

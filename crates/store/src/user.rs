@@ -7,7 +7,7 @@ use crate::{
     args, credential,
     db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx, Value},
     outbox::Kind,
-    page::{PageRequest, any_like, like, patterns},
+    page::{PageRequest, any_has, like, pattern},
 };
 use common::{
     email,
@@ -229,7 +229,7 @@ pub async fn list(
         ),
         Sort::Name => ("lower(name) >= ?2 AND (lower(name) > ?2 OR id > ?3)", "lower(name), id"),
     };
-    let named = any_like("?4", &["name"]);
+    let named = any_has("?4", &["name"]);
     let sql = format!(
         "SELECT {COLUMNS} FROM users
          WHERE tenant_id = ?1 AND {behind} AND deleted_at IS NULL
@@ -241,7 +241,7 @@ pub async fn list(
     // Compared in the form in which addresses are: a pattern of the address as written would be compared by the letters of ASCII alone.
     let key = filter.q.map(|q| like(&email::key(q)));
     let (role, active) = (filter.role.map(Role::as_str), filter.active);
-    let row = args![tenant, at, id, filter.q.map(patterns), role, active, page.rows(), key];
+    let row = args![tenant, at, id, filter.q.map(pattern), role, active, page.rows(), key];
     reads.list(&sql, row).await
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use crate::{
     args,
     db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx, Value},
-    page::{Order, PageRequest, any_like, patterns},
+    page::{Order, PageRequest, any_has, pattern},
     subject::Subject,
 };
 use common::{
@@ -130,13 +130,13 @@ pub async fn list(
     page: &PageRequest,
 ) -> Result<Vec<Webhook>, DbError> {
     let ((behind, sorted), (at, id)) = (order.sql(), page.begin(order));
-    let found = any_like("?5", &["name", "url"]);
+    let found = any_has("?5", &["name", "url"]);
     let sql = format!(
         "SELECT {COLUMNS} FROM webhooks WHERE tenant_id = ?1 AND {behind} AND (?4 IS NULL OR user_id = ?4)
            AND (?5 IS NULL OR {found})
          ORDER BY {sorted} LIMIT ?6"
     );
-    reads.list(&sql, args![&subject.tenant, at, id, own(subject), q.map(patterns), page.rows()]).await
+    reads.list(&sql, args![&subject.tenant, at, id, own(subject), q.map(pattern), page.rows()]).await
 }
 
 /// One of the webhooks that a person sees.

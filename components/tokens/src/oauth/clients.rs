@@ -6,7 +6,7 @@ use common::{
     id::ClientId,
     oauth::{MOST_URIS, document_url, private_use, redirect_uri},
     secret::ClientSecret,
-    text::text,
+    text::composed,
 };
 use http::StatusCode;
 use jose::Jws;
@@ -135,7 +135,7 @@ fn audited(client: &Client) -> Json {
 pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
     let mut flaws = Flaws::default();
-    let name = flaws.check("name", text("name", &body.name, 64));
+    let name = flaws.check("name", composed("name", &body.name, 64));
     flaws.check("redirect_uris", check_uris(&body.redirect_uris));
     let keys = flaws.check("jwks", key_sets::read(&change.app, body.jwks.as_ref(), body.jwks_uri.as_deref()));
     let (Some(name), Some(keys)) = (name, keys) else { return Err(flaws.refusal()) };
@@ -176,7 +176,7 @@ form! {
 pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
     let mut flaws = Flaws::default();
-    let name = flaws.check("name", body.name.as_deref().map(|name| text("name", name, 64)).transpose());
+    let name = flaws.check("name", body.name.as_deref().map(|name| composed("name", name, 64)).transpose());
     flaws.check("redirect_uris", body.redirect_uris.as_deref().map(check_uris).transpose());
     let keys = flaws.check("jwks", key_sets::read(&change.app, body.jwks.as_ref(), body.jwks_uri.as_deref()));
     let (Some(name), Some(keys)) = (name, keys) else { return Err(flaws.refusal()) };
@@ -276,10 +276,16 @@ pub(super) async fn authenticate(app: &App, form: &Parameters) -> Result<String,
 /// sender of a proof has to be one.
 pub(crate) async fn of_device(app: &App, form: &Parameters) -> Result<String, ApiError> {
     let named = form.name("client_id", "unknown")?;
-    if proves_nothing(app, form)? && oauth_client::find(app.db(), &named).await?.is_none() {
+    if is_unregistered(app, form).await? {
         return Ok(named);
     }
     authenticate(app, form).await
+}
+
+/// Whether a form comes from a program that no admin registered, and that proves nothing.
+pub(super) async fn is_unregistered(app: &App, form: &Parameters) -> Result<bool, ApiError> {
+    let named = form.find("client_id")?.unwrap_or_default();
+    Ok(proves_nothing(app, form)? && oauth_client::find(app.db(), named).await?.is_none())
 }
 
 /// Refuses the client of a device that has proved itself as this one, and was deleted since or got another secret.

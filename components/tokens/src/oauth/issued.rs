@@ -7,6 +7,7 @@ use common::{
     scope::Patterns,
     secret::RefreshToken,
     text::isolated,
+    url::Url,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -103,9 +104,16 @@ pub(super) fn resource(form: &Parameters) -> Result<Option<&str>, ApiError> {
     })
 }
 
-/// Whether what a client names is this server: its address, also with the path where it speaks MCP.
+/// Whether what a client names is this server: its address, also with the path where it speaks MCP. Scheme and host are the same in capital
+/// letters (RFC 3986, section 6.2.2.1).
 pub(super) fn is_own(app: &App, resource: &str) -> bool {
-    own_base(app).is_some_and(|base| matches!(resource.strip_prefix(base.as_str()), Some("" | "/" | "/mcp" | "/mcp/")))
+    let Some(base) = own_base(app) else { return false };
+    let origin = Url::parse(&base).map_or(base.len(), |url| base.len() - url.path.len());
+    let (Some((own, path)), Some((named, rest))) = (base.split_at_checked(origin), resource.split_at_checked(origin))
+    else {
+        return false;
+    };
+    own.eq_ignore_ascii_case(named) && matches!(rest.strip_prefix(path), Some("" | "/" | "/mcp" | "/mcp/"))
 }
 
 /// Refuses a token request that names another resource than the person was asked about.

@@ -3,12 +3,13 @@
 use common::{
     error::{ApiError, Code},
     route::Route,
-    secret::{RefreshToken, Secret},
+    secret::{Kind, RefreshToken, Secret},
 };
 use http::StatusCode;
 use serde_json::{Value::Null, json};
 use service::{
     app::App,
+    caller::Caller,
     change,
     extract::UrlEncoded,
     idempotency::with_closure,
@@ -38,7 +39,10 @@ pub(crate) async fn revoke(
 }
 
 async fn try_revoke(app: &App, route: &Route, form: &Parameters) -> Result<Response, ApiError> {
-    let client = clients::authenticate(app, form).await?;
+    let client = match clients::authenticate(app, form).await {
+        Ok(client) => client,
+        Err(refusal) => return end_of_device(app, route, form, refusal).await,
+    };
     let Some(grant) = find(app, form.get("token")?).await? else { return Ok(empty(StatusCode::OK)) };
     if grant.client_id != client {
         return Err(Code::UnauthorizedClient.into());
@@ -55,6 +59,34 @@ async fn try_revoke(app: &App, route: &Route, form: &Parameters) -> Result<Respo
     tx.commit().await?;
     let id = closure.as_ref().map(|closure| closure.id.as_str());
     Ok(with_closure(empty(StatusCode::OK), id))
+}
+
+/// Ends the token of a person that a program has which is no registered client, such as one that a device got: the program says what it is
+/// (section 2.1), and whoever holds a token may end it, as with `DELETE /auth/tokens/me`. Anything else is refused as it was.
+async fn end_of_device(app: &App, route: &Route, form: &Parameters, refusal: ApiError) -> Result<Response, ApiError> {
+    let secret = Secret::parse(form.get("token")?).filter(|secret| secret.kind() == Kind::Pat);
+    let Some(secret) = secret.filter(|_| refusal.code() == Code::InvalidClient) else { return Err(refusal) };
+    if !clients::is_unregistered(app, form).await? {
+        return Err(refusal);
+    }
+    let Some(found) = Caller::find_by_secret(app.db(), secret, app.now()).await? else {
+        return Ok(empty(StatusCode::OK));
+    };
+    let id = found.credential_id();
+    if oauth_grant::of_credential(app.db(), id, app.now()).await?.is_some() {
+        return Err(refusal);
+    }
+    let tx = app.db().begin(Purpose::Revoking).await?;
+    let since = epoch::last(&tx, found.tenant_id()).await?;
+    if !credential::revoke(&tx, id, app.now()).await? {
+        return Ok(empty(StatusCode::OK));
+    }
+    let before = json!({ "kind": found.credential_kind(), "user_id": found.user_id() });
+    let event = Event { action: route.audit.unwrap_or_default(), object: id.as_str(), before, after: Null };
+    let origin = app.origin(found.tenant_id(), Some(found.user_id()));
+    let closure = change::audit_closing(&tx, &origin, (since, found.user_id().as_str()), event).await?;
+    tx.commit().await?;
+    Ok(with_closure(empty(StatusCode::OK), closure.as_ref().map(|closure| closure.id.as_str())))
 }
 
 /// The grant that a token is of. `None`: the token is unknown, which is no error (section 2.2).

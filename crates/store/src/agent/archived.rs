@@ -7,7 +7,7 @@ use crate::{
     agent::Owner,
     args,
     db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
-    page::{Order, PageRequest, any_like, patterns},
+    page::{Order, PageRequest, any_has, pattern},
     permission::{self, Binder},
     person::Named,
     subject::Subject,
@@ -112,8 +112,8 @@ pub async fn list(
     };
     let mut narrow = String::new();
     if let Some(q) = filter.q {
-        let (id, q) = (binder.bind(q), binder.bind(patterns(q)));
-        narrow.push_str(&format!(" AND (a.id = {id} OR {})", any_like(&q, &["a.name", "a.display_name"])));
+        let (id, q) = (binder.bind(q), binder.bind(pattern(q)));
+        narrow.push_str(&format!(" AND (a.id = {id} OR {})", any_has(&q, &["a.name", "a.display_name"])));
     }
     if let Some(owner) = &filter.owner {
         narrow.push_str(&format!(" AND {}", owner.is(&mut binder)));

@@ -5,7 +5,7 @@ use common::{agent::AgentState, id::AgentId, permission::Action, time::Timestamp
 use super::{Agent, approved, column, joins, live_token, select_from};
 use crate::{
     db::{DbError, Reads, Rows, page},
-    page::{COLUMNS, Order, PageRequest, ROWS, any_like, patterns},
+    page::{COLUMNS, Order, PageRequest, ROWS, any_has, pattern},
     permission::{BELOW, Binder, PermissionSql},
     person::Named,
     subject::Subject,
@@ -60,8 +60,8 @@ pub async fn list(
     // First which ones, from the table of agents alone; only those of the page are read whole.
     let mut narrow = String::new();
     if let Some(q) = filter.q {
-        let q = binder.bind(patterns(q));
-        narrow.push_str(&format!(" AND {}", any_like(&q, &["a.name", "a.display_name"])));
+        let q = binder.bind(pattern(q));
+        narrow.push_str(&format!(" AND {}", any_has(&q, &["a.name", "a.display_name"])));
     }
     if let Some(state) = filter.state {
         narrow.push_str(&format!(" AND a.state = {}", binder.bind(state.as_str())));

@@ -7,7 +7,7 @@ use super::status::{CredentialStatus, REVOKED, status};
 use crate::{
     args,
     db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
-    page::{PageRequest, any_like, like, patterns},
+    page::{PageRequest, any_has, like, pattern},
     permission::Binder,
     person::Named,
 };
@@ -29,7 +29,7 @@ pub struct Token {
     pub name: Option<String>,
     /// The part of it that is shown.
     pub prefix: String,
-    /// Its patterns.
+    /// Its pattern.
     pub scope: Patterns,
     /// Its status.
     pub status: CredentialStatus,
@@ -220,8 +220,8 @@ pub async fn list(
         sql.push_str(&format!(" AND {} IN ({words})", status(&now, REVOKED)));
     }
     if let Some(q) = filter.q {
-        let (q, begun) = (binder.bind(patterns(q)), binder.bind(like(q)));
-        let named = any_like(&q, &["c.name", "a.name"]);
+        let (q, begun) = (binder.bind(pattern(q)), binder.bind(like(q)));
+        let named = any_has(&q, &["c.name", "a.name"]);
         sql.push_str(&format!(" AND ({named} OR c.prefix LIKE substr({begun}, 2) ESCAPE '\\')"));
     }
     if let Some(since) = filter.unused_since {

@@ -122,6 +122,7 @@ async fn every_other_fault_goes_to_the_client() {
         (request(&id, &[("resource", "https://other.example.com")]), "invalid_target"),
         (request(&id, &[("resource", "http://127.0.0.1:3000.evil.example/")]), "invalid_target"),
         (request(&id, &[("resource", "http://127.0.0.1:3000/mcp/x")]), "invalid_target"),
+        (request(&id, &[("resource", "http://127.0.0.1:3000/MCP")]), "invalid_target"),
         (twice("resource"), "invalid_target"),
         (twice("scope"), "invalid_request"),
         (twice("code_challenge"), "invalid_request"),

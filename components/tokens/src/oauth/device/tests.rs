@@ -111,6 +111,32 @@ async fn a_device_gets_the_token_that_a_person_approved() {
     }
 }
 
+/// R491: a program that no admin registered ends the token that it got (RFC 7009, section 2.1), and nothing that it may not.
+#[tokio::test]
+async fn a_program_revokes_the_token_that_a_device_got() {
+    let t = TestApp::new(with_neighbours());
+    let ada = ada(&t).await;
+    let registered = client(&t, &t.user(&ada.tenant, "eve@example.com", Role::Admin).await, true).await;
+    for client in ["", "client_id=accredit"] {
+        let codes = asked(&t, client).await;
+        t.as_(&ada, "POST", &path(&codes, "/approve"), json!({})).await.is(200);
+        let got = poll(&t, &codes).await.is(200);
+        let token = got["access_token"].as_str().unwrap();
+        let known = format!("client_id={}&token={token}", registered["id"].as_str().unwrap());
+        form_to(&t, "/oauth/revoke", &known).await.refused(401, "invalid_client");
+        let session = format!("{client}&token={}", ada.token);
+        form_to(&t, "/oauth/revoke", &session).await.refused(401, "invalid_client");
+        t.as_(&bearing(&ada, &got["access_token"]), "GET", "/auth/apps", Null).await.is(200);
+        for _ in 0..2 {
+            let answer = form_to(&t, "/oauth/revoke", &format!("{client}&token={token}")).await;
+            assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, ""));
+        }
+        t.as_(&bearing(&ada, &got["access_token"]), "GET", "/auth/apps", Null).await.refused(401, "token_revoked");
+    }
+    assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'oauth.revoke'").await, 2);
+    t.as_(&ada, "GET", "/auth/tokens", Null).await.is(200);
+}
+
 /// R104: `want=session` gives a session of ten minutes.
 #[tokio::test]
 async fn a_terminal_gets_a_session_of_ten_minutes() {

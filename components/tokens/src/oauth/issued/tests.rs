@@ -137,7 +137,8 @@ async fn a_code_is_nothing_for_anybody_else() {
     form_with(&t, TOKEN, None, &twice).await.refused(400, "invalid_target");
     let twice = format!("{}&code={code}", trade(&id, &code, &[]));
     form_with(&t, TOKEN, None, &twice).await.refused(400, "invalid_request");
-    form_with(&t, TOKEN, None, &trade(&id, &code, &[("resource", "http://127.0.0.1:3000/mcp/")])).await.is(200);
+    // R493: scheme and host may be in capital letters.
+    form_with(&t, TOKEN, None, &trade(&id, &code, &[("resource", "HTTP://127.0.0.1:3000/mcp/")])).await.is(200);
     let code = allowed(&t, &ada, &request(&id, &[])).await;
     t.wait(60);
     form_with(&t, TOKEN, None, &trade(&id, &code, &[])).await.refused(400, "invalid_grant");
