@@ -569,6 +569,14 @@ fn an_agent_lives_by_verbs() {
     assert!(ran.err.contains("stopped"), "{ran:?}");
     cli.run(&["agents", "start", "scout"]).is(0);
 
+    // R517: a name that a script has left empty is no profile.
+    let ran = cli.run(&["agents", "list", "--profile", ""]).is(64);
+    assert!(ran.err.contains("--profile"), "{ran:?}");
+
+    // R512
+    let ran = cli.run(&["agents", "get", "archived"]).is(1);
+    assert!(ran.out.is_empty() && ran.err.contains("archived is a word of the server's own addresses"), "{ran:?}");
+
     // What destroys asks: without anybody to answer nothing happens.
     let ran = cli.run(&["agents", "delete", "builder"]).is(64);
     assert!(ran.err.contains("--yes"), "{ran:?}");

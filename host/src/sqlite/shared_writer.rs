@@ -222,7 +222,8 @@ mod tests {
     #[test]
     fn settings_of_the_store_are_known() {
         let store = include_str!("../../../crates/store/src/db.rs");
-        let pragmas: Vec<&str> = store.split("PRAGMA ").skip(1).filter_map(|rest| rest.split(['"', '\n']).next()).collect();
+        let pragmas: Vec<&str> =
+            store.split("PRAGMA ").skip(1).filter_map(|rest| rest.split(['"', '\n']).next()).collect();
         let set: Vec<&str> = pragmas.into_iter().filter(|pragma| pragma.contains('=')).collect();
         assert!(set.len() >= 4, "{set:?}");
         for pragma in set {
@@ -230,7 +231,11 @@ mod tests {
             let settings = Settings::after(Arc::default(), &sql);
             let settings = settings.unwrap_or_else(|| panic!("no other connection can be given: {sql}"));
             settings.set(&rusqlite::Connection::open_in_memory().unwrap()).unwrap();
-            assert_eq!(Settings::after(settings, "INSERT INTO t VALUES (1)").map(|after| after.0.len()), Some(1), "{sql}");
+            assert_eq!(
+                Settings::after(settings, "INSERT INTO t VALUES (1)").map(|after| after.0.len()),
+                Some(1),
+                "{sql}"
+            );
         }
     }
 }
