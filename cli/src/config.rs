@@ -50,7 +50,7 @@ pub(crate) struct Settings {
     /// Whether the token comes from the environment.
     pub(crate) is_from_environment: bool,
     /// The server that the profile is signed in to, if it is another one.
-    elsewhere: Option<String>,
+    pub(crate) elsewhere: Option<String>,
 }
 
 /// The address of a server, without a slash at its end.

@@ -130,6 +130,11 @@ fn a_credential_is_kept_in_a_file_for_its_owner_alone() {
     cli.fed("wrong\n", &words).is(2);
     assert_eq!(cli.saved(), before);
 
+    // R519: what another server has given is not forgotten here while it works there.
+    let ran = cli.run(&["--url", "http://127.0.0.1:1", "auth", "logout"]).is(1);
+    assert!(ran.err.contains("is signed in to"), "{ran:?}");
+    assert_eq!(cli.saved(), before);
+
     // R399: what has ended is followed by its closure.
     let ended = cli.run(&["auth", "logout"]).is(0).out;
     assert!(ended.starts_with("Signed out.\nclosure: accredit closures get cls_"), "{ended}");
