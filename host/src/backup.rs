@@ -86,6 +86,7 @@ impl Backup {
     pub(crate) fn run(&self) -> Result<()> {
         let database = self.place.database()?;
         ensure!(database.is_file(), "there is no database at {}", database.display());
+        ensure!(self.file != Path::new("-"), "a backup is written into a file, and not to standard output; name one");
         ensure!(!self.file.exists(), "{} is there already; name another file", self.file.display());
         let folder = folder_of(&self.file);
         // 0600, and removed unless it is kept.

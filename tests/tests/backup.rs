@@ -71,6 +71,9 @@ fn a_running_server_is_backed_up_and_brought_back() {
         assert!(writer.join().unwrap() > 0);
     });
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+    // R521: what would be piped on is not the copy.
+    let refused = ran(&["backup", "-"], state.path());
+    assert!(!refused.is_well && refused.said.contains("standard output"), "{}", refused.said);
     let again = ran(&["backup", &path], state.path());
     assert!(!again.is_well && again.said.contains("is there already"), "{}", again.said);
 

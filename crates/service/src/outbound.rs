@@ -222,7 +222,12 @@ mod tests {
     fn a_pause_is_asked_for_in_seconds_or_by_a_date() {
         let asked = |after: &'static str, date: &'static str| {
             let headers = [(header::RETRY_AFTER, after), (header::DATE, date)];
-            retry_after(&headers.map(|(name, value)| (name, http::HeaderValue::from_static(value))).into_iter().collect::<HeaderMap>())
+            retry_after(
+                &headers
+                    .map(|(name, value)| (name, http::HeaderValue::from_static(value)))
+                    .into_iter()
+                    .collect::<HeaderMap>(),
+            )
         };
         let date = "Sat, 28 Nov 2026 20:54:32 GMT";
         assert_eq!(asked("120", ""), Some(120));
