@@ -199,6 +199,10 @@ fn logout(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     }
     if settings.is_from_environment {
         show::out("Ended. Unset ACCREDIT_TOKEN: it no longer works.");
+        if settings.is_saved_too {
+            let profile = show::line(&settings.profile);
+            show::say(&format!("The profile {profile} is still signed in: run this again without ACCREDIT_TOKEN."));
+        }
         end();
         return Ok(0);
     }
