@@ -49,8 +49,12 @@ pub(crate) struct Settings {
     pub(crate) key: Option<Key>,
     /// Whether the token comes from the environment.
     pub(crate) is_from_environment: bool,
+    /// Whether the token was made by a sign-in of this command: nobody else has it.
+    pub(crate) is_made: bool,
+    /// Whether the profile has a token of its own beside that of the environment.
+    pub(crate) is_saved_too: bool,
     /// The server that the profile is signed in to, if it is another one.
-    elsewhere: Option<String>,
+    pub(crate) elsewhere: Option<String>,
 }
 
 /// The address of a server, without a slash at its end.
@@ -213,9 +217,12 @@ impl Settings {
                 (token.and_then(|token| Secret::parse(&token)), false)
             }
         };
-        let is_saved = !is_from_environment && token.is_none() && text(&of_profile, "token").is_some();
+        let has_token = text(&of_profile, "token").is_some();
+        let is_saved = !is_from_environment && token.is_none() && has_token;
+        let is_made = !is_from_environment && token.is_some() && of_profile.get("made") == Some(&Json::Bool(true));
+        let is_saved_too = is_from_environment && has_token;
         let elsewhere = saved_url.filter(|_| is_saved);
-        Ok(Self { folder, profile, url, token, key, is_from_environment, elsewhere })
+        Ok(Self { folder, profile, url, token, key, is_from_environment, is_made, is_saved_too, elsewhere })
     }
 
     /// The server.
@@ -246,9 +253,13 @@ impl Settings {
         Ok(folder.join(CREDENTIALS))
     }
 
-    /// Saves a credential with its server and the key that it is bound to, in place of the profile's former one.
-    pub(crate) fn save(&self, url: &Url, token: &Secret, key: Option<&Key>) -> Result<(), Failure> {
+    /// Saves a credential with its server and the key that it is bound to, in place of the profile's former one; and whether a sign-in of this
+    /// command has made it.
+    pub(crate) fn save(&self, url: &Url, token: &Secret, key: Option<&Key>, is_made: bool) -> Result<(), Failure> {
         let mut saved = json!({ "url": url.as_str(), "token": token.reveal() });
+        if let (true, Some(members)) = (is_made, saved.as_object_mut()) {
+            members.insert("made".to_owned(), true.into());
+        }
         if let (Some(key), Some(members)) = (key, saved.as_object_mut()) {
             members.insert("key".to_owned(), key.text().into());
         }

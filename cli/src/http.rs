@@ -5,7 +5,12 @@ use std::{
     time::Duration,
 };
 
-use common::{error::Code, json::escaped, route::Route, secret::Secret};
+use common::{
+    error::Code,
+    json::escaped,
+    route::{ROUTES, Route},
+    secret::Secret,
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 use ureq::{
@@ -100,6 +105,25 @@ impl Answer {
     }
 }
 
+/// The name that would lead to another route: `/api/agents/archived` is no agent's address. `me` is whoever asks, at each of them.
+fn word_of_another<'n>(route: &Route, names: &'n [String]) -> Option<&'n str> {
+    let is_place = |segment: &str| segment.starts_with('{');
+    let places = route.path.split('/').filter(|segment| is_place(segment)).count();
+    let others = ROUTES.iter().filter(|other| other.path.split('/').count() == route.path.split('/').count());
+    others.filter(|other| other.path != route.path).find_map(|other| {
+        let (mut names, mut word) = (names.iter().take(places), None);
+        for (own, others) in route.path.split('/').zip(other.path.split('/')) {
+            let name = if is_place(own) { names.next() } else { None };
+            match name.filter(|_| !is_place(others)) {
+                Some(name) if name == others => word = Some(name.as_str()).filter(|name| *name != "me").or(word),
+                None if own == others || is_place(own) && is_place(others) => {}
+                _ => return None,
+            }
+        }
+        word
+    })
+}
+
 impl Client {
     pub(crate) fn new(url: &Url, token: Option<Secret>, patience: u64) -> Result<Self, Failure> {
         let through = proxy::of(url, |name| std::env::var_os(name))?;
@@ -152,6 +176,11 @@ impl Client {
 
     /// Sends a request of a route.
     pub(crate) fn call(&self, route: &Route, call: Call<'_>) -> Result<Answer, Failure> {
+        if let Some(word) = word_of_another(route, &call.names) {
+            let wrong =
+                format!("{} is a word of the server's own addresses, and the name of nothing.", show::line(word));
+            return Err(Failure::new(Exit::Refused, wrong).fix("Name what you mean by its name or its id."));
+        }
         let mut names = call.names.iter();
         let segments = route.path.split('/').skip(1).map(|segment| match segment.starts_with('{') {
             true => format!("/{}", utf8_percent_encode(names.next().map_or("", String::as_str), SEGMENT)),
@@ -389,7 +418,28 @@ fn unusable(error: ureq::http::Error) -> Failure {
 mod tests {
     use std::io::{Error, ErrorKind};
 
+    use common::route;
+
     use super::*;
+
+    /// R512: a name that is a word of the addresses leads to no other route.
+    #[test]
+    fn a_name_leads_to_no_other_route() {
+        let word = |route: &Route, names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            word_of_another(route, &names).map(str::to_owned)
+        };
+        assert_eq!(word(route::AGENTS_GET, &["archived"]).as_deref(), Some("archived"));
+        for (route, names) in [
+            (route::AGENTS_GET, &["scout"][..]),
+            (route::AGENTS_GET, &["me"]),
+            (route::KEYS_GET, &["archived", "key_1"]),
+            (route::AGENTS_GET, &["tree"]),
+            (route::ARCHIVED_LIST, &[]),
+        ] {
+            assert_eq!(word(route, names), None, "{} {names:?}", route.path);
+        }
+    }
 
     /// R107: a proxy is named where it is in the way, with its variable and without its password.
     #[test]

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 
 use clap::{
     Arg, ArgAction, ArgMatches, Command,
-    builder::TypedValueParser,
+    builder::{NonEmptyStringValueParser, TypedValueParser},
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use common::{route::Query, secret::Secret};
@@ -226,7 +226,9 @@ fn of_every_command() -> [Arg; 5] {
     let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     [
         text("url", "URL").help("The server [env: ACCREDIT_URL]"),
-        text("profile", "NAME").help("The profile [env: ACCREDIT_PROFILE]"),
+        text("profile", "NAME")
+            .value_parser(NonEmptyStringValueParser::new())
+            .help("The profile [env: ACCREDIT_PROFILE]"),
         switch("json").help("Print the API's answer, as JSON"),
         switch("yes").short('y').help("Ask no question: the answer is yes"),
         text("timeout", "TIME")

@@ -37,7 +37,8 @@ pub(crate) fn login(context: &Context, typed: &ArgMatches) -> Result<u8, Failure
     let url = context.settings.server()?.clone();
     context.settings.file()?;
     let client = Client::new(&url, None, context.patience)?;
-    let token = if typed.contains_id("token") {
+    let is_made = !typed.contains_id("token");
+    let token = if !is_made {
         read_token(&show::secret("Token")?, "Standard input")?
     } else if typed.get_flag("password") {
         by_password(&client, typed)?
@@ -45,7 +46,12 @@ pub(crate) fn login(context: &Context, typed: &ArgMatches) -> Result<u8, Failure
         let scope: Vec<&str> = typed.get_many::<String>("scope").into_iter().flatten().map(String::as_str).collect();
         by_device(&client, "token", &scope.join(" "))?
     };
-    verify_and_save(context, client, token, None)
+    let status = verify_and_save(context, client, token, None, is_made)?;
+    // Nobody has the former one any more, and it would live on at the server.
+    if is_made && context.settings.is_made && context.client()?.call(route::OWN_END, Call::default()).is_ok() {
+        show::say("Ended the credential of the sign-in before.");
+    }
+    Ok(status)
 }
 
 /// `auth import-token`.
@@ -60,11 +66,11 @@ pub(crate) fn import(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
         read_token(typed_token, "--token")?
     };
     if typed.get_flag("skip-verify") {
-        context.settings.save(&url, &token, None)?;
+        context.settings.save(&url, &token, None, false)?;
         show::out(&format!("Saved {}… for {}, without asking it.", token.shown(), url.as_str()));
         return Ok(0);
     }
-    verify_and_save(context, Client::new(&url, None, context.patience)?, token, None)
+    verify_and_save(context, Client::new(&url, None, context.patience)?, token, None, false)
 }
 
 /// `auth enroll`: a runtime trades a one-time code for the token of its agent. What it was given is saved before anything else is asked:
@@ -81,12 +87,18 @@ pub(crate) fn enroll(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
     let body = json!({ "code": code.trim() });
     let answer = client.call(route::ENROL, Call { body: Some(body), ..Call::default() })?.json;
     let token = token_of(&answer, "token")?;
-    context.settings.save(&url, &token, key.as_ref())?;
-    verify_and_save(context, client, token, key.as_ref())
+    context.settings.save(&url, &token, key.as_ref(), false)?;
+    verify_and_save(context, client, token, key.as_ref(), false)
 }
 
 /// Asks the server who the token is, and saves it only then: a refusal leaves what was saved before.
-fn verify_and_save(context: &Context, client: Client, token: Secret, key: Option<&Key>) -> Result<u8, Failure> {
+fn verify_and_save(
+    context: &Context,
+    client: Client,
+    token: Secret,
+    key: Option<&Key>,
+    is_made: bool,
+) -> Result<u8, Failure> {
     let copy = read_token(token.reveal(), "The answer")?;
     let mut client = client.with(copy).bound(key);
     let mut key = key;
@@ -100,7 +112,7 @@ fn verify_and_save(context: &Context, client: Client, token: Secret, key: Option
         who = client.call(route::WHOAMI, Call::default());
     }
     let who = who?;
-    context.settings.save(&client.url, &token, key)?;
+    context.settings.save(&client.url, &token, key, is_made)?;
     if context.is_json {
         who.print();
         return Ok(0);

@@ -18,6 +18,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     closing,
+    config::Url,
     context::Context,
     fail::{Exit, Failure},
     http::Call,
@@ -172,7 +173,18 @@ fn status(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
 fn logout(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let settings = &context.settings;
     let mut closure = None;
-    if !typed.get_flag("keep") && settings.token.is_some() {
+    let is_kept = typed.get_flag("keep");
+    // A credential that is forgotten here and lives on there would be thought to have ended.
+    let named = settings.url.as_ref().map(Url::as_str);
+    if let Some(other) = settings.elsewhere.as_deref().filter(|other| !is_kept && named != Some(*other)) {
+        let profile = show::line(&settings.profile);
+        let told =
+            format!("The profile {profile} is signed in to {}, and that server was not named.", show::line(other));
+        return Err(Failure::new(Exit::Refused, told).fix(
+            "Sign out without --url and ACCREDIT_URL; or add --keep, which ends nothing and only forgets it here.",
+        ));
+    }
+    if !is_kept && settings.token.is_some() {
         let client = context.client()?;
         match client.call(route::OWN_END, Call::default()) {
             Ok(answer) => closure = closing::of(&client, &answer),
@@ -181,12 +193,16 @@ fn logout(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
         }
     }
     let end = || closure.as_ref().map_or((), |closure| show::out(&closing::in_words(closure)));
-    if settings.is_from_environment && typed.get_flag("keep") {
+    if settings.is_from_environment && is_kept {
         show::out("Nothing is saved for it: unset ACCREDIT_TOKEN, which still works.");
         return Ok(0);
     }
     if settings.is_from_environment {
         show::out("Ended. Unset ACCREDIT_TOKEN: it no longer works.");
+        if settings.is_saved_too {
+            let profile = show::line(&settings.profile);
+            show::say(&format!("The profile {profile} is still signed in: run this again without ACCREDIT_TOKEN."));
+        }
         end();
         return Ok(0);
     }

@@ -10,7 +10,7 @@ use anstyle::{AnsiColor, Effects, Style};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use common::{
     json::{escaped, to_text},
-    text::is_unseen,
+    text::seen,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value as Json};
@@ -33,12 +33,14 @@ const NARROWEST: u16 = 24;
 
 /// A text in one line, without characters that cannot be seen.
 pub(crate) fn line(text: &str) -> String {
-    text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c }).filter(|c| !is_unseen(*c)).collect()
+    let shown =
+        |(c, is_seen): (char, bool)| if matches!(c, '\n' | '\r' | '\t') { Some(' ') } else { is_seen.then_some(c) };
+    seen(text).filter_map(shown).collect()
 }
 
 /// The same for a text that may have several lines.
 pub(crate) fn prose(text: &str) -> String {
-    text.chars().filter(|c| *c == '\n' || !is_unseen(*c)).collect()
+    seen(text).filter(|(c, is_seen)| *c == '\n' || *is_seen).map(|(c, _)| c).collect()
 }
 
 /// Writes a line to standard output.
@@ -352,9 +354,21 @@ pub(crate) fn bar(bytes: u64) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
+    use common::text::is_unseen;
     use serde_json::json;
 
     use super::*;
+
+    /// R513: an emoji is one picture, and words are as they were written.
+    #[test]
+    fn what_joins_stays_where_it_belongs() {
+        for text in
+            ["dev \u{1f469}\u{200d}\u{1f4bb}", "\u{645}\u{6cc}\u{200c}\u{62e}", "\u{1f3f3}\u{fe0f}\u{200d}\u{1f308}"]
+        {
+            assert_eq!((line(text), prose(text)), (text.to_owned(), text.to_owned()));
+        }
+        assert_eq!(line("a\u{200d}b \u{1f469}\u{202e}\u{200d}"), "ab \u{1f469}");
+    }
 
     /// R30: nothing that a server sends controls the terminal.
     #[test]

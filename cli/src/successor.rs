@@ -30,7 +30,8 @@ pub(crate) fn keep(
         show::warn("ACCREDIT_TOKEN holds the token that this one replaces, and which ends soon: set it to this one.");
         return Ok(());
     }
-    context.settings.save(&client.url, &token, context.settings.key_of_token())?;
+    let settings = &context.settings;
+    settings.save(&client.url, &token, settings.key_of_token(), settings.is_made)?;
     show::say(&format!("Saved in {}, profile {}.", context.settings.file()?.display(), context.settings.profile));
     Ok(())
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HOST, InvalidHeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, InvalidHeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use tokio::time::{sleep, timeout};
@@ -25,7 +25,7 @@ use crate::body::full;
 use crate::instances::Handler;
 use crate::observe::Late;
 use crate::outbound::{Inside, Target};
-use crate::refusal::{NO_ROOM, NO_TARGET, TOO_LATE, header, request_id};
+use crate::refusal::{NO_ROOM, NO_TARGET, OTHER_CODING, TOO_LATE, header, request_id};
 use crate::route::{Router, whole};
 
 /// How long a request waits before the second attempt to make an instance for it.
@@ -130,6 +130,9 @@ impl Endpoint {
 impl App {
     /// Answers a request from outside; `client` is the peer's address.
     pub(crate) async fn respond(&self, mut request: Request<WasiBody>, client: HeaderValue) -> Response<WasiBody> {
+        if has_other_coding(request.headers()) {
+            return OTHER_CODING.response(&request_id());
+        }
         strip(request.headers_mut());
         let path = request.uri().path();
         if let Some(name) = path.strip_prefix(WELL_KNOWN) {
@@ -237,6 +240,13 @@ fn strip(headers: &mut HeaderMap) {
         headers.remove(HOST);
     }
     headers.remove(CONNECTION);
+}
+
+/// Whether a body is coded in a way that nothing here decodes (RFC 9112, section 6.1): it would be read as if it were not.
+fn has_other_coding(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let first = codings.next();
+    codings.next().is_some() || first.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
 }
 
 /// Makes the URI absolute and adds the host's headers. `None`: the request has no clear target.

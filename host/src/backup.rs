@@ -6,11 +6,13 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
@@ -84,13 +86,16 @@ impl Backup {
     pub(crate) fn run(&self) -> Result<()> {
         let database = self.place.database()?;
         ensure!(database.is_file(), "there is no database at {}", database.display());
+        ensure!(self.file != Path::new("-"), "a backup is written into a file, and not to standard output; name one");
         ensure!(!self.file.exists(), "{} is there already; name another file", self.file.display());
         let folder = folder_of(&self.file);
         // 0600, and removed unless it is kept.
         let part = tempfile::Builder::new().prefix(".accredit-backup-").tempfile_in(folder);
         let part = part.with_context(|| format!("cannot write into {}", folder.display()))?;
         let source = open(&database)?;
-        let copied = source.execute("VACUUM INTO ?1", [part.path().to_string_lossy()]);
+        // Byte for byte: a path need not be UTF-8.
+        let into = ToSqlOutput::Borrowed(ValueRef::Text(part.path().as_os_str().as_bytes()));
+        let copied = source.execute("VACUUM INTO ?1", [into]);
         copied.with_context(|| format!("cannot copy {}", database.display()))?;
         let (before, after) = (schema(&source)?, check(part.path())?);
         ensure!(

@@ -150,6 +150,27 @@ mod tests {
         }
     }
 
+    /// R523: the manual says each default that is a number, in the row of its option and in their order.
+    #[test]
+    fn the_manual_has_the_defaults() {
+        let manual = include_str!("../../docs/operations.md");
+        let command = <Flags as clap::CommandFactory>::command();
+        for arg in command.get_arguments() {
+            let (Some(name), [default]) = (arg.get_long(), arg.get_default_values()) else { continue };
+            let default = default.to_str().unwrap();
+            if !default.starts_with(|c: char| c.is_ascii_digit()) {
+                continue;
+            }
+            let option = format!("`--{name}`");
+            let row =
+                manual.lines().find(|line| line.starts_with("| `--") && line.contains(&option)).unwrap_or(&option);
+            let mut cells = row.split(" | ");
+            let at = cells.next().unwrap().split(", ").position(|one| one.contains(&option)).unwrap();
+            let said = cells.next().unwrap_or_default().split(", ").nth(at).unwrap_or_default();
+            assert_eq!(said.trim_matches('`'), default, "{row}");
+        }
+    }
+
     #[test]
     fn durations_have_spins_units() {
         assert_eq!(parse_duration("3"), Ok(Duration::from_secs(3)));

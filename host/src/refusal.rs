@@ -35,6 +35,12 @@ pub(crate) const NO_TARGET: Refusal = Refusal {
     detail: "The request does not say clearly which host it is for.",
     fix: "Send one Host header with the name or address of this server, and its port if that is not the usual one.",
 };
+pub(crate) const OTHER_CODING: Refusal = Refusal {
+    status: StatusCode::BAD_REQUEST,
+    slug: "invalid_request",
+    detail: "The request has a Transfer-Encoding other than chunked, which this host does not decode.",
+    fix: "Send the body with a Content-Length, or with Transfer-Encoding: chunked alone.",
+};
 pub(crate) const NO_ROOM: Refusal = come_again(
     "no_instance",
     "This host has no room for one more instance of a component.",

@@ -34,11 +34,13 @@ pub const TOLD: [&str; 8] = [
     "x-accredit-credential",
 ];
 
-/// Every way to write one of these names that some service takes for it: each `-` may be a `_`.
+/// Every way to write one of these names that some service takes for it: each `-` may be a `_`, or a `.` (PHP).
 pub fn spellings(name: &str) -> Vec<String> {
     name.split('-').fold(Vec::new(), |written: Vec<String>, part| match written.is_empty() {
         true => vec![part.to_owned()],
-        false => written.iter().flat_map(|start| ["-", "_"].map(|between| format!("{start}{between}{part}"))).collect(),
+        false => {
+            written.iter().flat_map(|start| ["-", "_", "."].map(|between| format!("{start}{between}{part}"))).collect()
+        }
     })
 }
 

@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
 
 use std::{
+    ffi::OsStr,
     fs,
-    os::unix::fs::MetadataExt,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt},
     path::Path,
     process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -26,6 +27,21 @@ fn ran(words: &[&str], state: &Path) -> Ran {
     let output = command.output().unwrap();
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     Ran { is_well: output.status.success(), said }
+}
+
+/// R514: a path need not be UTF-8, and nothing is left beside the copy.
+#[test]
+fn a_backup_is_written_where_the_path_is_not_utf8() {
+    let (server, _) = Server::with_admin();
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().join(OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir(&folder).unwrap();
+    let mut command = Command::new(host::program());
+    command.arg("backup").arg(folder.join("a.db")).arg("--state-dir").arg(server.state().path());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let names = |folder: &Path| fs::read_dir(folder).unwrap().map(|one| one.unwrap().file_name()).collect::<Vec<_>>();
+    assert_eq!((names(out.path()).len(), names(&folder)), (1, vec!["a.db".into()]));
 }
 
 /// R75, R150.
@@ -55,6 +71,9 @@ fn a_running_server_is_backed_up_and_brought_back() {
         assert!(writer.join().unwrap() > 0);
     });
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+    // R521: what would be piped on is not the copy.
+    let refused = ran(&["backup", "-"], state.path());
+    assert!(!refused.is_well && refused.said.contains("standard output"), "{}", refused.said);
     let again = ran(&["backup", &path], state.path());
     assert!(!again.is_well && again.said.contains("is there already"), "{}", again.said);
 

@@ -96,6 +96,39 @@ fn outcomes_are_told_apart_by_the_exit_status() {
     }
 }
 
+/// R524: a sign-in ends what the one before had made for the profile, and nothing that came from elsewhere.
+#[test]
+fn a_sign_in_ends_the_credential_of_the_one_before() {
+    let (server, admin) = Server::with_admin();
+    let cli = Cli::of(server.host().base_url());
+    let words = ["auth", "login", "--password", "--email", "ada@example.com"];
+    let saved = || {
+        let saved: Json = serde_json::from_str(&cli.saved()).unwrap();
+        text(&saved["profiles"]["default"]["token"]).to_owned()
+    };
+    let sign_in = || {
+        let ran = cli.fed(&format!("{PASSWORD}\n"), &words).is(0);
+        (saved(), ran.err.contains("Ended the credential of the sign-in before."))
+    };
+    let (first, ended) = sign_in();
+    assert!(!ended);
+    let (second, ended) = sign_in();
+    assert!(ended);
+    server.with(&first).get("/api/auth/whoami").refused(401, "token_revoked");
+    let pat = server.plant_pat(&admin, "agents.read");
+    cli.fed(&format!("{}\n", pat.bearer()), &["auth", "login", "--token", "-"]).is(0);
+    server.with(&second).get("/api/auth/whoami").is(200);
+    assert!(!sign_in().1);
+    pat.get("/api/auth/whoami").is(200);
+    // The variable's token is ended, and the profile's is not.
+    let last = saved();
+    let cli = cli.variable("ACCREDIT_TOKEN", pat.bearer());
+    let ran = cli.run(&["auth", "logout"]).is(0);
+    assert!(ran.err.contains("The profile default is still signed in"), "{ran:?}");
+    pat.get("/api/auth/whoami").refused(401, "token_revoked");
+    server.with(&last).get("/api/auth/whoami").is(200);
+}
+
 /// R65, R107: the files are for their owner alone, however they were; no output shows the credential; signing out ends it.
 #[test]
 fn a_credential_is_kept_in_a_file_for_its_owner_alone() {
@@ -128,6 +161,11 @@ fn a_credential_is_kept_in_a_file_for_its_owner_alone() {
     refused.is(2);
     cli.fed("nonsense\n", &["auth", "import-token", "--token", "-"]).is(2);
     cli.fed("wrong\n", &words).is(2);
+    assert_eq!(cli.saved(), before);
+
+    // R519: what another server has given is not forgotten here while it works there.
+    let ran = cli.run(&["--url", "http://127.0.0.1:1", "auth", "logout"]).is(1);
+    assert!(ran.err.contains("is signed in to"), "{ran:?}");
     assert_eq!(cli.saved(), before);
 
     // R399: what has ended is followed by its closure.
@@ -568,6 +606,14 @@ fn an_agent_lives_by_verbs() {
     let ran = scout.run(&["agents", "list"]).is(1);
     assert!(ran.err.contains("stopped"), "{ran:?}");
     cli.run(&["agents", "start", "scout"]).is(0);
+
+    // R517: a name that a script has left empty is no profile.
+    let ran = cli.run(&["agents", "list", "--profile", ""]).is(64);
+    assert!(ran.err.contains("--profile"), "{ran:?}");
+
+    // R512
+    let ran = cli.run(&["agents", "get", "archived"]).is(1);
+    assert!(ran.out.is_empty() && ran.err.contains("archived is a word of the server's own addresses"), "{ran:?}");
 
     // What destroys asks: without anybody to answer nothing happens.
     let ran = cli.run(&["agents", "delete", "builder"]).is(64);

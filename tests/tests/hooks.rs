@@ -98,6 +98,46 @@ fn what_the_senders_own_libraries_sign_is_taken() {
     }
 }
 
+/// R510: what the senders' libraries sign with the former secret is taken through the grace that a rotation gave, and not after it.
+#[test]
+fn a_former_secret_is_taken_through_its_grace() {
+    let server = Server::settings().variable("secrets_key", "a-key-of-the-operator-that-is-long-enough").start();
+    let admin = server.bootstrap();
+    server.agent(&admin, "scout", &["agents.read"]);
+    let world = server.nobody();
+    for kind in ["github", "slack"] {
+        let made = admin.post("/api/agents/scout/keys", &json!({ "name": kind, "type": kind })).is(201);
+        let path = format!("/api/hooks/{}", text(&made["id"]));
+        let send = |secret: &str, number: i32| {
+            let body = json!({ "number": number }).to_string();
+            let at = seconds(0);
+            match kind {
+                "github" => send(&world, &path, &[("x-hub-signature-256", &*github(secret, &body))], &body),
+                _ => {
+                    let signature = python("slack", secret, &at, "", &body);
+                    send(
+                        &world,
+                        &path,
+                        &[("x-slack-signature", &*signature), ("x-slack-request-timestamp", &at)],
+                        &body,
+                    )
+                }
+            }
+            .status()
+        };
+        let rotate = format!("/api/agents/scout/keys/{}/rotate", text(&made["id"]));
+        let next = admin.post(&rotate, &json!({ "grace_seconds": 600 })).is(201);
+        let taken = if kind == "github" { 202 } else { 200 };
+        for (number, secret) in [&made, &next].into_iter().enumerate() {
+            assert_eq!(send(text(&secret["key"]), number as i32), taken, "{kind}, {number}");
+        }
+        let last = admin.post(&rotate, &json!({})).is(201);
+        for (number, (secret, status)) in [(&made, 401), (&next, 401), (&last, taken)].into_iter().enumerate() {
+            assert_eq!(send(text(&secret["key"]), number as i32 + 2), status, "{kind}, {number}");
+        }
+    }
+}
+
 /// R58: a sender of too much reads why, also over a body of many times the limit: the connection is not closed while they send.
 #[test]
 fn a_sender_of_too_much_reads_the_refusal() {

@@ -232,6 +232,29 @@ fn a_host_reserves_memory_maps_for_its_connections_only() {
 }
 
 /// R58, R80: a request that does not say for whom it is gets an answer that says so; HTTP/1.0 need not say it.
+/// R516: a body in a coding that the host does not undo is not read as if it had none; one in chunks is.
+#[test]
+fn a_body_in_another_coding_is_refused() {
+    let host = Start::trap(&trap_manifest()).run();
+    let address = host.client().address().to_owned();
+    let chunked = "Transfer-Encoding: chunked";
+    let others = ["gzip, chunked", "chunked, chunked", "identity\r\nTransfer-Encoding: chunked"]
+        .map(|coding| format!("Transfer-Encoding: {coding}"));
+    for (coding, status) in
+        others.iter().map(|coding| (coding.as_str(), 400)).chain([(chunked, 200), ("Transfer-Encoding: Chunked", 200)])
+    {
+        let head = format!(
+            "POST /bare/count HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{coding}\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"
+        );
+        let answer = raw::exchange(&address, head.as_bytes()).unwrap();
+        let answer = Answer::new(coding, host.client().base_url(), answer);
+        match status {
+            400 => answer.refused_by_host(400, "invalid_request"),
+            _ => assert_eq!(answer.status(), status, "{coding}"),
+        }
+    }
+}
+
 #[test]
 fn a_request_without_a_clear_host_is_told_so() {
     let host = Start::trap(&trap_manifest()).run();

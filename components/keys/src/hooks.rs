@@ -82,25 +82,30 @@ fn is_signed(app: &App, r#type: KeyType, secret: &WebhookSecret, body: &[u8]) ->
     }
 }
 
-/// Finds the key, and checks the signature over the raw body.
-async fn verify(app: &App, id: &str, body: &[u8]) -> Result<Hook, ApiError> {
-    let found = hook::find(app.db(), id).await?;
-    let opened = match &found {
-        Some(found) => {
-            let place = [found.agent.as_str(), found.key.as_str()];
-            let opened = app.settings().vault.open(vault::WEBHOOK, &place, &found.sealed);
-            // A secret that cannot be opened now is one that nobody has: the sender must not learn that there is such a key.
-            opened
-                .map_err(|_| log(app.request_id(), "hook", &format!("secrets_key does not open the key {}", found.key)))
-                .ok()
-        }
-        None => None,
-    };
-    // Without a key the same work is done, with a secret that nobody has.
+/// The secret of a key. Without one, the same work is done with a secret that nobody has; so it is with one that cannot be opened now, since
+/// the sender must not learn that there is such a key.
+fn open(app: &App, found: Option<&Hook>, sealed: Option<&Vec<u8>>) -> WebhookSecret {
+    let opened = found.zip(sealed).and_then(|(found, sealed)| {
+        let place = [found.agent.as_str(), found.key.as_str()];
+        let opened = app.settings().vault.open(vault::WEBHOOK, &place, sealed);
+        opened
+            .map_err(|_| log(app.request_id(), "hook", &format!("secrets_key does not open the key {}", found.key)))
+            .ok()
+    });
+    opened.map_or_else(|| signature::generate(app.chance()), WebhookSecret::of)
+}
+
+/// Finds the key, and checks the signature over the raw body: by its secret, and by the one before while its grace lasts. What is refused
+/// has been checked twice, whatever there is. Gives the secret too, sealed, by which the request is signed.
+async fn verify(app: &App, id: &str, body: &[u8]) -> Result<(Hook, Vec<u8>), ApiError> {
+    let found = hook::find(app.db(), id, app.now()).await?;
     let r#type = found.as_ref().map_or_else(|| look(app), |found| found.r#type);
-    let secret = opened.map_or_else(|| signature::generate(app.chance()), WebhookSecret::of);
-    let is_good = is_signed(app, r#type, &secret, body);
-    found.filter(|_| is_good).ok_or_else(|| Code::HookRefused.into())
+    let sealed = found.as_ref().map(|found| &found.sealed);
+    let former = found.as_ref().and_then(|found| found.former.as_ref());
+    let signing =
+        [sealed, former].into_iter().find(|sealed| is_signed(app, r#type, &open(app, found.as_ref(), *sealed), body));
+    let signing = signing.flatten().cloned();
+    found.zip(signing).ok_or_else(|| Code::HookRefused.into())
 }
 
 /// Reads what a service says about its request beside the body.
@@ -187,7 +192,7 @@ pub(crate) async fn receive(
     Path(id): Path,
     Raw(body): Raw,
 ) -> Result<Response, ApiError> {
-    let found = verify(&app, &id, &body).await?;
+    let (found, signing) = verify(&app, &id, &body).await?;
     let sent = read(&app, found.r#type);
     let content = parse(&sent.content_type, &body);
     let is = |kind: &str| content.get("type").and_then(Json::as_str) == Some(kind);
@@ -202,20 +207,20 @@ pub(crate) async fn receive(
     if found.r#type == KeyType::Github && sent.event.as_deref() == Some("ping") {
         return json(StatusCode::OK, &Taken::Ping(TakenPing { accepted: false, ping: true }));
     }
-    store(&app, route, &found, (sent, content, body)).await
+    store(&app, route, (&found, &signing), (sent, content, body)).await
 }
 
 /// Puts the event into the agent's inbox, once.
 async fn store(
     app: &App,
     route: &Route,
-    found: &Hook,
+    (found, signing): (&Hook, &Vec<u8>),
     (sent, content, body): (Sent, Json, Bytes),
 ) -> Result<Response, ApiError> {
     let tx = app.db().begin(Purpose::Durable).await?;
-    // The key may have ended since the signature was checked.
-    let stands = hook::find(&tx, found.key.as_str()).await?.is_some_and(|now| now.sealed == found.sealed);
-    if !stands {
+    // The key, or this secret of it, may have ended since the signature was checked.
+    let now = hook::find(&tx, found.key.as_str(), app.now()).await?;
+    if !now.is_some_and(|now| now.sealed == *signing || now.former.as_ref() == Some(signing)) {
         return Err(Code::HookRefused.into());
     }
     if !hook::is_new(&tx, &found.key, &known_by(found.r#type, &sent, &body), app.now()).await? {

@@ -318,8 +318,8 @@ form! {
     }
 }
 
-/// `POST /api/agents/{name}/keys/{id}/rotate`: a new secret for the same key. A bearer's old one lives through the grace; a
-/// webhook's ends at once.
+/// `POST /api/agents/{name}/keys/{id}/rotate`: a new secret for the same key. The old one lives through the
+/// grace.
 pub(crate) async fn rotate(
     mut change: Change<Body<Rotate>>,
     Path(name): Path,
@@ -327,18 +327,14 @@ pub(crate) async fn rotate(
 ) -> Result<Response, ApiError> {
     let Body(body) = &mut change.input;
     let grace_seconds = body.grace_seconds;
-    mint::grace(grace_seconds, 0)?;
+    let grace = mint::grace(grace_seconds, 0)?;
     let value = body.value.take();
-    let (has_grace, has_value) = (grace_seconds.is_some(), value.is_some());
+    let has_value = value.is_some();
     let (route, now) = (change.route(), change.app.now());
     let find = async |reads: &dyn Rows, caller: &Caller, id: &str| {
         let found = object::key(reads, caller, route, (&name, id), now).await?;
         let r#type = found.key.r#type;
-        match r#type.is_webhook() {
-            true if has_grace => Err(foreign_field("grace_seconds", r#type)),
-            false if has_value => Err(foreign_field("value", r#type)),
-            _ => Ok(found),
-        }
+        if has_value && !r#type.is_webhook() { Err(foreign_field("value", r#type)) } else { Ok(found) }
     };
     change
         .on(&id, find, async |write, found, _| {
@@ -348,8 +344,9 @@ pub(crate) async fn rotate(
                 let agent = get_agent(write, &found).await?;
                 let grantee = grantee::of(&write.tx, &write.caller, &agent, write.now()).await?;
                 let sealed = seal(write, (&found.agent_id, &found.key.id), &secret, grantee.as_deref())?;
-                key::reseal(&write.tx, &found.key.id, sealed, now).await?;
-                (KeySecret::Webhook(secret), Rotated::default())
+                let grace_ends = (grace > 0).then(|| now.plus_seconds(grace));
+                key::reseal(&write.tx, &found.key.id, sealed, grace_ends, now).await?;
+                (KeySecret::Webhook(secret), Rotated { grace_ends, warnings: Vec::new() })
             } else {
                 let (secret, rotated) = rotate_bearer(write, &found, grace_seconds).await?;
                 (KeySecret::Bearer(secret), rotated)
@@ -366,7 +363,6 @@ pub(crate) async fn rotate(
 }
 
 /// The result of a rotation, beside the new secret.
-#[derive(Default)]
 struct Rotated {
     grace_ends: Option<Timestamp>,
     warnings: Vec<String>,

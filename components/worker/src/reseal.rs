@@ -23,7 +23,7 @@ pub(crate) async fn run(app: &App) -> Result<(), DbError> {
             for place in places {
                 let (purpose, parts) = match kind {
                     Kind::Secret => (vault::SECRET, vec![place.tenant.as_str(), &place.agent, &place.key]),
-                    Kind::Key => (vault::WEBHOOK, vec![place.agent.as_str(), &place.key]),
+                    Kind::Key | Kind::FormerKey => (vault::WEBHOOK, vec![place.agent.as_str(), &place.key]),
                     Kind::Webhook | Kind::FormerWebhook => (deliver::PURPOSE, vec![place.tenant.as_str(), &place.key]),
                     Kind::Factor => (vault::TOTP, vec![place.key.as_str()]),
                 };
@@ -63,7 +63,7 @@ mod tests {
     }
 
     /// R48, R422: everything that was sealed opens under the new key alone, in its own place and with each part of it: secrets of agents and
-    /// of keys, both secrets of a webhook, of which the one before still signs, and those of second factors.
+    /// of keys, with those that keys had before, both secrets of a webhook, of which the one before still signs, and those of second factors.
     #[tokio::test]
     async fn what_was_sealed_is_sealed_again_for_its_own_place() {
         let (old, new) = ("an-old-key-of-the-operator-that-is-long", "a-new-key-of-the-operator-that-is-long");
@@ -76,6 +76,7 @@ mod tests {
         let all = [
             (vault::SECRET, &[tenant, scout, "A"][..], "the secret", "SELECT hex(sealed) FROM agent_secrets"),
             (vault::WEBHOOK, &[scout, "key_1"], "of a key", "SELECT hex(sealed) FROM api_keys"),
+            (vault::WEBHOOK, &[scout, "key_1"], "of a key before", "SELECT hex(sealed) FROM former_hook_secrets"),
             (deliver::PURPOSE, &of_webhook, "of a webhook", "SELECT hex(sealed) FROM webhooks"),
             (deliver::PURPOSE, &of_webhook, "the one before", "SELECT hex(former) FROM webhooks"),
             (vault::TOTP, &[user], "of a factor", "SELECT hex(sealed) FROM factors"),
@@ -83,12 +84,16 @@ mod tests {
         assert_eq!(all.len(), Kind::ALL.len());
         let sealed = all
             .map(|(purpose, place, text, _)| hex(&settings(old).vault.seal(purpose, place, text, t.chance()).unwrap()));
-        let [of_agent, of_key, of_webhook, former, of_factor] = &sealed;
+        let [of_agent, of_key, before, of_webhook, former, of_factor] = &sealed;
         for sql in [
             format!("INSERT INTO agent_secrets (agent_id, name, sealed, created_at, updated_at, updated_by) VALUES ('{scout}', 'A', x'{of_agent}', 0, 0, '{user}')"),
             format!(
                 "INSERT INTO api_keys (id, tenant_id, agent_id, name, type, sealed, sealed_at, created_at, created_by)
                  VALUES ('key_1', '{tenant}', '{scout}', 'a', 'standard', x'{of_key}', 0, 0, '{user}')"
+            ),
+            format!(
+                "INSERT INTO former_hook_secrets (id, tenant_id, agent_id, sealed, sealed_at, ends_at)
+                 VALUES ('key_1', '{tenant}', '{scout}', x'{before}', 0, 4000000000000)"
             ),
             format!(
                 "INSERT INTO webhooks (id, tenant_id, user_id, name, url, takes_notifications, sealed, sealed_at, former, created_at, updated_at)

@@ -73,24 +73,26 @@ fn checked(field: &'static str, value: &str, most: usize, allowed: fn(char) -> b
     Ok(value.to_owned())
 }
 
-/// Whether a text has a character that is not seen, but for joiners within words of other scripts than Latin: Persian and Hindi need them,
-/// and so do emoji (Unicode Standard Annex #31, section 2.3); and but for one selector behind what it shows another way.
 fn has_unseen(text: &str, allowed: fn(char) -> bool) -> bool {
-    let is_joined = |c: Option<char>| c.is_some_and(|c| !c.is_ascii() && !c.is_whitespace() && !is_unseen(c));
+    seen(text).any(|(c, is_seen)| !is_seen && !allowed(c))
+}
+
+/// The characters of a text, and which of them are seen, or belong where they stand: joiners within words of other scripts than Latin, since
+/// Persian and Hindi need them, and so do emoji (Unicode Standard Annex #31, section 2.3); and one selector behind what it shows another way.
+pub fn seen(text: &str) -> impl Iterator<Item = (char, bool)> + '_ {
+    let is_joined = move |c: Option<char>| c.is_some_and(|c| !c.is_ascii() && !c.is_whitespace() && !is_unseen(c));
     // What stands before, and the same without a selector behind it.
     let (mut before, mut shown) = (None, None);
     let mut rest = text.chars();
-    while let Some(c) = rest.next() {
+    std::iter::from_fn(move || {
+        let c = rest.next()?;
         let joins = matches!(c, '\u{200c}' | '\u{200d}') && is_joined(shown) && is_joined(rest.clone().next());
         let is_keycap = rest.clone().next() == Some('\u{20e3}');
         let selects = selects(c) && (is_joined(before) || is_keycap && before.is_some_and(|c| c.is_ascii_graphic()));
-        if is_unseen(c) && !allowed(c) && !joins && !selects {
-            return true;
-        }
         before = Some(c);
         shown = if selects { shown } else { before };
-    }
-    false
+        Some((c, !is_unseen(c) || joins || selects))
+    })
 }
 
 /// Checks that a number is in a range.

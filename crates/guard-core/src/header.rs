@@ -35,9 +35,9 @@ const HOSTS: &str = "spin-";
 const OTHERWISE: [&str; 5] =
     ["x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"];
 
-/// A name as frameworks read it: some take `_` for `-`.
+/// A name as frameworks read it: some take `_` for `-`, and some, such as PHP, all that is neither a letter nor a digit.
 fn name_of(name: &str) -> String {
-    name.to_ascii_lowercase().replace('_', "-")
+    name.to_ascii_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-")
 }
 
 /// Whether the service gets this header of the client: not its credential, nothing that could be taken for Accredit's, and not the
@@ -132,6 +132,10 @@ mod tests {
             ("x-ACCREDIT-agent", "forged"),
             ("X_Accredit_Agent", "forged"),
             ("x-accredit_new", "forged"),
+            // R518
+            ("X.Accredit.Agent", "forged"),
+            ("x~accredit-agent", "forged"),
+            ("X.API.Key", "forged"),
             ("Authorization", "Bearer a"),
             ("host", "crm.example.com"),
             ("cookie", "c"),

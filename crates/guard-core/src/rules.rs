@@ -114,6 +114,9 @@ impl Rules {
         if self.is_empty() {
             return Ok(None);
         }
+        if names_another_method(path) {
+            return Err(Ambiguous);
+        }
         let path = plain(path).ok_or(Ambiguous)?;
         let fits = |rule: &&Rule| rule.fits(method, &path) && rule.fits_tool(message);
         Ok(self.0.iter().find(fits).map(|rule| rule.scopes.as_slice()))
@@ -214,6 +217,17 @@ fn plain(path: &str) -> Option<Vec<String>> {
         return Some(Vec::new());
     }
     path.split('/').map(decoded).collect()
+}
+
+/// Whether the query has `_method`, by which Symfony, Laravel and Rack take another method than the request's; PHP reads `.method` as the
+/// same name.
+fn names_another_method(path: &str) -> bool {
+    let query = path.split_once('?').map_or("", |(_, query)| query);
+    let names = query.split(['&', ';']).map(|pair| pair.split(['=', '[', '#']).next().unwrap_or_default());
+    names.filter_map(|name| decoded(&name.replace('+', " "))).any(|name| {
+        let name = name.trim_start();
+        name.strip_prefix(['_', '.']).is_some_and(|rest| rest.trim_end() == "method")
+    })
 }
 
 fn decoded(segment: &str) -> Option<String> {
@@ -320,6 +334,20 @@ mod tests {
             Ok(None),
             "without rules nothing is compared"
         );
+    }
+
+    /// R522
+    #[test]
+    fn a_query_that_names_another_method_is_refused() {
+        for query in
+            ["_method=DELETE", "a=1&_METHOD=put", "%5fmethod=DELETE", ".method=DELETE", "_method[]=x", "_method"]
+        {
+            let path = format!("/customers/7?{query}");
+            assert_eq!(needed("PUT", &path, &Message::Other), Err(Ambiguous), "{query}");
+        }
+        for query in ["method=DELETE", "x=_method", "my_method=a", "", "%ff=1"] {
+            assert!(needed("PUT", &format!("/customers/7?{query}"), &Message::Other).is_ok(), "{query}");
+        }
     }
 
     /// R179

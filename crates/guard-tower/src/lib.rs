@@ -6,6 +6,9 @@
 //! let app = axum::Router::new().route("/orders", get(orders)).layer(guard_tower::GuardLayer::new(settings));
 //! ```
 //!
+//! Put it around the whole router. Within `Router::nest` a layer sees paths without their beginning, so that rules and proofs of keys would be
+//! compared with other paths than those that are asked for.
+//!
 //! The settings and the rules are those of the component `guard`. What has no caller that is let in never reaches the service. The layer
 //! needs a runtime of tokio. A request that is decided by what was heard before costs no question.
 #![forbid(unsafe_code)]

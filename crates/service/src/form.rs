@@ -376,6 +376,11 @@ impl Input {
 
     /// Reads a query.
     pub(crate) fn query(text: &str) -> Result<Self, ApiError> {
+        // Read as it is, or not at all: a filter that was repaired finds something else.
+        if percent_encoding::percent_decode_str(text).decode_utf8().is_err() {
+            let refusal = Code::InvalidRequest.detail("The query is not UTF-8.");
+            return Err(refusal.fix("Send the query in UTF-8, percent-encoded."));
+        }
         let mut values = Map::new();
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             if values.insert(name.clone().into_owned(), Json::String(value.into_owned())).is_some() {
@@ -573,6 +578,15 @@ mod tests {
             ("y", known),
         ];
         assert_eq!(problems(&refusal), expected.map(|(field, problem)| (field.to_owned(), problem.to_owned())));
+    }
+
+    /// R515
+    #[test]
+    fn a_query_is_utf8_or_refused() {
+        for query in ["q=%ff", "%c3=1", "q=%ED%A0%80"] {
+            assert_eq!(Input::query(query).err().unwrap().code(), Code::InvalidRequest, "{query}");
+        }
+        assert!(Input::query("q=%c3%a4+%25&page=").is_ok());
     }
 
     #[test]

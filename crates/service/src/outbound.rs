@@ -3,6 +3,7 @@
 //! The host resolves names and refuses private addresses. This module bounds how long a request may take, ten seconds in all, and how
 //! much of an answer is read. A redirect is an answer like any other and is not followed.
 
+use common::time::Timestamp;
 use http::{HeaderMap, Method, Request, header};
 
 /// The part of an answer that is looked at.
@@ -14,7 +15,7 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// Whether that is the whole body.
     pub is_whole: bool,
-    /// How long the server asks to be left alone (`Retry-After`, RFC 9110, section 10.2.3), seconds; a date counts as nothing.
+    /// How long the server asks to be left alone (`Retry-After`, RFC 9110, section 10.2.3), seconds.
     pub retry_after: Option<i64>,
 }
 
@@ -27,9 +28,21 @@ fn with_length(mut request: Request<String>) -> Request<String> {
     request
 }
 
-#[cfg_attr(not(target_family = "wasm"), expect(dead_code, reason = "natively there are no servers with headers"))]
+#[cfg_attr(all(not(target_family = "wasm"), not(test)), expect(dead_code, reason = "natively only tests call it"))]
 fn retry_after(headers: &HeaderMap) -> Option<i64> {
-    headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().filter(|seconds| *seconds > 0)
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let asked = text(header::RETRY_AFTER)?;
+    // A date is one by the server's own clock.
+    let until = || Some(http_date(text(header::DATE)?)?.seconds_until(http_date(asked)?));
+    asked.parse().ok().or_else(until).filter(|seconds| *seconds > 0)
+}
+
+/// A date as headers have it (RFC 9110, section 5.6.7).
+fn http_date(text: &str) -> Option<Timestamp> {
+    let mut words = text.split(' ').skip(1);
+    let (day, month, year, time) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(month)? / 3 + 1;
+    Timestamp::parse(&format!("{year}-{month:02}-{day}T{time}Z"))
 }
 
 impl Answer {
@@ -200,7 +213,30 @@ pub mod stub {
 
 #[cfg(test)]
 mod tests {
-    use super::words;
+    use http::HeaderMap;
+
+    use super::{header, retry_after, words};
+
+    /// R520
+    #[test]
+    fn a_pause_is_asked_for_in_seconds_or_by_a_date() {
+        let asked = |after: &'static str, date: &'static str| {
+            let headers = [(header::RETRY_AFTER, after), (header::DATE, date)];
+            retry_after(
+                &headers
+                    .map(|(name, value)| (name, http::HeaderValue::from_static(value)))
+                    .into_iter()
+                    .collect::<HeaderMap>(),
+            )
+        };
+        let date = "Sat, 28 Nov 2026 20:54:32 GMT";
+        assert_eq!(asked("120", ""), Some(120));
+        assert_eq!(asked("Sat, 28 Nov 2026 20:56:02 GMT", date), Some(90));
+        for nothing in ["Sat, 28 Nov 2026 20:54:32 GMT", "Fri, 27 Nov 2026 20:54:32 GMT", "0", "-1", "soon", ""] {
+            assert_eq!(asked(nothing, date), None, "{nothing}");
+        }
+        assert_eq!(asked("Sat, 28 Nov 2026 20:56:02 GMT", "now"), None);
+    }
 
     #[test]
     fn an_error_of_the_host_is_told_in_words_with_its_name() {

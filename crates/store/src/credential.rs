@@ -362,6 +362,7 @@ pub async fn revoke_issued_before(
     let sql = "UPDATE credentials SET revoked_at = ?2 WHERE revoked_at IS NULL AND created_at < ?1";
     tx.execute(sql, args![before, now]).await?;
     tx.execute("UPDATE api_keys SET sealed = NULL WHERE sealed_at < ?1", args![before]).await?;
+    tx.execute("DELETE FROM former_hook_secrets WHERE sealed_at < ?1", args![before]).await?;
     // One that was deleted after the backup was made would be trusted again.
     tx.execute("DELETE FROM federated_credentials WHERE created_at < ?1", args![before]).await?;
     tx.execute("DELETE FROM codes WHERE created_at < ?1", args![before]).await?;

@@ -24,6 +24,8 @@ pub struct Hook {
     pub r#type: KeyType,
     /// Its secret, sealed.
     pub sealed: Vec<u8>,
+    /// The secret before, sealed, while its grace lasts.
+    pub former: Option<Vec<u8>>,
     /// The tenant.
     pub tenant: TenantId,
     /// The agent that gets the events.
@@ -39,6 +41,7 @@ impl FromRow for Hook {
             name: row.take()?,
             r#type: row.take()?,
             sealed: row.take()?,
+            former: row.take()?,
             tenant: row.take()?,
             agent: row.take()?,
             owner: row.take()?,
@@ -48,12 +51,13 @@ impl FromRow for Hook {
 
 /// The key with this id, if it is a webhook's with a secret, of an agent that is not archived and whose owner's account is active. The
 /// agent may be halted: it reads its inbox then, too.
-pub async fn find(reads: &dyn Rows, id: &str) -> Result<Option<Hook>, DbError> {
-    let sql = "SELECT k.id, k.name, k.type, k.sealed, k.tenant_id, k.agent_id, a.owner_id
+pub async fn find(reads: &dyn Rows, id: &str, now: Timestamp) -> Result<Option<Hook>, DbError> {
+    let sql = "SELECT k.id, k.name, k.type, k.sealed, f.sealed AS former, k.tenant_id, k.agent_id, a.owner_id
                FROM api_keys k JOIN agents a ON a.id = k.agent_id AND a.archived_at IS NULL
                JOIN users u ON u.id = a.owner_id AND u.deactivated_at IS NULL
+               LEFT JOIN former_hook_secrets f ON f.id = k.id AND f.ends_at > ?2
                WHERE k.id = ?1 AND k.sealed IS NOT NULL";
-    reads.optional(sql, args![id]).await
+    reads.optional(sql, args![id, now]).await
 }
 
 /// Remembers a request by all that it is known by; `false`: one of these was seen before.
@@ -67,8 +71,11 @@ pub async fn is_new(tx: &Tx<'_>, key: &KeyId, known_by: &[Digest], now: Timestam
     Ok(is_new)
 }
 
-/// Forgets requests that were seen long ago.
+/// Forgets requests that were seen long ago, and former secrets whose grace has ended.
 pub async fn purge(db: &Db, now: Timestamp, most: i64) -> Result<(), DbError> {
+    let former =
+        "DELETE FROM former_hook_secrets WHERE id IN (SELECT id FROM former_hook_secrets WHERE ends_at <= ?1 LIMIT ?2)";
+    db.hot::<Affected>(former, args![now, most]).await?;
     let sql = "DELETE FROM hooks_seen WHERE (key_id, digest) IN (SELECT key_id, digest FROM hooks_seen WHERE expires_at <= ?1 LIMIT ?2)";
     db.hot::<Affected>(sql, args![now, most]).await.map(drop)
 }

@@ -2,7 +2,8 @@
 //! the permission's expression.
 //!
 //! The secret of a bearer is the one row of `credentials` with the key's id that nothing has replaced; one that was replaced
-//! may live beside it through its grace. The secret of a webhook is in the key's own row, sealed.
+//! may live beside it through its grace. The secret of a webhook is in the key's own row, sealed; the one before is in
+//! `former_hook_secrets` through its grace.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -344,9 +345,22 @@ pub async fn holds(reads: &dyn Rows, key: &KeyId, credential: &CredentialId) -> 
     Ok(reads.optional::<i64>(sql, args![credential, key]).await?.is_some_and(|count| count > 0))
 }
 
-/// Gives a webhook another secret, at once.
-pub async fn reseal(tx: &Tx<'_>, id: &KeyId, sealed: Sealed<'_>, now: Timestamp) -> Result<(), DbError> {
+/// Gives a webhook another secret. The one before is accepted until `grace_ends`; `None`: it ends at once.
+pub async fn reseal(
+    tx: &Tx<'_>,
+    id: &KeyId,
+    sealed: Sealed<'_>,
+    grace_ends: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), DbError> {
     let Sealed { secret, minter } = sealed;
+    tx.execute("DELETE FROM former_hook_secrets WHERE id = ?1", args![id]).await?;
+    if grace_ends.is_some() {
+        let former = "INSERT INTO former_hook_secrets (id, tenant_id, agent_id, sealed, sealed_at, grantee, ends_at)
+                      SELECT id, tenant_id, agent_id, sealed, sealed_at, grantee, ?2
+                      FROM api_keys WHERE id = ?1 AND sealed IS NOT NULL";
+        tx.execute(former, args![id, grace_ends]).await?;
+    }
     let sql =
         "UPDATE api_keys SET sealed = ?2, sealed_at = ?3, minted_by = ?4, minted_with = ?5, grantee = ?6 WHERE id = ?1";
     tx.execute(sql, args![id, Value::Blob(secret), now, minter.by, minter.with, minter.grantee]).await

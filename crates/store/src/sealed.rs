@@ -31,6 +31,8 @@ pub enum Kind {
     Secret,
     /// The secrets of keys, with which other services sign their requests.
     Key,
+    /// Those that keys had before, while they are accepted too.
+    FormerKey,
     /// The secrets of webhooks, which sign what is sent.
     Webhook,
     /// The secrets that webhooks had before, which sign too for a while.
@@ -41,7 +43,8 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Secret, Self::Key, Self::Webhook, Self::FormerWebhook, Self::Factor];
+    pub const ALL: [Self; 6] =
+        [Self::Secret, Self::Key, Self::FormerKey, Self::Webhook, Self::FormerWebhook, Self::Factor];
 }
 
 /// Some of what was sealed under the key of this id.
@@ -54,6 +57,9 @@ pub async fn list_under(reads: &dyn Rows, kind: Kind, key: &[u8], most: i64) -> 
         Kind::Key => {
             "SELECT tenant_id, agent_id, id, sealed FROM api_keys
              WHERE sealed IS NOT NULL AND substr(sealed, 1, 8) = ?1 LIMIT ?2"
+        }
+        Kind::FormerKey => {
+            "SELECT tenant_id, agent_id, id, sealed FROM former_hook_secrets WHERE substr(sealed, 1, 8) = ?1 LIMIT ?2"
         }
         Kind::Webhook => {
             "SELECT tenant_id, '' AS agent, id, sealed FROM webhooks
@@ -76,6 +82,9 @@ pub async fn replace(db: &Db, kind: Kind, place: &Place, sealed: Vec<u8>) -> Res
             "UPDATE agent_secrets SET sealed = ?4 WHERE agent_id = ?1 AND name = ?2 AND sealed = ?3 RETURNING 1"
         }
         Kind::Key => "UPDATE api_keys SET sealed = ?4 WHERE agent_id = ?1 AND id = ?2 AND sealed = ?3 RETURNING 1",
+        Kind::FormerKey => {
+            "UPDATE former_hook_secrets SET sealed = ?4 WHERE agent_id = ?1 AND id = ?2 AND sealed = ?3 RETURNING 1"
+        }
         Kind::Webhook => "UPDATE webhooks SET sealed = ?4 WHERE ?1 = '' AND id = ?2 AND sealed = ?3 RETURNING 1",
         Kind::FormerWebhook => "UPDATE webhooks SET former = ?4 WHERE ?1 = '' AND id = ?2 AND former = ?3 RETURNING 1",
         Kind::Factor => "UPDATE factors SET sealed = ?4 WHERE ?1 = '' AND user_id = ?2 AND sealed = ?3 RETURNING 1",

@@ -323,3 +323,55 @@ async fn a_key_that_cannot_be_opened_is_refused_like_an_unknown_one() {
     }
     assert_eq!(stage.t.texts(EVENTS).await.len(), 0);
 }
+
+/// R510: through the grace both secrets are taken; the former one ends with the grace, the next rotation, the key and its maker's right.
+#[tokio::test]
+async fn a_former_secret_is_taken_until_its_grace_ends() {
+    let s = stage().await;
+    let sent = async |path: &str, id: &str, secret: &str| {
+        let body = json!({ "number": id }).to_string();
+        let signature = signature::github(&WebhookSecret::of(secret.to_owned()), body.as_bytes());
+        s.github(path, "push", id, (&body, &signature)).await
+    };
+    let rotate = |path: &str| format!("/api/agents/scout/keys/{}/rotate", path.rsplit('/').next().unwrap());
+    let rotated =
+        async |path: &str, actor: &Actor, body: Json| s.t.as_(actor, "POST", &rotate(path), body).await.is(201);
+    let path = s.key("github", GITHUB).await;
+    rotated(&path, &s.max, json!({ "value": "second-secret", "grace_seconds": 100 })).await;
+    s.t.wait(99);
+    sent(&path, "1", GITHUB).await.is(202);
+    sent(&path, "2", "second-secret").await.is(202);
+    // One request, signed by the one and sent again by the other.
+    assert_eq!(sent(&path, "2", GITHUB).await.is(200)["duplicate"], true);
+    s.t.wait(1);
+    sent(&path, "3", GITHUB).await.refused(401, "hook_refused");
+    // A second rotation ends the first grace, also in the same moment; without one the former secret ends at once.
+    rotated(&path, &s.max, json!({ "value": "third-secret", "grace_seconds": 100 })).await;
+    rotated(&path, &s.max, json!({ "value": "fourth-secret", "grace_seconds": 100 })).await;
+    sent(&path, "4", "second-secret").await.refused(401, "hook_refused");
+    sent(&path, "4", "third-secret").await.is(202);
+    rotated(&path, &s.max, json!({ "value": "fifth-secret" })).await;
+    sent(&path, "5", "fourth-secret").await.refused(401, "hook_refused");
+    sent(&path, "5", "fifth-secret").await.is(202);
+    // What ends the key's own secret, by whatever release, ends the former one.
+    rotated(&path, &s.max, json!({ "value": "sixth-secret", "grace_seconds": 100 })).await;
+    s.t.execute("UPDATE api_keys SET sealed = NULL").await.unwrap();
+    assert_eq!(s.t.number("SELECT count(*) FROM former_hook_secrets").await, 0);
+    // A secret that an editor made rests on their grant, also when the owner has replaced it.
+    let eve = s.t.user(&s.max.tenant, "eve@example.com", Role::Member).await;
+    let grants = "/api/agents/scout/grants";
+    let editor = json!({ "subject": "eve@example.com", "relation": "editor" });
+    s.t.as_(&s.max, "POST", grants, editor.clone()).await.is(201);
+    let made = json!({ "name": "hers", "type": "github", "value": GITHUB });
+    let made = s.t.as_(&eve, "POST", "/api/agents/scout/keys", made).await.is(201);
+    let path = format!("/api/hooks/{}", made["id"].as_str().unwrap());
+    rotated(&path, &s.max, json!({ "value": "second-secret", "grace_seconds": 100 })).await;
+    sent(&path, "6", GITHUB).await.is(202);
+    s.t.as_(&s.max, "DELETE", grants, editor).await.is(204);
+    sent(&path, "7", GITHUB).await.refused(401, "hook_refused");
+    sent(&path, "7", "second-secret").await.is(202);
+    rotated(&path, &s.max, json!({ "grace_seconds": 100 })).await;
+    let key = format!("/api/agents/scout/keys/{}", made["id"].as_str().unwrap());
+    s.t.as_(&s.max, "DELETE", &key, Null).await.is(204);
+    assert_eq!(s.t.number("SELECT count(*) FROM former_hook_secrets").await, 0);
+}

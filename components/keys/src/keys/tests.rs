@@ -231,7 +231,8 @@ async fn what_cannot_be_a_key_is_refused() {
         (&bearer, json!({ "scope": ["agents.read"] }), 422, "validation_error"),
         (&bearer, json!({ "grace_seconds": -1 }), 400, "invalid_grace"),
         (&bearer, json!({ "grace_seconds": 86_401 }), 400, "invalid_grace"),
-        (&hook, json!({ "grace_seconds": 0 }), 422, "validation_error"),
+        (&hook, json!({ "grace_seconds": -1 }), 400, "invalid_grace"),
+        (&hook, json!({ "grace_seconds": 86_401 }), 400, "invalid_grace"),
         (&hook, json!({ "value": "short" }), 400, "invalid_webhook_secret"),
     ] {
         t.as_(ada, "POST", &rotate(key), body).await.refused(status, slug);

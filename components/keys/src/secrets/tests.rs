@@ -292,3 +292,15 @@ async fn the_agent_hears_that_a_secret_is_another_one() {
         [r#"secret_changed {"set":["A","B"],"deleted":[]}"#, r#"secret_changed {"set":[],"deleted":["A"]}"#]
     );
 }
+
+/// R511: a name that is refused since, and was stored before, holds up none of the others; it is listed, and can be deleted.
+#[tokio::test]
+async fn a_name_of_before_is_given_to_nobody() {
+    let (t, ada, _, scout) = stage().await;
+    set(&t, &ada, json!({ "A": "one", "B": "two" })).await;
+    t.execute("UPDATE agent_secrets SET name = 'PSQLRC' WHERE name = 'B'").await.unwrap();
+    assert_eq!(values(&t, &scout).await, json!({ "A": "one" }));
+    t.as_(&ada, "PUT", &format!("{SECRETS}/PSQLRC"), json!({ "value": "x" })).await.refused(400, "invalid_secret_name");
+    t.as_(&ada, "DELETE", &format!("{SECRETS}/PSQLRC"), Null).await.is(204);
+    assert_eq!(t.number("SELECT count(*) FROM agent_secrets").await, 1);
+}

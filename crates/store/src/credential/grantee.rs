@@ -107,6 +107,14 @@ static END_SECRETS: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// The secret before, which the present one, of another maker, has replaced: nobody is told of that.
+static END_FORMER_SECRETS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "DELETE FROM former_hook_secrets WHERE grantee IN ({LOST}) AND NOT {}",
+        stands("former_hook_secrets", "former_hook_secrets.id")
+    )
+});
+
 /// Ends every credential and webhook secret of the tenant whose grantee may no longer change its agent: the grant was taken away, or
 /// the account was deactivated, its role lowered, the agent given to another owner. Every change calls this before it commits.
 pub async fn end(tx: &Tx<'_>, tenant: &TenantId, now: Timestamp) -> Result<Vec<Ended>, DbError> {
@@ -116,6 +124,7 @@ pub async fn end(tx: &Tx<'_>, tenant: &TenantId, now: Timestamp) -> Result<Vec<E
     }
     let mut all = tx.list::<Ended>(&END_CREDENTIALS, args![tenant, now]).await?;
     all.extend(tx.list::<Ended>(&END_SECRETS, args![tenant]).await?);
+    tx.execute(&END_FORMER_SECRETS, args![tenant]).await?;
     tx.execute("DELETE FROM lost_rights WHERE tenant_id = ?1", args![tenant]).await?;
     Ok(all)
 }
