@@ -9,7 +9,7 @@ use common::{
     event::EventKind,
     id::UserId,
     role::Role,
-    text::{part, composed},
+    text::{composed, part},
 };
 use http::StatusCode;
 use serde::Serialize;

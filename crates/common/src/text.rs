@@ -29,7 +29,7 @@ pub fn composed(field: &'static str, value: &str, most: usize) -> Result<String,
 
 /// The part of a name that a list is searched for; nothing typed is no filter.
 pub fn part(q: Option<&str>) -> Result<Option<String>, ApiError> {
-    q.filter(|q| !q.trim().is_empty()).map(|q| composed("q", q, 100)).transpose()
+    word("q", q, 100)
 }
 
 /// A filter that takes a text; nothing typed is no filter.

@@ -71,7 +71,8 @@ const MARKED: [(char, &[(char, char)]); 21] = [
 /// A pattern for GLOB that finds the text anywhere, in any case, and its letters with marks or without.
 pub(crate) fn pattern(text: &str) -> String {
     let mut pattern = String::from("*");
-    for c in text.chars() {
+    // Marks that were typed apart from their letters: those stand for both.
+    for c in text.chars().filter(|c| !('\u{300}'..='\u{36f}').contains(c)) {
         let stands = |(plain, marked): &&(char, &[(char, char)])| {
             c.to_ascii_lowercase() == *plain || marked.iter().any(|(first, last)| (*first..=*last).contains(&c))
         };
@@ -262,10 +263,11 @@ mod tests {
         Key::derive(of.as_bytes(), "cursor", &["/api/agents"])
     }
 
-    /// R490: a name is found by letters without its marks, in any case, and no sign of what is looked for is an operator.
+    /// R490, R495: a name is found by letters without its marks, in any case, and no sign of what is looked for is an operator.
     #[test]
     fn a_pattern_finds_letters_with_their_marks() {
         assert_eq!(pattern("jŠ"), "*[jJĴ-ĵ][sSŚ-šȘ-șṢ-ṣ]*");
+        assert_eq!(pattern("s\u{30c}"), pattern("\u{161}"));
         assert_eq!(pattern("[b*?]^-_%ж"), "*[[[[][bbB][***][???]]^-_%[жжЖ]*");
     }
 
