@@ -738,7 +738,7 @@ fn a_program_runs_with_the_secrets_of_its_agent() {
     );
     let stranger = Cli::of(&saying(hostile.leak())).variable("ACCREDIT_TOKEN", scout.client.bearer());
     let ran = stranger.run(&["secrets", "exec", "--", "/bin/echo", "ran"]).is(1);
-    assert!(ran.out.is_empty() && ran.err.contains("LD_PRELOAD"), "{ran:?}");
+    assert!(ran.out.is_empty() && ran.err.contains("accredit agents secrets delete AGENT LD_PRELOAD"), "{ran:?}");
 }
 
 /// A key for SSH, made by ssh-keygen where there is one.

@@ -45,6 +45,7 @@ fn values(context: &Context, typed: &ArgMatches) -> Result<Secrets, Failure> {
         let wrong = |what: &str| {
             let name = show::line(name);
             Failure::new(Exit::Refused, format!("The secret {name} has {what}. Nothing was done with any of them."))
+                .fix(format!("The agent's owner deletes it: accredit agents secrets delete AGENT {name}"))
         };
         let known = SecretName::parse(name).ok_or_else(|| wrong("a name that could steer programs"))?;
         let text = value.as_str().unwrap_or_default().to_owned();
