@@ -13,7 +13,7 @@ use common::{
     id::{AgentId, UserId},
     permission::Action,
     scope::Patterns,
-    text::{composed, prose, text, within},
+    text::{prose, text, within},
     url::Url,
 };
 use serde_json::{Map, Value as Json, json};
@@ -76,7 +76,7 @@ impl AgentChanges {
 
     /// The same, with what else is wrong about the body.
     pub(crate) fn put(&self, settings: &mut AgentSettings, flaws: &mut Flaws) {
-        let line = |field| move |value: &String| composed(field, value, NAME);
+        let line = |field| move |value: &String| text(field, value, NAME);
         let lines = |field| move |value: &String| prose(field, value, DESCRIPTION);
         let number = |field, range| move |value: &i64| within(field, *value, range);
         let (display_name, description) = (self.display_name.as_ref(), self.description.as_ref());

@@ -12,7 +12,7 @@ use common::{
     scope::Patterns,
     secret::{Kind, Secret, WebhookSecret},
     signature,
-    text::composed,
+    text::text,
     time::{Lifetime, Timestamp},
     vault,
 };
@@ -133,7 +133,7 @@ impl Draft {
         let mut flaws = Flaws::default();
         let scope = flaws.check("scope", mint::requested_scope(app.db(), caller, scope, preset).await);
         let lifetime = flaws.check(body.life.field(), body.life.read());
-        flaws.check("name", composed("name", &body.name, 64));
+        flaws.check("name", text("name", &body.name, 64));
         let (Some(scope), Some(lifetime)) = (scope, lifetime) else { return Err(flaws.refusal()) };
         flaws.end()?;
         Ok(Self::Bearer { scope: scope.map(|requested| requested.scope), lifetime })
@@ -203,7 +203,7 @@ pub(crate) async fn create(mut change: Change<Body<Create>>, Path(name): Path) -
     };
     body.check_fields(r#type)?;
     let draft = Draft::read(&change.app, &change.caller, r#type, body).await?;
-    let key_name = composed("name", &body.name, 64)?;
+    let key_name = text("name", &body.name, 64)?;
     change
         .on_agent(&name, async |write, agent, _| {
             quota::check_credentials(write.app(), &write.tx, &write.caller, &agent.owner.id).await?;

@@ -9,7 +9,7 @@ use common::{
     id::{AgentId, CredentialId},
     scope::Patterns,
     secret::{Kind, Secret},
-    text::{composed, part},
+    text::{part, text},
     time::{Lifetime, Timestamp},
 };
 use http::StatusCode;
@@ -82,7 +82,7 @@ async fn insert(
 pub(crate) async fn create(mut change: Change<Body<Create>>) -> Result<Response, ApiError> {
     let Body(body) = &mut change.input;
     let mut flaws = Flaws::default();
-    let name = flaws.check("name", composed("name", &body.name, 64));
+    let name = flaws.check("name", text("name", &body.name, 64));
     let scope = body.scope.take().unwrap_or_else(|| vec!["*".to_owned()]);
     let scope = flaws.check("scope", change.caller.read_scope(&scope));
     let asked = flaws.check(body.life.field(), body.life.read());

@@ -6,7 +6,7 @@ use common::{
     id::ClientId,
     oauth::{MOST_URIS, document_url, private_use, redirect_uri},
     secret::ClientSecret,
-    text::composed,
+    text::text,
 };
 use http::StatusCode;
 use jose::Jws;
@@ -135,7 +135,7 @@ fn audited(client: &Client) -> Json {
 pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
     let mut flaws = Flaws::default();
-    let name = flaws.check("name", composed("name", &body.name, 64));
+    let name = flaws.check("name", text("name", &body.name, 64));
     flaws.check("redirect_uris", check_uris(&body.redirect_uris));
     let keys = flaws.check("jwks", key_sets::read(&change.app, body.jwks.as_ref(), body.jwks_uri.as_deref()));
     let (Some(name), Some(keys)) = (name, keys) else { return Err(flaws.refusal()) };
@@ -176,7 +176,7 @@ form! {
 pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
     let mut flaws = Flaws::default();
-    let name = flaws.check("name", body.name.as_deref().map(|name| composed("name", name, 64)).transpose());
+    let name = flaws.check("name", body.name.as_deref().map(|name| text("name", name, 64)).transpose());
     flaws.check("redirect_uris", body.redirect_uris.as_deref().map(check_uris).transpose());
     let keys = flaws.check("jwks", key_sets::read(&change.app, body.jwks.as_ref(), body.jwks_uri.as_deref()));
     let (Some(name), Some(keys)) = (name, keys) else { return Err(flaws.refusal()) };
