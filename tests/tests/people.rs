@@ -467,7 +467,8 @@ fn a_name_is_found_however_it_was_typed() {
         assert_eq!(admin.get(&format!("/api/users?q={q}")).is(200)["items"].as_array().unwrap().len(), found, "{q}");
     }
     // R495: names of services and of the tenant are composed too.
-    let body = json!({ "identifier": "https://a.example", "name": "Cafe\u{301}", "scopes": ["x.a"], "introspectors": [] });
+    let body =
+        json!({ "identifier": "https://a.example", "name": "Cafe\u{301}", "scopes": ["x.a"], "introspectors": [] });
     admin.post("/api/scopes/custom", &json!({ "name": "x.a", "description": "A." })).is(201);
     assert_eq!(admin.post("/api/resources", &body).is(201)["name"], "Caf\u{e9}");
     assert_eq!(admin.patch("/api/tenant", &json!({ "name": "Cafe\u{301}" })).is(200)["name"], "Caf\u{e9}");

@@ -237,7 +237,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!((&made.names[..], made.key.as_deref()), (&["scout".to_owned()][..], Some("k")));
-        assert_eq!(made.body, Some(json!({ "name": "ci", "scope": ["agents.read"], "x": null, "days": 7, "part": 0.5 })));
+        assert_eq!(
+            made.body,
+            Some(json!({ "name": "ci", "scope": ["agents.read"], "x": null, "days": 7, "part": 0.5 }))
+        );
         let read = call(route::INBOX, json!({ "wait": 5.0, "after": "evt_1", "limit": null, "y": true })).unwrap();
         let pairs: Vec<String> = read.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!((pairs.join("&").as_str(), read.body), ("wait=5&after=evt_1&y=true", None));
