@@ -256,7 +256,7 @@ for (const mode of ["phone", "light"]) {
       if (cut && mode === "light") page.say("cuts a word of the header");
       if (low) page.say("has the menu below the name of the header");
       const names = await page.tab.evaluate(() => {
-        const isCut = (one) => one.getBoundingClientRect().right > one.closest("td").getBoundingClientRect().right;
+        const isCut = (one) => one.getBoundingClientRect().right > one.closest("td").getBoundingClientRect().right + 1;
         return [...document.querySelectorAll("td.key .name")].filter(isCut).map((one) => one.innerText);
       });
       for (const name of names) page.say(`cuts a name: ${name}`);

@@ -273,7 +273,7 @@ fn name(identity: &Identity, email: &str) -> String {
     let said = identity.name.as_deref().unwrap_or_default();
     let seen: String = said.chars().filter(|c| !text::is_unseen(*c)).take(NAME).collect();
     let local = email.split('@').next().unwrap_or(email);
-    text::composed("name", &seen, NAME).unwrap_or_else(|_| local.to_owned())
+    text::persons_name("name", &seen, NAME).unwrap_or_else(|_| local.to_owned())
 }
 
 fn taken() -> ApiError {

@@ -9,7 +9,7 @@ use common::{
     email,
     error::{ApiError, Code},
     event::EventKind,
-    text::composed,
+    text::persons_name,
 };
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -64,7 +64,7 @@ form! {
 /// `POST /auth/name`: what the caller is called from now on.
 pub(crate) async fn rename(change: Change<Body<Rename>>) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
-    let name = composed("name", &body.name, 64)?;
+    let name = persons_name("name", &body.name, 64)?;
     change
         .run(async |write, _| {
             let (tenant, me) = (write.caller.tenant_id(), write.caller.user_id());

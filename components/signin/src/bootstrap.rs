@@ -8,7 +8,7 @@ use common::{
     role::Role,
     route::Route,
     secret::Digest,
-    text::composed,
+    text::persons_name,
 };
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -142,7 +142,7 @@ pub(crate) fn is_slug(text: &str) -> bool {
 async fn check(app: &App, slug: &str, email: &str, name: &str, password: &str) -> Result<Checked, ApiError> {
     let mut flaws = Flaws::default();
     let slug = flaws.check("tenant", Some(slug).filter(|slug| is_slug(slug)).ok_or_else(|| Code::InvalidTenant.into()));
-    let name = flaws.check("name", composed("name", name, 64));
+    let name = flaws.check("name", persons_name("name", name, 64));
     let email = flaws.check("email", email::parse(email).ok_or_else(|| Code::InvalidEmail.into()));
     let own = [email.as_deref(), name.as_deref(), slug].map(Option::unwrap_or_default);
     let strong = flaws.check("password", password::check_strength(password, &own));

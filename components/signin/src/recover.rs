@@ -8,7 +8,7 @@ use common::{
     id::{TenantId, UserId},
     role::Role,
     route::Route,
-    text::composed,
+    text::persons_name,
     time::Timestamp,
 };
 use http::StatusCode;
@@ -59,7 +59,7 @@ pub(crate) struct Recovered {
 pub(crate) async fn recover(app: App, route: &'static Route, Body(body): Body<Recover>) -> Result<Response, ApiError> {
     check_secret(&app, &body.secret).await?;
     let email = email::parse(&body.email).ok_or(Code::InvalidEmail)?;
-    let name = body.name.as_deref().map(|name| composed("name", name, 64)).transpose()?;
+    let name = body.name.as_deref().map(|name| persons_name("name", name, 64)).transpose()?;
     let base = own_base(&app);
     let hash = match &body.password {
         None if base.is_none() => return Err(Code::PublicUrlMissing.into()),

@@ -7,7 +7,7 @@ use common::{
     error::{ApiError, Code, Flaws},
     id::ResourceId,
     scope::Scope,
-    text::composed,
+    text::persons_name,
     url::Url,
 };
 use http::StatusCode;
@@ -158,7 +158,7 @@ pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, Api
     flaws.check("identifier", check_identifier(&change.app, &body.identifier));
     let host = Url::parse(&body.identifier).map_or("", |url| url.host);
     let host: String = host.chars().take(NAME).collect();
-    let name = flaws.check("name", body.name.as_ref().map_or(Ok(host), |name| composed("name", name, NAME)));
+    let name = flaws.check("name", body.name.as_ref().map_or(Ok(host), |name| persons_name("name", name, NAME)));
     let alg = flaws.check("signing_alg", body.signing_alg.as_deref().map_or(Ok(SigningAlg::EdDsa), read_alg));
     flaws.check("scopes", check_scopes(&change.caller, body.scopes.as_deref().unwrap_or_default()));
     let (Some(name), Some(signing_alg)) = (name, alg) else { return Err(flaws.refusal()) };
@@ -196,7 +196,7 @@ form! {
 pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
     let mut flaws = Flaws::default();
-    let name = flaws.check("name", body.name.as_deref().map(|name| composed("name", name, NAME)).transpose());
+    let name = flaws.check("name", body.name.as_deref().map(|name| persons_name("name", name, NAME)).transpose());
     let alg = flaws.check("signing_alg", body.signing_alg.as_deref().map(read_alg).transpose());
     let (Some(name), Some(signing_alg)) = (name, alg) else { return Err(flaws.refusal()) };
     if name.is_none() && signing_alg.is_none() && body.scopes.is_none() && body.introspectors.is_none() {

@@ -3,7 +3,7 @@
 use common::{
     entrance::{Demand, Entrance, Entrances},
     error::{ApiError, Code, Flaws},
-    text::{composed, within},
+    text::{persons_name, within},
     time::MAX_DAYS,
 };
 use http::StatusCode;
@@ -49,7 +49,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>) -> Result<Response, ApiEr
     }
     let mut flaws = Flaws::default();
     let read_name =
-        |Nullable(name): &Nullable<String>| name.as_deref().map(|name| composed("name", name, NAME)).transpose();
+        |Nullable(name): &Nullable<String>| name.as_deref().map(|name| persons_name("name", name, NAME)).transpose();
     let read_days =
         |Nullable(days): &Nullable<i64>| days.map(|days| within("pat_days", days, 1..=MAX_DAYS)).transpose();
     let name = flaws.check("name", name.as_ref().map(read_name).transpose());

@@ -9,7 +9,7 @@ use common::{
     event::EventKind,
     id::UserId,
     role::Role,
-    text::{composed, part},
+    text::{part, persons_name},
 };
 use http::StatusCode;
 use serde::Serialize;
@@ -51,7 +51,7 @@ form! {
 
 /// `GET /api/users`: the tenant's users.
 pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
-    let q = part(query.q.as_deref())?;
+    let q = part(query.q.as_deref())?.map(|q| persons_name("q", &q, 100)).transpose()?;
     let page = caller.page(&app, &query.page)?;
     let role = query.role.as_deref().map(read_role).transpose()?;
     let active = match query.active.as_deref() {
@@ -80,7 +80,7 @@ fn read_email(text: &str) -> Result<String, ApiError> {
 }
 
 fn read_name(name: &str) -> Result<String, ApiError> {
-    composed("name", name, 64)
+    persons_name("name", name, 64)
 }
 
 /// `GET /api/users/{id}`: one user of the tenant.

@@ -21,9 +21,9 @@ pub fn text(field: &'static str, value: &str, most: usize) -> Result<String, Api
     checked(field, value, most, |_| false)
 }
 
-/// The same for a name, or a part of one, which is composed (normal form C): it is found, and one name, however its letters and their marks
-/// were typed. The tables for it make a component 75 KB larger that knows no addresses.
-pub fn composed(field: &'static str, value: &str, most: usize) -> Result<String, ApiError> {
+/// The same for a person's name, or a part of one, which is composed (normal form C): it is found however its letters and their marks were
+/// typed. The tables for it make a component 75 KB larger.
+pub fn persons_name(field: &'static str, value: &str, most: usize) -> Result<String, ApiError> {
     text(field, &ComposingNormalizerBorrowed::new_nfc().normalize(value), most)
 }
 
@@ -243,7 +243,7 @@ mod tests {
     /// R440: a name is one name however its letters were typed; a text of several lines has the line ends of every system, and is kept as it is.
     #[test]
     fn a_name_is_composed_and_line_ends_are_one_character() {
-        assert_eq!(composed("name", "Zoe\u{308}", 64).unwrap(), "Zo\u{eb}");
+        assert_eq!(persons_name("name", "Zoe\u{308}", 64).unwrap(), "Zo\u{eb}");
         assert_eq!(prose("text", "Zoe\u{308}\r\nb\tc\nd\r\n", 64).unwrap(), "Zoe\u{308}\nb\tc\nd");
         for bad in ["a\rb", "a\n\u{b}b"] {
             assert!(prose("text", bad, 64).is_err(), "{bad:?}");

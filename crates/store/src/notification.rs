@@ -8,7 +8,7 @@ use crate::{
     db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx},
     kept_answer::{KeptAnswer, MOST_KEPT},
     origin::Origin,
-    page::{PageRequest, any_has, pattern, user_named},
+    page::{PageRequest, any_like, patterns, user_named},
 };
 use common::{
     id::{AgentId, NotificationId, TenantId, UserId},
@@ -359,14 +359,14 @@ pub async fn list(
 ) -> Result<Vec<Notification>, DbError> {
     let (at, id) = page.after();
     // What the server itself says is of no agent.
-    let found = any_has("?6", &["title", "body", "iif(source = 'accredit', NULL, substr(source, 7))"]);
+    let found = any_like("?6", &["title", "body", "iif(source = 'accredit', NULL, substr(source, 7))"]);
     let sql = format!(
         "SELECT {COLUMNS} FROM notifications
          WHERE user_id = ?1 AND (created_at, id) < (?2, ?3) AND (?4 = 0 OR read_at IS NULL) AND created_at >= ifnull(?5, -1)
            AND (?6 IS NULL OR {found}) AND (?8 IS NULL OR priority = ?8)
          ORDER BY created_at DESC, id DESC LIMIT ?7"
     );
-    let q = filter.q.map(pattern);
+    let q = filter.q.map(patterns);
     reads.list(&sql, args![user, at, id, filter.unread_only, filter.since, q, page.rows(), filter.priority]).await
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use common::{
     email,
     error::{ApiError, Code},
+    json,
     secret::{Digest, Key},
     time::Timestamp,
 };
@@ -68,7 +69,8 @@ const MARKED: [(char, &[(char, char)]); 21] = [
     ('е', &[('Е', 'Е'), ('Ё', 'Ё'), ('ё', 'ё')]),
 ];
 
-/// A pattern for GLOB that finds the text anywhere, in any case, and its letters with marks or without.
+/// A pattern for GLOB that finds the text anywhere in a name, in any case, and its letters with marks or without. In long texts it would be
+/// some 17 times slower than LIKE.
 pub(crate) fn pattern(text: &str) -> String {
     let mut pattern = String::from("*");
     // Marks that were typed apart from their letters: those stand for both.
@@ -98,6 +100,27 @@ pub(crate) fn pattern(text: &str) -> String {
 pub(crate) fn any_has(pattern: &str, columns: &[&str]) -> String {
     let some: Vec<String> = columns.iter().map(|column| format!("{column} GLOB {pattern}")).collect();
     format!("({})", some.join(" OR "))
+}
+
+/// What [`any_like`] looks for: the text, in the ways in which it may be written. LIKE knows the cases of ASCII alone.
+pub(crate) fn patterns(text: &str) -> String {
+    let mut all = vec![like(text)];
+    if !text.is_ascii() {
+        let (lower, upper) = (text.to_lowercase(), text.to_uppercase());
+        let mut is_first = true;
+        let capital = lower.chars().flat_map(|c| {
+            let first = std::mem::replace(&mut is_first, !c.is_alphanumeric());
+            if first { c.to_uppercase().collect::<Vec<char>>() } else { vec![c] }
+        });
+        all.extend([like(&capital.collect::<String>()), like(&lower), like(&upper)]);
+    }
+    json::to_text(&all.into())
+}
+
+/// Whether one of these columns has one of the [`patterns`] of a parameter.
+pub(crate) fn any_like(patterns: &str, columns: &[&str]) -> String {
+    let some: Vec<String> = columns.iter().map(|column| format!("{column} LIKE sought.value ESCAPE '\\'")).collect();
+    format!("EXISTS (SELECT 1 FROM json_each({patterns}) sought WHERE {})", some.join(" OR "))
 }
 
 /// The order of a list of things that have names.

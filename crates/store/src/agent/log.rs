@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{
     args,
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows},
-    page::{any_has, pattern},
+    page::{any_like, patterns},
 };
 use common::{id::AgentId, time::Timestamp};
 
@@ -65,7 +65,7 @@ pub struct Filter<'a> {
 
 /// The newest lines of an agent's log, or those next after a number; at most `most`, the oldest first.
 pub async fn list(reads: &dyn Rows, agent: &AgentId, filter: &Filter<'_>, most: i64) -> Result<Vec<LogLine>, DbError> {
-    let found = any_has("?6", &["text"]);
+    let found = any_like("?6", &["text"]);
     let order = if filter.after.is_some() { "ASC" } else { "DESC" };
     let sql = format!(
         "SELECT seq, at, level, text FROM (
@@ -75,7 +75,7 @@ pub async fn list(reads: &dyn Rows, agent: &AgentId, filter: &Filter<'_>, most: 
                ORDER BY seq"
     );
     let Filter { q, level, since, until, after, before } = *filter;
-    reads.list(&sql, args![agent, since, most, until, level, q.map(pattern), after, before]).await
+    reads.list(&sql, args![agent, since, most, until, level, q.map(patterns), after, before]).await
 }
 
 /// Purges lines that were written before this moment, and gives back what they took.
