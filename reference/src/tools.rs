@@ -66,7 +66,7 @@ fn arguments(row: &Described) -> Json {
     }
     let example = examples::body(row).unwrap_or_default();
     for (name, schema) in schema.get("properties").and_then(Json::as_object).into_iter().flatten() {
-        let mut schema = schema.clone();
+        let mut schema = with_one_type(schema.clone());
         if let (Some(example), Some(members)) = (example.get(name), schema.as_object_mut()) {
             members.insert("examples".to_owned(), json!([example]));
         }
@@ -88,6 +88,30 @@ fn arguments(row: &Described) -> Json {
         }
     }
     schema
+}
+
+/// A schema in which what may be of several types, such as a text or null, is one of several schemas of one type: some clients hand schemas on to
+/// models whose service takes no list of types, and refuses all tools for one.
+fn with_one_type(schema: Json) -> Json {
+    let mut about = match schema {
+        Json::Object(about) => about,
+        Json::Array(list) => return list.into_iter().map(with_one_type).collect(),
+        other => return other,
+    };
+    about.values_mut().for_each(|value| *value = with_one_type(value.take()));
+    let Some(Json::Array(types)) = about.get("type").cloned() else { return Json::Object(about) };
+    let mut whole: Map<String, Json> =
+        about.remove("description").map(|text| ("description".to_owned(), text)).into_iter().collect();
+    let of_type = |name: Json| {
+        if name == "null" {
+            return json!({ "type": name });
+        }
+        let mut one = about.clone();
+        one.insert("type".to_owned(), name);
+        Json::Object(one)
+    };
+    whole.insert("anyOf".to_owned(), types.into_iter().map(of_type).collect());
+    Json::Object(whole)
 }
 
 /// The heading of a page.
@@ -120,8 +144,13 @@ mod tests {
                 count += 1;
             }
         }
+        // R486: no list of types anywhere, which some models' services refuse.
+        assert!(!document.to_string().contains(r#""type":["#));
         let of = |tool: &str, argument: &str| all[tool]["inputSchema"]["properties"][argument].clone();
         assert_eq!(of("notify", "priority")["enum"], json!(["low", "normal", "high"]));
+        let parent = json!([{ "type": "string" }, { "type": "null" }]);
+        assert_eq!(of("agents_create", "parent")["anyOf"], parent);
+        assert_eq!(of("agents_import", "agents")["items"]["properties"]["parent"]["anyOf"], parent);
         assert_eq!(of("users_list", "sort")["enum"], json!(["created_at", "name", "email", "last_login_at"]));
         assert!(count > 200 && all["inbox"]["inputSchema"]["properties"]["wait"]["description"].as_str().is_some());
     }
