@@ -9,7 +9,7 @@ use common::{
     error::{ApiError, Code},
     id::is_id,
     json as lines,
-    route::Route,
+    route::{Access, ROUTES, Route},
     scope::Scope,
     text::{moment, text},
 };
@@ -83,6 +83,22 @@ fn named(
         .with("valid", valid))
 }
 
+/// Reads the action that is looked for. A scope is easily taken for the action of its routes, and is refused with those.
+fn read_action(sent: &str) -> Result<String, ApiError> {
+    let value = text("action", sent, 254)?;
+    let Some(scope) = Scope::from_text(&value).filter(|_| ROUTES.iter().all(|row| row.audit != Some(value.as_str())))
+    else {
+        return Ok(value);
+    };
+    let rows = ROUTES.iter().filter(|row| row.access == Access::Scope(scope));
+    let mut actions: Vec<&str> = rows.filter_map(|row| row.audit).collect();
+    actions.dedup();
+    let valid =
+        if actions.is_empty() { "an action such as agent.create, or a slug".to_owned() } else { actions.join(", ") };
+    let detail = "This is a scope. A row has the action of a route, or the slug of a refusal.";
+    Err(Code::InvalidFilter.detail(detail).with("field", "action").with("valid", valid))
+}
+
 /// A user's address, or the name of an agent, which presets' names look like.
 fn is_address_or_name(value: &str) -> bool {
     email::parse(value).is_some() || AgentName::is_one(value)
@@ -125,7 +141,7 @@ impl List {
         let objects = (["usr_", "agt_", "tok_", "out_", "ten_"].as_slice(), OBJECTS);
         Ok(Filter {
             actor: named("actor", self.actor.as_ref(), (&["usr_", "agt_"], ACTORS), is_address_or_name)?,
-            action: self.action.as_deref().map(|action| text("action", action, 254)).transpose()?,
+            action: self.action.as_deref().map(read_action).transpose()?,
             object: named("object", self.object.as_ref(), objects, |value| {
                 is_address_or_name(value) || value.starts_with("x.")
             })?,

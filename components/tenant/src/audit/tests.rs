@@ -328,6 +328,8 @@ async fn a_filter_that_can_match_nothing_is_refused() {
             vec![token.as_str(), "key_01kdyak348axzwnnqwv1cjqy5m"],
             vec![user.as_str(), "scout", "laptop", "tok_x", "acr_ses_12345678"],
         ),
+        // R525
+        ("action", vec!["agent.create", "scope_denied", "x"], vec!["agents.create", "agents.read"]),
         ("request", vec!["req_01kdyak348axzwnnqwv1cjqy5m"], vec!["01kdyak348axzwnnqwv1cjqy5m", &token, "req_1"]),
     ] {
         for route in ["/api/audit", "/api/audit/export"] {
