@@ -48,8 +48,18 @@ pub(crate) fn login(context: &Context, typed: &ArgMatches) -> Result<u8, Failure
     };
     let status = verify_and_save(context, client, token, None, is_made)?;
     // Nobody has the former one any more, and it would live on at the server.
-    if is_made && context.settings.is_made && context.client()?.call(route::OWN_END, Call::default()).is_ok() {
-        show::say("Ended the credential of the sign-in before.");
+    if is_made && context.settings.is_made {
+        match context.client()?.call(route::OWN_END, Call::default()) {
+            Ok(_) => show::say("Ended the credential of the sign-in before."),
+            // It has ended already.
+            Err(failure) if failure.exit == Exit::Credential => {}
+            Err(_) => {
+                let former = context.settings.token.as_ref().map(Secret::shown).unwrap_or_default();
+                show::say(&format!(
+                    "The credential of the sign-in before, {former}…, could not be ended: end it on the page of your sessions and tokens."
+                ));
+            }
+        }
     }
     Ok(status)
 }

@@ -38,9 +38,10 @@ pub const TOLD: [&str; 8] = [
 pub fn spellings(name: &str) -> Vec<String> {
     name.split('-').fold(Vec::new(), |written: Vec<String>, part| match written.is_empty() {
         true => vec![part.to_owned()],
-        false => {
-            written.iter().flat_map(|start| ["-", "_", "."].map(|between| format!("{start}{between}{part}"))).collect()
-        }
+        false => written
+            .iter()
+            .flat_map(|start| ["-", "_", ".", "~"].map(|between| format!("{start}{between}{part}")))
+            .collect(),
     })
 }
 

@@ -231,7 +231,6 @@ fn a_host_reserves_memory_maps_for_its_connections_only() {
     }
 }
 
-/// R58, R80: a request that does not say for whom it is gets an answer that says so; HTTP/1.0 need not say it.
 /// R516: a body in a coding that the host does not undo is not read as if it had none; one in chunks is.
 #[test]
 fn a_body_in_another_coding_is_refused() {
@@ -255,6 +254,7 @@ fn a_body_in_another_coding_is_refused() {
     }
 }
 
+/// R58, R80: a request that does not say for whom it is gets an answer that says so; HTTP/1.0 need not say it.
 #[test]
 fn a_request_without_a_clear_host_is_told_so() {
     let host = Start::trap(&trap_manifest()).run();

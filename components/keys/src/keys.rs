@@ -345,7 +345,8 @@ pub(crate) async fn rotate(
                 let grantee = grantee::of(&write.tx, &write.caller, &agent, write.now()).await?;
                 let sealed = seal(write, (&found.agent_id, &found.key.id), &secret, grantee.as_deref())?;
                 let grace_ends = (grace > 0).then(|| now.plus_seconds(grace));
-                key::reseal(&write.tx, &found.key.id, sealed, grace_ends, now).await?;
+                let has_grace = key::reseal(&write.tx, &found.key.id, sealed, grace_ends, now).await?;
+                let grace_ends = grace_ends.filter(|_| has_grace);
                 (KeySecret::Webhook(secret), Rotated { grace_ends, warnings: Vec::new() })
             } else {
                 let (secret, rotated) = rotate_bearer(write, &found, grace_seconds).await?;

@@ -220,11 +220,12 @@ fn plain(path: &str) -> Option<Vec<String>> {
 }
 
 /// Whether the query has `_method`, by which Symfony, Laravel and Rack take another method than the request's; PHP reads `.method` as the
-/// same name.
+/// same name, and no further than to a NUL.
 fn names_another_method(path: &str) -> bool {
     let query = path.split_once('?').map_or("", |(_, query)| query);
     let names = query.split(['&', ';']).map(|pair| pair.split(['=', '[', '#']).next().unwrap_or_default());
-    names.filter_map(|name| decoded(&name.replace('+', " "))).any(|name| {
+    let before_nul = names.map(|name| name.split("%00").next().unwrap_or_default());
+    before_nul.filter_map(|name| decoded(&name.replace('+', " "))).any(|name| {
         let name = name.trim_start();
         name.strip_prefix(['_', '.']).is_some_and(|rest| rest.trim_end() == "method")
     })
@@ -339,9 +340,16 @@ mod tests {
     /// R522
     #[test]
     fn a_query_that_names_another_method_is_refused() {
-        for query in
-            ["_method=DELETE", "a=1&_METHOD=put", "%5fmethod=DELETE", ".method=DELETE", "_method[]=x", "_method"]
-        {
+        for query in [
+            "_method=DELETE",
+            "a=1&_METHOD=put",
+            "%5fmethod=DELETE",
+            ".method=DELETE",
+            "_method[]=x",
+            "_method",
+            "_method%00=PUT",
+            "a&_Method%00%ff=PUT",
+        ] {
             let path = format!("/customers/7?{query}");
             assert_eq!(needed("PUT", &path, &Message::Other), Err(Ambiguous), "{query}");
         }

@@ -274,8 +274,8 @@ pub async fn fan_out(db: &Db, chance: &Chance, now: Timestamp) -> Result<i64, Db
     let sql = format!(
         "{}, groups AS MATERIALIZED (SELECT alike, count(*) AS number, min(at) AS first FROM some GROUP BY alike)
          SELECT m.webhook_id, m.has_room,
-                sum(iif(m.since <= l.first, l.number, (SELECT count(*) FROM some e WHERE e.alike = m.alike AND m.since <= e.at))) AS number
-         FROM matches m JOIN groups l ON l.alike = m.alike GROUP BY m.webhook_id, m.has_room HAVING number > 0",
+                sum(iif(m.since <= l.first, l.number, (SELECT count(*) FROM some e WHERE e.alike = m.alike AND m.since <= e.at))) AS asked
+         FROM matches m JOIN groups l ON l.alike = m.alike GROUP BY m.webhook_id, m.has_room HAVING asked > 0",
         *MATCHES
     );
     let asked: Vec<Asked> = tx.list(&sql, args![BATCH, MOST_DUE, MOST_FREQUENT_DUE]).await?;

@@ -345,25 +345,28 @@ pub async fn holds(reads: &dyn Rows, key: &KeyId, credential: &CredentialId) -> 
     Ok(reads.optional::<i64>(sql, args![credential, key]).await?.is_some_and(|count| count > 0))
 }
 
-/// Gives a webhook another secret. The one before is accepted until `grace_ends`; `None`: it ends at once.
+/// Gives a webhook another secret. The one before is accepted until `grace_ends`; `None`: it ends at once. Says whether there is one before that
+/// has a grace.
 pub async fn reseal(
     tx: &Tx<'_>,
     id: &KeyId,
     sealed: Sealed<'_>,
     grace_ends: Option<Timestamp>,
     now: Timestamp,
-) -> Result<(), DbError> {
+) -> Result<bool, DbError> {
     let Sealed { secret, minter } = sealed;
     tx.execute("DELETE FROM former_hook_secrets WHERE id = ?1", args![id]).await?;
+    let mut has_grace = false;
     if grace_ends.is_some() {
         let former = "INSERT INTO former_hook_secrets (id, tenant_id, agent_id, sealed, sealed_at, grantee, ends_at)
                       SELECT id, tenant_id, agent_id, sealed, sealed_at, grantee, ?2
-                      FROM api_keys WHERE id = ?1 AND sealed IS NOT NULL";
-        tx.execute(former, args![id, grace_ends]).await?;
+                      FROM api_keys WHERE id = ?1 AND sealed IS NOT NULL RETURNING 1";
+        has_grace = !tx.list::<Affected>(former, args![id, grace_ends]).await?.is_empty();
     }
     let sql =
         "UPDATE api_keys SET sealed = ?2, sealed_at = ?3, minted_by = ?4, minted_with = ?5, grantee = ?6 WHERE id = ?1";
-    tx.execute(sql, args![id, Value::Blob(secret), now, minter.by, minter.with, minter.grantee]).await
+    tx.execute(sql, args![id, Value::Blob(secret), now, minter.by, minter.with, minter.grantee]).await?;
+    Ok(has_grace)
 }
 
 /// Deletes a key with its grants and ends its secrets; gives the ids of those that were live.

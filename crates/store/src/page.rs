@@ -45,7 +45,7 @@ pub(crate) fn like(text: &str) -> String {
 }
 
 /// Letters that stand for those with marks, as people type names of others: where these begin and end, in both cases.
-const MARKED: [(char, &[(char, char)]); 21] = [
+const MARKED: [(char, &[(char, char)]); 32] = [
     ('a', &[('À', 'Å'), ('à', 'å'), ('Ā', 'ą'), ('Ạ', 'ặ')]),
     ('c', &[('Ç', 'Ç'), ('ç', 'ç'), ('Ć', 'č')]),
     ('d', &[('Ď', 'đ')]),
@@ -67,14 +67,31 @@ const MARKED: [(char, &[(char, char)]); 21] = [
     ('ß', &[('ẞ', 'ẞ')]),
     ('σ', &[('ς', 'ς'), ('Σ', 'Σ')]),
     ('е', &[('Е', 'Е'), ('Ё', 'Ё'), ('ё', 'ё')]),
+    ('и', &[('И', 'Й'), ('й', 'й')]),
+    ('і', &[('І', 'Ї'), ('ї', 'ї')]),
+    ('у', &[('У', 'У'), ('Ў', 'Ў'), ('ў', 'ў')]),
+    ('α', &[('Α', 'Α'), ('Ά', 'Ά'), ('ά', 'ά')]),
+    ('ε', &[('Ε', 'Ε'), ('Έ', 'Έ'), ('έ', 'έ')]),
+    ('η', &[('Η', 'Η'), ('Ή', 'Ή'), ('ή', 'ή')]),
+    ('ι', &[('Ι', 'Ι'), ('Ί', 'Ί'), ('Ϊ', 'Ϊ'), ('ΐ', 'ΐ'), ('ί', 'ί'), ('ϊ', 'ϊ')]),
+    ('ο', &[('Ο', 'Ο'), ('Ό', 'Ό'), ('ό', 'ό')]),
+    ('υ', &[('Υ', 'Υ'), ('Ύ', 'Ύ'), ('Ϋ', 'Ϋ'), ('ΰ', 'ΰ'), ('ϋ', 'ϋ'), ('ύ', 'ύ')]),
+    ('ω', &[('Ω', 'Ω'), ('Ώ', 'Ώ'), ('ώ', 'ώ')]),
+    ('w', &[('Ŵ', 'ŵ')]),
 ];
 
 /// A pattern for GLOB that finds the text anywhere in a name, in any case, and its letters with marks or without. In long texts it would be
 /// some 17 times slower than LIKE.
 pub(crate) fn pattern(text: &str) -> String {
     let mut pattern = String::from("*");
-    // Marks that were typed apart from their letters: those stand for both.
-    for c in text.chars().filter(|c| !('\u{300}'..='\u{36f}').contains(c)) {
+    for c in text.chars() {
+        // A mark that was typed apart from its letter, which stands for both: it may stand apart in the name too.
+        if ('\u{300}'..='\u{36f}').contains(&c) {
+            if !pattern.ends_with('*') {
+                pattern.push('*');
+            }
+            continue;
+        }
         let stands = |(plain, marked): &&(char, &[(char, char)])| {
             c.to_ascii_lowercase() == *plain || marked.iter().any(|(first, last)| (*first..=*last).contains(&c))
         };
@@ -92,7 +109,12 @@ pub(crate) fn pattern(text: &str) -> String {
             pattern.push(c);
         }
     }
-    pattern.push('*');
+    if pattern == "*" {
+        pattern.push_str(text);
+    }
+    if !pattern.ends_with('*') {
+        pattern.push('*');
+    }
     pattern
 }
 
@@ -291,6 +313,9 @@ mod tests {
     fn a_pattern_finds_letters_with_their_marks() {
         assert_eq!(pattern("jŠ"), "*[jJĴ-ĵ][sSŚ-šȘ-șṢ-ṣ]*");
         assert_eq!(pattern("s\u{30c}"), pattern("\u{161}"));
+        assert_eq!(pattern("e\u{301} b"), "*[eEÈ-Ëè-ëĒ-ěẸ-ệ]* [bbB]*");
+        assert_eq!(pattern("\u{301}"), "*\u{301}*");
+        assert_eq!(pattern("и\u{306}"), pattern("Й"));
         assert_eq!(pattern("[b*?]^-_%ж"), "*[[[[][bbB][***][???]]^-_%[жжЖ]*");
     }
 

@@ -357,6 +357,12 @@ async fn a_former_secret_is_taken_until_its_grace_ends() {
     rotated(&path, &s.max, json!({ "value": "sixth-secret", "grace_seconds": 100 })).await;
     s.t.execute("UPDATE api_keys SET sealed = NULL").await.unwrap();
     assert_eq!(s.t.number("SELECT count(*) FROM former_hook_secrets").await, 0);
+    // Nothing has a grace then.
+    let body = json!({ "value": "seventh-secret", "grace_seconds": 100 });
+    rotated(&path, &s.max, body).await;
+    let before = "SELECT before FROM audit WHERE action = 'agent.key.rotate' ORDER BY seq DESC LIMIT 1";
+    let before = s.t.texts(before).await.remove(0);
+    assert!(before.contains(r#""grace_ends":null"#), "{before}");
     // A secret that an editor made rests on their grant, also when the owner has replaced it.
     let eve = s.t.user(&s.max.tenant, "eve@example.com", Role::Member).await;
     let grants = "/api/agents/scout/grants";

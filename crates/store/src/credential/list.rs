@@ -29,7 +29,7 @@ pub struct Token {
     pub name: Option<String>,
     /// The part of it that is shown.
     pub prefix: String,
-    /// Its pattern.
+    /// Its patterns.
     pub scope: Patterns,
     /// Its status.
     pub status: CredentialStatus,
