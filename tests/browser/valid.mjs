@@ -8,6 +8,8 @@ export const validator = new HtmlValidate({
     // Style of writing, of which the templates have another one.
     "doctype-style": ["error", { style: "lowercase" }],
     "no-trailing-whitespace": "off",
+    // A button submits its form unless it says otherwise (HTML Standard, section 4.10.6), and a full page has many.
+    "no-implicit-button-type": "off",
     "long-title": "off",
     // A row has its own form with the same hidden fields, and a button says more to those who cannot see.
     "form-dup-name": "off",
