@@ -45,7 +45,7 @@ pub(crate) fn like(text: &str) -> String {
 }
 
 /// Letters that stand for those with marks, as people type names of others: where these begin and end, in both cases.
-const MARKED: [(char, &[(char, char)]); 32] = [
+const MARKED: &[(char, &[(char, char)])] = &[
     ('a', &[('À', 'Å'), ('à', 'å'), ('Ā', 'ą'), ('Ạ', 'ặ')]),
     ('c', &[('Ç', 'Ç'), ('ç', 'ç'), ('Ć', 'č')]),
     ('d', &[('Ď', 'đ')]),
