@@ -19,9 +19,6 @@ use crate::{
     resource::Resource,
 };
 
-/// Live tokens that rest on one credential at most.
-pub const MOST: i64 = 5_000;
-
 /// Whether all credentials of a list in JSON are accepted now: live, of an active account and of an agent that runs within its budget.
 fn are_accepted(list: &str, now: &str) -> String {
     format!(
@@ -63,9 +60,9 @@ pub struct New<'a> {
 static INSERT: LazyLock<String> = LazyLock::new(|| {
     format!(
         "INSERT INTO signed_tokens (digest, id, resource_id, credential_id, rests_on, client_id, act, scope, created_at, expires_at, bound_to)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?12
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
          WHERE EXISTS (SELECT 1 FROM resources r WHERE r.id = ?3)
-           AND (SELECT count(*) FROM (SELECT 1 FROM signed_tokens s WHERE s.credential_id = ?4 AND s.expires_at > ?9 LIMIT ?11)) < ?11
+           AND NOT EXISTS (SELECT 1 FROM full_credentials f WHERE f.credential_id = ?4 AND f.until > ?9)
            AND {}
          RETURNING 1",
         are_accepted("?5", "?9")
@@ -86,7 +83,6 @@ impl New<'_> {
             self.scope,
             self.created_at,
             self.expires_at,
-            MOST,
             self.bound_to
         ]
     }
@@ -117,6 +113,7 @@ pub struct Footing {
 }
 
 struct Foot {
+    resource: Resource,
     epoch: i64,
     is_out: bool,
     ids: [Option<String>; 3],
@@ -124,33 +121,46 @@ struct Foot {
 
 impl FromRow for Foot {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { epoch: row.take()?, is_out: row.take()?, ids: [row.take()?, row.take()?, row.take()?] })
+        let resource = Resource::from_row(row)?;
+        Ok(Self { resource, epoch: row.take()?, is_out: row.take()?, ids: [row.take()?, row.take()?, row.take()?] })
     }
 }
 
-/// What a token with these records of credentials rests on, and whether one of this credential for this resource and client is out. It is read before [`insert`] decides: whatever ends between the two has a later
-/// epoch.
+static FOOTING: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {}, ifnull((SELECT max(epoch) FROM epochs WHERE tenant_id = ?1), 0) AS epoch,
+                EXISTS (SELECT 1 FROM signed_tokens s
+                        WHERE s.credential_id = ?4 AND s.resource_id = r.id AND s.expires_at > ?6 AND s.client_id = ?5) AS is_out,
+                c.id AS credential, c.agent_id, ifnull(a.owner_id, c.user_id) AS owner
+         FROM resources r JOIN json_each(?3) j LEFT JOIN credentials c ON c.id = j.value LEFT JOIN agents a ON a.id = c.agent_id
+         WHERE r.identifier = ?2 AND r.tenant_id = ?1",
+        crate::resource::COLUMNS
+    )
+});
+
+/// A resource of the tenant by its identifier, byte by byte, and what a token for it with these records of credentials rests on; and whether
+/// one of this credential for this resource and client is out. It is read before [`insert`] decides: whatever ends between the two has a
+/// later epoch. `None`: there is no such resource.
 pub async fn footing(
     reads: &dyn Rows,
-    tenant: &TenantId,
+    (tenant, identifier): (&TenantId, &str),
     rests_on: &[String],
-    (credential, resource, client): (&CredentialId, &ResourceId, &str),
+    (credential, client): (&CredentialId, &str),
     now: Timestamp,
-) -> Result<Footing, DbError> {
-    let sql = "SELECT ifnull((SELECT max(epoch) FROM epochs WHERE tenant_id = ?1), 0) AS epoch,
-                      EXISTS (SELECT 1 FROM signed_tokens WHERE credential_id = ?3 AND resource_id = ?4 AND expires_at > ?6 AND client_id = ?5) AS is_out,
-                      c.id, c.agent_id, ifnull(a.owner_id, c.user_id) AS owner
-               FROM json_each(?2) j JOIN credentials c ON c.id = j.value LEFT JOIN agents a ON a.id = c.agent_id";
-    let feet: Vec<Foot> = reads.list(sql, args![tenant, rests_on, credential, resource, client, now]).await?;
-    let is_out = feet.iter().any(|foot| foot.is_out);
-    let epoch = feet.iter().map(|foot| foot.epoch).min().unwrap_or(0);
-    let mut ids: Vec<String> = Vec::new();
-    for id in feet.into_iter().flat_map(|foot| foot.ids).flatten() {
-        if !ids.contains(&id) {
-            ids.push(id);
+) -> Result<Option<(Resource, Footing)>, DbError> {
+    let feet: Vec<Foot> = reads.list(&FOOTING, args![tenant, identifier, rests_on, credential, client, now]).await?;
+    let mut found = None;
+    for foot in feet {
+        let (_, footing) = found.get_or_insert_with(|| {
+            (foot.resource, Footing { epoch: foot.epoch, ids: Vec::new(), is_out: foot.is_out })
+        });
+        for id in foot.ids.into_iter().flatten() {
+            if !footing.ids.contains(&id) {
+                footing.ids.push(id);
+            }
         }
     }
-    Ok(Footing { epoch, ids, is_out })
+    Ok(found)
 }
 
 /// A token that is out.
@@ -227,5 +237,7 @@ pub async fn credential_of(reads: &dyn Rows, text: &str) -> Result<Option<Creden
 pub async fn purge(db: &Db, now: Timestamp, most: i64) -> Result<(), DbError> {
     let sql =
         "DELETE FROM signed_tokens WHERE digest IN (SELECT digest FROM signed_tokens WHERE expires_at <= ?1 LIMIT ?2)";
+    db.hot::<Affected>(sql, args![now, most]).await?;
+    let sql = "DELETE FROM full_credentials WHERE credential_id IN (SELECT credential_id FROM full_credentials WHERE until <= ?1 LIMIT ?2)";
     db.hot::<Affected>(sql, args![now, most]).await.map(drop)
 }

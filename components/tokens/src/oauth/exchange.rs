@@ -25,7 +25,7 @@ use service::{
     proof, reader,
     response::{Response, uncached_json},
 };
-use store::{resource, signed_token};
+use store::{resource::Resource, signed_token};
 
 use super::{
     form::{self, Parameters, token_type},
@@ -100,20 +100,24 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
     {
         return Err(unknown("actor_token"));
     }
-    let resource = resource::identified(app.db(), subject.caller.tenant_id(), target).await?;
-    let resource = resource.ok_or(Code::InvalidTarget)?;
+    let by = actor.as_ref().unwrap_or(&subject.caller);
+    let mut rests_on = vec![subject.caller.credential_id().to_string()];
+    rests_on.extend(subject.rests_on.iter().cloned());
+    rests_on.extend(actor.as_ref().map(|actor| actor.credential_id().to_string()));
+    let target = (subject.caller.tenant_id(), target);
+    let client = (subject.caller.credential_id(), by.subject().id());
+    let found = signed_token::footing(app.db(), target, &rests_on, client, app.now()).await?;
+    let (resource, footing) = found.ok_or(Code::InvalidTarget)?;
     let scopes = scopes(app, &subject, actor.as_ref(), &resource, form.find("scope")?)?;
 
     let act = match &actor {
         None => None,
         Some(actor) => Some(act(actor, subject.act.as_ref())?),
     };
-    let by = actor.as_ref().unwrap_or(&subject.caller);
-    let mut rests_on = subject.rests_on;
-    rests_on.extend(actor.as_ref().map(|actor| actor.credential_id().to_string()));
     let ends = [subject.ends, actor.as_ref().and_then(Caller::expires_at)].into_iter().flatten().min();
     let grant = Grant {
         resource: &resource,
+        footing: Some(footing),
         scopes: &scopes,
         client_id: by.subject().id(),
         act: act.as_ref(),
@@ -122,7 +126,7 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
         key,
     };
     let issued =
-        jwt::issue(app, None, (&subject.caller, by), &grant).await.map_err(|refusal| unacceptable(app, by, refusal))?;
+        jwt::issue(app, None, (&subject.caller, by), grant).await.map_err(|refusal| unacceptable(app, by, refusal))?;
     by.record_use(app).await;
     let answer = Exchanged {
         access_token: &issued.token,
@@ -217,7 +221,7 @@ pub(super) fn scopes(
     app: &App,
     subject: &Subject,
     actor: Option<&Caller>,
-    resource: &resource::Resource,
+    resource: &Resource,
     asked: Option<&str>,
 ) -> Result<Vec<String>, ApiError> {
     let usable = subject.caller.scopes();

@@ -91,9 +91,17 @@ pub(super) async fn sign(
     if names.is_empty() {
         return Err(Code::InvalidScope.detail("The person can use none of the given scopes at this service now."));
     }
-    let grant =
-        jwt::Grant { resource: service, scopes: &names, client_id: client, act: None, rests_on: &[], ends: None, key };
-    let issued = jwt::issue(app, tx, (&subject, &subject), &grant).await?;
+    let grant = jwt::Grant {
+        resource: service,
+        footing: None,
+        scopes: &names,
+        client_id: client,
+        act: None,
+        rests_on: &[subject.credential_id().to_string()],
+        ends: None,
+        key,
+    };
+    let issued = jwt::issue(app, tx, (&subject, &subject), grant).await?;
     Ok((issued, Patterns::stored(&names.join(" "))))
 }
 

@@ -17,7 +17,7 @@ use store::{
     audit::{self, Event},
     db::{Purpose, Rows, Tx},
     resource::{self, Resource},
-    signed_token,
+    signed_token::{self, Footing},
 };
 
 use super::keys::Signer;
@@ -33,13 +33,15 @@ const ACTION: &str = "token.exchange";
 pub(crate) struct Grant<'a> {
     /// The service that it is for.
     pub(crate) resource: &'a Resource,
+    /// What was read with it of what the token rests on, if it was.
+    pub(crate) footing: Option<Footing>,
     /// Names of custom scopes: what the subject can use now, and the resource takes.
     pub(crate) scopes: &'a [String],
     /// The client that gets it.
     pub(crate) client_id: &'a str,
     /// The services that act, the last one outside (RFC 8693, section 4.1).
     pub(crate) act: Option<&'a Json>,
-    /// The records of the credentials that it rests on beside the subject's.
+    /// The records of the credentials that it rests on, the subject's first.
     pub(crate) rests_on: &'a [String],
     /// The end of what it is exchanged for.
     pub(crate) ends: Option<Timestamp>,
@@ -62,7 +64,7 @@ pub(crate) async fn issue(
     app: &App,
     tx: Option<&Tx<'_>>,
     (subject, by): (&Caller, &Caller),
-    grant: &Grant<'_>,
+    grant: Grant<'_>,
 ) -> Result<Issued, ApiError> {
     let reads: &dyn Rows = match tx {
         Some(tx) => tx,
@@ -80,10 +82,14 @@ pub(crate) async fn issue(
     let id = SignedTokenId::generate(now, app.chance());
     let sub = subject.agent_id().map_or(subject.user_id().as_str(), |agent| agent.as_str());
     let scope = grant.scopes.join(" ");
-    let mut rests_on = vec![subject.credential_id().to_string()];
-    rests_on.extend(grant.rests_on.iter().cloned());
-    let what = (subject.credential_id(), &grant.resource.id, grant.client_id);
-    let footing = signed_token::footing(reads, subject.tenant_id(), &rests_on, what, now).await?;
+    let footing = match grant.footing {
+        Some(footing) => footing,
+        None => {
+            let resource = (subject.tenant_id(), &*grant.resource.identifier);
+            let by = (subject.credential_id(), grant.client_id);
+            signed_token::footing(reads, resource, grant.rests_on, by, now).await?.ok_or(Code::InvalidTarget)?.1
+        }
+    };
     let mut claims = json!({
         "iss": issuer, "sub": sub, "aud": grant.resource.identifier, "client_id": grant.client_id, "scope": scope,
         "iat": begins, "exp": ends, "jti": id, "tenant": subject.tenant(),
@@ -101,7 +107,7 @@ pub(crate) async fn issue(
         id: &id,
         digest: Digest::of(token.as_bytes()),
         resource: &grant.resource.id,
-        rests_on: &rests_on,
+        rests_on: grant.rests_on,
         client_id: grant.client_id,
         act: act.as_deref(),
         scope: &scope,

@@ -121,14 +121,15 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
         Some(service) => {
             let grant = jwt::Grant {
                 resource: service,
+                footing: None,
                 scopes: &given.scopes,
                 client_id: given.caller.subject().id(),
                 act: None,
-                rests_on: &[],
+                rests_on: &[given.caller.credential_id().to_string()],
                 ends: None,
                 key,
             };
-            let signed = jwt::issue(app, Some(&tx), (&given.caller, &given.caller), &grant).await?;
+            let signed = jwt::issue(app, Some(&tx), (&given.caller, &given.caller), grant).await?;
             (signed.token, signed.expires_in)
         }
     };

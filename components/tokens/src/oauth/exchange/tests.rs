@@ -265,7 +265,7 @@ async fn what_has_ended_gets_no_token_and_its_tokens_end() {
 async fn a_stop_is_never_overtaken() {
     let site = Site::new().await;
     site.token(&site.scout, CRM).await;
-    let found = resource::identified(site.t.db(), &site.ada.tenant, CRM).await.unwrap().unwrap();
+    let found = store::resource::identified(site.t.db(), &site.ada.tenant, CRM).await.unwrap().unwrap();
     let insert = async |rests_on: &[String], resource: &common::id::ResourceId, number: u8| {
         let id = common::id::SignedTokenId::generate(site.t.now(), site.t.chance());
         let new = signed_token::New {
@@ -550,15 +550,21 @@ async fn tokens_are_bounded_and_purged() {
     let site = Site::new().await;
     let token = site.token(&site.scout, CRM).await;
     let credential = &site.scout.credential;
-    site.t
-        .execute(&format!(
-            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})
-             INSERT INTO signed_tokens SELECT randomblob(32), 'jti', 'res', '{credential}', '[]', 'c', NULL, '', 0, {}, NULL FROM n",
-            signed_token::MOST - 1,
-            site.t.now().plus_seconds(300).millis()
-        ))
-        .await
-        .unwrap();
+    // One token of 64 looks how many there are, by its digest.
+    let tokens = async |first: i64, last: i64, digest: &str| {
+        let ends = site.t.now().plus_seconds(300).millis();
+        let tokens = format!(
+            "WITH RECURSIVE n (i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last})
+             INSERT INTO signed_tokens
+             SELECT CAST({digest} || printf('%031d', i) AS BLOB), 'jti', 'res', '{credential}', '[]', 'c', NULL, '', {}, {ends}, NULL FROM n",
+            site.t.now().millis()
+        );
+        site.t.execute(&tokens).await.unwrap();
+    };
+    tokens(2, 4_998, "char(4)").await;
+    tokens(4_999, 4_999, "char(3)").await;
+    site.exchange(&site.scout, &[("resource", MAIL)]).await.is(200);
+    tokens(5_000, 5_000, "char(3)").await;
     let answer = site.exchange(&site.scout, &[("resource", MAIL)]).await;
     answer.refused(429, "too_many_signed_tokens");
     assert_eq!(answer.header("retry-after"), "300");
