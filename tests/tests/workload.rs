@@ -334,6 +334,50 @@ fn a_client_proves_itself_by_a_key_that_is_fetched() {
     assert_eq!(answers.iter().filter(|answer| answer.status() == 200).count(), 1);
 }
 
+/// R566: a client that is known by its document, as assistants of large providers are, proves itself by a key that is fetched from where the
+/// document says; without one it gets nothing.
+#[test]
+fn a_client_of_a_document_proves_itself_by_a_key_that_is_fetched() {
+    let site = Site::new();
+    let id = format!("{}/.well-known/openid-configuration", site.issuer.issuer());
+    for (name, value) in [
+        ("client_id", json!(id)),
+        ("client_name", json!("Assistant")),
+        ("redirect_uris", json!([CALLBACK])),
+        ("token_endpoint_auth_method", json!("private_key_jwt")),
+        ("token_endpoint_auth_signing_alg", json!("RS256")),
+    ] {
+        site.issuer.says(name, value);
+    }
+    let read =
+        site.admin.get(&format!("/api/oauth/documents?client_id={}", encoded(&[("", &id)]).trim_start_matches('=')));
+    assert_eq!(read.is(200)["name"], "Assistant");
+    let decided = site.admin.post("/api/oauth/authorize", &json!({ "request": request(&id) })).is(200);
+    let form = |proof: &[(&str, &str)]| {
+        let code = code(&decided);
+        let mut form = vec![
+            ("grant_type", "authorization_code"),
+            ("code", &*code),
+            ("redirect_uri", CALLBACK),
+            ("code_verifier", VERIFIER),
+            ("client_id", &*id),
+        ];
+        form.extend(proof);
+        encoded(&form)
+    };
+    let mut claims = site.claims("1");
+    (claims["iss"], claims["sub"], claims["aud"]) = (json!(id), json!(id), json!(site.server.host().base_url()));
+    let assertion = token(&claims, &Signed::By("one"));
+    site.issuer.asked();
+    let nobody = site.server.nobody();
+    nobody.form("/oauth/token", &form(&[])).refused(401, "invalid_client");
+    assert!(site.issuer.asked().is_empty());
+    let proof = [("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &*assertion)];
+    let got = nobody.form("/oauth/token", &form(&proof)).is(200);
+    assert_eq!(site.issuer.asked(), ["/keys"]);
+    site.server.with(text(&got["access_token"])).get("/api/auth/whoami").is(200);
+}
+
 /// R389: a workload of SPIFFE, by an SVID that does not say who has signed it; the keys of a trust domain speak for that domain alone.
 #[test]
 fn a_workload_of_spiffe_need_not_say_who_has_signed() {

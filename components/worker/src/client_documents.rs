@@ -14,7 +14,7 @@ use common::{
 use http::{Request, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use service::{
     app::App,
     caller::Caller,
@@ -23,7 +23,10 @@ use service::{
     response::{Response, json},
     throttle,
 };
-use store::oauth_document::{self, Document};
+use store::{
+    key_set::{Keys, Source},
+    oauth_document::{self, Document, Proof},
+};
 
 /// Bytes of a document at most: twice what the draft advises.
 const MOST: usize = 10 * 1024;
@@ -32,6 +35,8 @@ const OF_A_PERSON: i64 = 20;
 const OF_A_HOST: i64 = 60;
 /// The window, seconds.
 const WINDOW: i64 = 600;
+/// How a client proves itself by a key.
+const BY_KEY: &str = "private_key_jwt";
 
 form! {
     pub(crate) struct Asked {
@@ -76,7 +81,7 @@ async fn fetch(app: &App, caller: &Caller, id: &str) -> Result<Document, ApiErro
         wrong("its host does not answer, or not in time").cause(cause)
     })?;
     let body = answer.found("it is longer than 10 KiB, or ended too late").map_err(|why| wrong(&why))?;
-    let document = read(id, body)?;
+    let document = read(app, id, body)?;
     oauth_document::put(app.db(), id, &document, app.now()).await?;
     Ok(document)
 }
@@ -85,8 +90,30 @@ fn wrong(why: &str) -> ApiError {
     Code::InvalidClientDocument.detail(format!("The document of this client cannot be used: {why}."))
 }
 
+/// Reads how a client proves itself: by nothing, by a key, or in either way, which some say in a list beside.
+fn proof(app: &App, members: &Map<String, Json>) -> Result<Proof, ApiError> {
+    let methods = members.get("token_endpoint_auth_methods_supported").and_then(Json::as_array);
+    let has = |name: &str| methods.is_some_and(|methods| methods.iter().any(|method| method == name));
+    let (is_public, has_key) = match members.get("token_endpoint_auth_method") {
+        None | Some(Json::Null) => (true, has(BY_KEY)),
+        Some(Json::String(method)) if method == "none" => (true, has(BY_KEY)),
+        Some(Json::String(method)) if method == BY_KEY => (has("none"), true),
+        Some(_) => return Err(wrong("only the token_endpoint_auth_method none and private_key_jwt are supported")),
+    };
+    let keys = match (members.get("jwks_uri"), members.get("jwks").and_then(|set| set.get("keys"))) {
+        _ if !has_key => None,
+        (Some(Json::String(uri)), None) => {
+            check_outbound("jwks_uri", uri, &app.settings().outbound_hosts)?;
+            Some(Keys::From(Source::Jwks(uri.clone())))
+        }
+        (None, Some(Json::Array(keys))) => Some(Keys::Pasted(keys.clone())),
+        _ => return Err(wrong("private_key_jwt needs either jwks_uri or jwks")),
+    };
+    Ok(Proof { keys, is_public })
+}
+
 /// Reads a document.
-fn read(id: &str, body: &[u8]) -> Result<Document, ApiError> {
+fn read(app: &App, id: &str, body: &[u8]) -> Result<Document, ApiError> {
     let Ok(Json::Object(members)) = serde_json::from_slice(body) else { return Err(wrong("it is no JSON object")) };
     // Section 4.1: compared as text, so that no document speaks for another URL.
     if members.get("client_id").and_then(Json::as_str) != Some(id) {
@@ -94,11 +121,6 @@ fn read(id: &str, body: &[u8]) -> Result<Document, ApiError> {
     }
     if members.keys().any(|name| name.starts_with("client_secret")) || Secret::is_in(body) {
         return Err(wrong("it holds a secret"));
-    }
-    match members.get("token_endpoint_auth_method") {
-        None | Some(Json::Null) => {}
-        Some(method) if method == "none" => {}
-        Some(_) => return Err(wrong("only the token_endpoint_auth_method none is supported")),
     }
     let name = members.get("client_name").and_then(Json::as_str).and_then(|name| text("client_name", name, 64).ok());
     let name = name.ok_or_else(|| wrong("it has no client_name of 1 to 64 visible characters"))?;
@@ -109,7 +131,7 @@ fn read(id: &str, body: &[u8]) -> Result<Document, ApiError> {
     if redirect_uris.is_empty() {
         return Err(wrong("it has no redirect URI that is allowed here"));
     }
-    Ok(Document { name, redirect_uris })
+    Ok(Document { name, redirect_uris, proof: proof(app, &members)? })
 }
 
 #[cfg(test)]
@@ -123,8 +145,13 @@ mod tests {
 
     const ID: &str = "https://app.example.com/client.json";
 
+    fn app() -> TestApp {
+        let outbound_hosts = OutboundHosts::parse("app.example.com").unwrap();
+        TestApp::with(with_neighbours(), Settings { outbound_hosts, ..Settings::default() })
+    }
+
     fn decide(document: &Json) -> Result<Document, String> {
-        read(ID, document.to_string().as_bytes()).map_err(|refusal| refusal.sentence().to_owned())
+        read(&app().app(), ID, document.to_string().as_bytes()).map_err(|refusal| refusal.sentence().to_owned())
     }
 
     /// R132: a document speaks for its own URL alone, holds no secret, and is taken as a public client.
@@ -134,8 +161,11 @@ mod tests {
             "client_id": ID, "client_name": "Example", "redirect_uris": ["https://app.example.com/cb", "app:/cb", "http://evil.example/"],
             "token_endpoint_auth_method": "none", "logo_uri": "https://app.example.com/logo.png", "grant_types": ["authorization_code"],
         });
-        let expected =
-            Document { name: "Example".to_owned(), redirect_uris: vec!["https://app.example.com/cb".to_owned()] };
+        let expected = Document {
+            name: "Example".to_owned(),
+            redirect_uris: vec!["https://app.example.com/cb".to_owned()],
+            proof: Proof { keys: None, is_public: true },
+        };
         assert_eq!(decide(&good), Ok(expected));
         for (member, value, why) in [
             ("client_id", json!("https://app.example.com/client.json/"), "its client_id is not its URL"),
@@ -143,7 +173,8 @@ mod tests {
             ("client_secret", json!("s"), "it holds a secret"),
             ("client_secret_expires_at", json!(0), "it holds a secret"),
             ("token_endpoint_auth_method", json!("client_secret_basic"), "only the token_endpoint_auth_method none"),
-            ("token_endpoint_auth_method", json!("private_key_jwt"), "only the token_endpoint_auth_method none"),
+            ("token_endpoint_auth_method", json!(["none"]), "only the token_endpoint_auth_method none"),
+            ("token_endpoint_auth_method", json!("private_key_jwt"), "private_key_jwt needs either jwks_uri or jwks"),
             ("client_name", Null, "no client_name"),
             ("client_name", json!("a\u{202e}b"), "no client_name"),
             ("client_name", json!("a".repeat(65)), "no client_name"),
@@ -157,16 +188,54 @@ mod tests {
             assert!(sentence.contains(why), "{sentence}");
         }
         for bad in ["", "[]", "{", "\"x\"", "\u{1}"] {
-            assert!(read(ID, bad.as_bytes()).is_err(), "{bad}");
+            assert!(read(&app().app(), ID, bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    /// R566: a client says that it proves itself by a key, as assistants of large providers do, or that it can do so and need not.
+    #[test]
+    fn a_document_may_name_keys() {
+        let from = || Some(Keys::From(Source::Jwks("https://app.example.com/jwks.json".to_owned())));
+        let key = json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
+        let uri = ("jwks_uri", json!("https://app.example.com/jwks.json"));
+        let by_key = ("token_endpoint_auth_method", json!("private_key_jwt"));
+        let list = |methods: Json| ("token_endpoint_auth_methods_supported", methods);
+        let both = || list(json!(["none", "private_key_jwt"]));
+        let set = ("jwks", json!({ "keys": [key] }));
+        let with = |members: &[(&str, Json)]| {
+            let mut document =
+                json!({ "client_id": ID, "client_name": "Example", "redirect_uris": ["https://app.example.com/cb"] });
+            for (name, value) in members {
+                document[*name] = value.clone();
+            }
+            decide(&document).map(|document| document.proof)
+        };
+        for (members, keys, is_public) in [
+            (vec![by_key.clone(), uri.clone()], from(), false),
+            (vec![by_key.clone(), set.clone()], Some(Keys::Pasted(vec![key.clone()])), false),
+            (vec![by_key.clone(), uri.clone(), list(json!(["private_key_jwt"]))], from(), false),
+            (vec![by_key.clone(), uri.clone(), both()], from(), true),
+            (vec![("token_endpoint_auth_method", json!("none")), uri.clone(), both()], from(), true),
+            (vec![uri.clone()], None, true),
+        ] {
+            assert_eq!(with(&members), Ok(Proof { keys, is_public }), "{members:?}");
+        }
+        for members in [
+            vec![by_key.clone()],
+            vec![by_key.clone(), uri.clone(), set],
+            vec![by_key.clone(), ("jwks_uri", json!(7))],
+            vec![by_key.clone(), ("jwks", json!([key]))],
+            vec![by_key.clone(), ("jwks_uri", json!("https://elsewhere.example.com/jwks.json"))],
+            vec![by_key, ("jwks_uri", json!("http://app.example.com/jwks.json"))],
+        ] {
+            assert!(with(&members).is_err(), "{members:?}");
         }
     }
 
     /// R132: no stranger makes this server fetch, and only hosts on the operator's list are asked.
     #[tokio::test]
     async fn only_a_person_has_a_document_fetched_and_only_of_an_allowed_host() {
-        let settings =
-            || Settings { outbound_hosts: OutboundHosts::parse("app.example.com").unwrap(), ..Settings::default() };
-        let t = TestApp::with(with_neighbours(), settings());
+        let t = app();
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Viewer).await;
         let path = |id: &str| format!("/api/oauth/documents?client_id={id}");
@@ -182,7 +251,11 @@ mod tests {
             t.as_(&ada, "GET", &path(ID), Null).await.refused(400, "invalid_client_document");
         }
         t.as_(&ada, "GET", &path(ID), Null).await.refused(429, "too_many_attempts");
-        let document = Document { name: "Example".to_owned(), redirect_uris: vec!["https://a.example/".to_owned()] };
+        let document = Document {
+            name: "Example".to_owned(),
+            redirect_uris: vec!["https://a.example/".to_owned()],
+            proof: Proof { keys: None, is_public: true },
+        };
         oauth_document::put(t.db(), ID, &document, t.now()).await.unwrap();
         let known = t.as_(&ada, "GET", &path(ID), Null).await.is(200);
         assert_eq!(known, json!({ "client_id": ID, "name": "Example", "redirect_uris": ["https://a.example/"] }));

@@ -1,6 +1,6 @@
 //! `POST /internal/key-sets`: fetches the public keys of others that somebody waits for: of issuers whose workloads are trusted, and of
 //! OAuth clients that prove themselves by a key. Public, without a body, always 204: it fetches what a row of the database asks for, which only a
-//! request can have made that named a URL an admin has stored, and at most once a minute for each.
+//! request can have made that named a URL which an admin, or the document of a client, has given, and at most once a minute for each.
 
 use common::{
     error::{ApiError, Code},

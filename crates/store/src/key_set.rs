@@ -44,11 +44,11 @@ impl Source {
 }
 
 /// The keys of another one that signs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keys {
     /// They are fetched.
     From(Source),
-    /// An admin has pasted them.
+    /// An admin has pasted them, or they stand in the document of a client.
     Pasted(Vec<Json>),
 }
 

@@ -263,8 +263,8 @@ pub(super) async fn of_request(app: &App, reads: &dyn Rows, caller: &Caller, id:
     Ok(Known { id: id.to_string(), name, redirect_uris, is_registered: true })
 }
 
-/// Finds the client that sends a form, and has it prove itself; returns its id. One that is known by a URL, has registered itself, or has no
-/// secret, is public: what it says it is.
+/// Finds the client that sends a form, and has it prove itself; returns its id. One that has registered itself, or that has neither a secret
+/// nor keys, is public: what it says it is.
 pub(super) async fn authenticate(app: &App, form: &Parameters) -> Result<String, ApiError> {
     match Proof::read(app, form)? {
         Proof::Assertion { client, text } => by_assertion(app, client, text).await,
@@ -317,6 +317,7 @@ pub(super) async fn check_again(app: &App, reads: &dyn Rows, form: &Parameters, 
     match Proof::read(app, form)? {
         Proof::Secret { client, secret } => by_secret(app, reads, client, secret).await.map(drop),
         // Its signature has been verified, and the assertion is spent.
+        Proof::Assertion { .. } if document_url(id).is_some() => Ok(()),
         Proof::Assertion { .. } => {
             let found = oauth_client::find(reads, id).await?;
             found.filter(|client| client.keys.is_some()).map(drop).ok_or_else(|| Code::InvalidClient.into())
@@ -370,8 +371,12 @@ impl<'f> Proof<'f> {
 }
 
 async fn by_secret(app: &App, reads: &dyn Rows, id: String, secret: Option<String>) -> Result<String, ApiError> {
-    if document_url(&id).is_some() || registration::open(app, &id).is_some() {
-        return if secret.is_none() { Ok(id) } else { Err(Code::InvalidClient.into()) };
+    let unregistered = match document_url(&id) {
+        Some(_) => Some(oauth_document::proof(reads, &id).await?.is_none_or(|proof| proof.is_public)),
+        None => registration::open(app, &id).map(|_| true),
+    };
+    if let Some(is_public) = unregistered {
+        return if is_public && secret.is_none() { Ok(id) } else { Err(Code::InvalidClient.into()) };
     }
     let client = oauth_client::find(reads, &id).await?.ok_or(Code::InvalidClient)?;
     let is_proved = match (&client.secret, secret) {
@@ -397,8 +402,11 @@ async fn by_assertion(app: &App, client: Option<String>, text: &str) -> Result<S
         // Nothing is known to be true of it yet: it says whose keys to try.
         None => Jws::parse(text).map_err(refused)?.claimed("sub").ok_or_else(|| refused("it has no sub"))?,
     };
-    let found = oauth_client::find(app.db(), &id).await?;
-    let keys = found.and_then(|client| client.keys).ok_or(Code::InvalidClient)?;
+    let keys = match document_url(&id) {
+        Some(_) => oauth_document::proof(app.db(), &id).await?.and_then(|proof| proof.keys),
+        None => oauth_client::find(app.db(), &id).await?.and_then(|client| client.keys),
+    };
+    let keys = keys.ok_or(Code::InvalidClient)?;
     let issuer = own_base(app).ok_or(Code::PublicUrlMissing)?;
     let token = format!("{issuer}/oauth/token");
     let expected = Expected {

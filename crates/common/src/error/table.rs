@@ -158,7 +158,7 @@ errors! {
     InvalidAuthorization 400 "invalid_authorization_request": "This request is longer than an address may be.",
         "Send at most 3000 characters of parameters to /oauth/authorize.", page: "/docs/agents/concepts/oauth-clients#asking";
     InvalidClientDocument 400 "invalid_client_document": "The document of this client cannot be used.",
-        "Serve a JSON object of at most 10 KiB at the client_id, with status 200: client_id is the URL, client_name has 1 to 64 characters, at least one of redirect_uris is allowed here, token_endpoint_auth_method is none or left out, and no secret is in it.",
+        "Serve a JSON object of at most 10 KiB at the client_id, with status 200: client_id is the URL, client_name has 1 to 64 characters, at least one of redirect_uris is allowed here, token_endpoint_auth_method is none, private_key_jwt with jwks_uri or jwks, or left out, and no secret is in it.",
         page: "/docs/agents/concepts/oauth-clients#metadata-documents";
     InvalidRedirectUri 400 "invalid_redirect_uri": "These redirect URIs are not allowed.",
         "Send redirect_uris as 1 to 16 different URIs of at most 500 characters: https, http of 127.0.0.1, [::1] or localhost, or the scheme of an app of your own such as com.example.app:/cb, without a user name, a fragment, dot segments or encoded slashes.",

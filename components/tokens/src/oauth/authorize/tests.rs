@@ -226,7 +226,8 @@ async fn a_decision_by_cookie_needs_this_sites_own_form() {
 async fn a_client_is_known_by_its_document() {
     let (t, ada, _) = stage().await;
     let id = "https://app.example.com:8443/client.json";
-    let document = Document { name: "Editor".to_owned(), redirect_uris: vec![CALLBACK.to_owned()] };
+    let proof = oauth_document::Proof { keys: None, is_public: true };
+    let document = Document { name: "Editor".to_owned(), redirect_uris: vec![CALLBACK.to_owned()], proof };
     oauth_document::put(t.db(), id, &document, t.now()).await.unwrap();
     let shown = t.as_(&ada, "GET", &path(&request(id, &[])), Null).await.is(200);
     assert_eq!(

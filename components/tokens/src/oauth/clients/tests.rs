@@ -328,6 +328,67 @@ async fn a_client_proves_itself_by_a_key() {
     form_with(&t, "/oauth/revoke", None, &revoked).await.is(200);
 }
 
+/// R566: a client whose document names keys proves itself by one, for as long as what a person gave it lasts; nothing is no proof of it, but
+/// of one whose document says that it need not prove itself.
+#[tokio::test]
+async fn a_client_of_a_document_proves_itself_by_a_key() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let id = "https://app.example.com/client.json";
+    let put = async |is_public: bool| {
+        let keys = Some(Keys::Pasted(vec![public("app", "one")]));
+        let proof = oauth_document::Proof { keys, is_public };
+        let (name, redirect_uris) = ("Assistant".to_owned(), vec![CALLBACK.to_owned()]);
+        let document = oauth_document::Document { name, redirect_uris, proof };
+        oauth_document::put(t.db(), id, &document, t.now()).await.unwrap();
+    };
+    let proving = |number: &str| assertion(&t, id, "app", &[("jti", json!(number))]);
+    let send = async |form: &[(&str, &str)], text: Option<&str>| {
+        let mut form = form.to_vec();
+        form.push(("client_id", id));
+        form.extend(
+            text.into_iter().flat_map(|text| [("client_assertion_type", ASSERTION_TYPE), ("client_assertion", text)]),
+        );
+        form_with(&t, TOKEN, None, &encoded(&form)).await
+    };
+    put(false).await;
+    let code = allowed(&t, &ada, &request(id, &[])).await;
+    let trade = [
+        ("grant_type", "authorization_code"),
+        ("code", &*code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", crate::oauth::testing::VERIFIER),
+    ];
+    send(&trade, None).await.refused(401, "invalid_client");
+    let others = assertion(&t, id, "other", &[]);
+    send(&trade, Some(&others)).await.refused(401, "invalid_client");
+    let first = send(&trade, Some(&proving("1"))).await.is(200);
+    // The document has long stopped to count, and is purged of those that nobody let in.
+    t.wait(20 * 86_400);
+    oauth_document::purge(t.db(), t.now(), 10).await.unwrap();
+    let refresh = |got: &Json| got["refresh_token"].as_str().unwrap().to_owned();
+    let pairs =
+        |token: &str| [("grant_type", "refresh_token"), ("refresh_token", token)].map(|(a, b)| (a, b.to_owned()));
+    let send_refresh = async |got: &Json, text: Option<&str>| {
+        let pairs = pairs(&refresh(got));
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        send(&pairs, text).await
+    };
+    send_refresh(&first, None).await.refused(401, "invalid_client");
+    let second = send_refresh(&first, Some(&proving("2"))).await.is(200);
+    assert_eq!(oauth_document::find(t.db(), id, t.now()).await.unwrap(), None);
+    put(true).await;
+    let third = send_refresh(&second, None).await.is(200);
+    send_refresh(&third, Some(&proving("3"))).await.is(200);
+
+    // Nobody let it in: an hour is all.
+    t.execute("DELETE FROM oauth_documents").await.unwrap();
+    put(false).await;
+    t.wait(oauth_document::LIFE);
+    oauth_document::purge(t.db(), t.now(), 10).await.unwrap();
+    assert_eq!(t.number("SELECT count(*) FROM oauth_documents").await, 0);
+}
+
 /// R172: an admin gives a client keys or a secret, never both; keys are replaced, and a deleted client has none.
 #[tokio::test]
 async fn a_client_has_keys_or_a_secret() {
