@@ -165,6 +165,18 @@ fn only_a_registered_redirect_uri_is_ever_answered() {
     assert!(to.starts_with("https://app.example.com/cb?error=invalid_request&"), "{to}");
     assert_eq!((parameter(to, "state"), parameter(to, "iss").is_empty()), ("s-1".to_owned(), false));
 
+    // R568: whom the app expects stands in the form, until something else was typed.
+    let hinted = format!("/oauth/authorize?{}&login_hint=lin%2B1%40example.com", request(&id));
+    let visitor = Browser::new(&server);
+    let login = visitor.get(&hinted).header("location").to_owned();
+    assert!(visitor.page(&login).contains("value=\"lin+1@example.com\""));
+    let answer = visitor.sign_in("ada@example.com", "not this one", &hinted);
+    assert!(
+        answer.text().contains("value=\"ada@example.com\"") && !answer.text().contains("value=\"lin"),
+        "{answer:?}"
+    );
+    assert_eq!(visitor.sign_in("ada@example.com", PASSWORD, &hinted).header("location"), hinted);
+
     // A long state survives the sign-in.
     let state = "s".repeat(2_200);
     let long = request(&id).replace("s%2D1", &state);

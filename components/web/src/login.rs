@@ -95,6 +95,13 @@ pub(crate) async fn is_new(app: &App) -> Result<bool, Trouble> {
     Ok(!ready.is("bootstrapped"))
 }
 
+/// Whom an app expects that sends a person here (`login_hint`; OpenID Connect Core 1.0, section 3.1.2.1), if nothing was typed yet.
+fn hint(typed: &Form) -> Option<String> {
+    let asked =
+        local(typed.text("next")).strip_prefix("/oauth/authorize?").filter(|_| typed.text("email").is_empty())?;
+    Some(Form::parse(asked).text("login_hint").to_owned())
+}
+
 /// The form, with what was typed.
 pub(crate) async fn show_login(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     // Of another tenant nobody says which ways it allows before somebody has signed in.
@@ -108,7 +115,7 @@ pub(crate) async fn show_login(app: &App, typed: &Form, refusal: Option<Refusal>
         frame: Frame::new(app, "Sign in", refusal.map(Note::from)),
         csrf: token.text.clone(),
         next: local(typed.text("next")).to_owned(),
-        email: typed.text("email").to_owned(),
+        email: hint(typed).unwrap_or_else(|| typed.text("email").to_owned()),
         tenant: tenant.slug,
         tenant_name: tenant.name,
         has_password: allows("password"),

@@ -30,6 +30,8 @@ const MOST: usize = 900;
 const PURPOSE: &[u8] = b"client registration\0";
 /// Characters of a name at most.
 const NAME: usize = 64;
+/// The name of a client that says none, or one of which nothing is seen.
+const NAMELESS: &str = "An app without a name";
 
 /// What a client said of itself.
 pub(super) struct Registered {
@@ -104,10 +106,10 @@ fn wrong(why: &str) -> ApiError {
 /// has only one way: the answer says so.
 fn read(members: &Map<String, Json>) -> Result<Registered, ApiError> {
     let name = match members.get("client_name") {
-        None | Some(Json::Null) => "An app without a name".to_owned(),
+        None | Some(Json::Null) => NAMELESS.to_owned(),
         Some(Json::String(name)) => {
             let seen: String = name.chars().filter(|c| !is_unseen(*c)).take(NAME).collect();
-            text("client_name", &seen, NAME).map_err(|_| wrong("its client_name has no visible characters"))?
+            text("client_name", &seen, NAME).unwrap_or_else(|_| NAMELESS.to_owned())
         }
         Some(_) => return Err(wrong("its client_name is no text")),
     };
