@@ -339,7 +339,10 @@ fn a_server_is_set_up_once() {
         "{html}"
     );
     assert_eq!(server.number("SELECT count(*) FROM users"), 0);
-    leads_to(&browser.submit("/setup", "/setup", &typed(server.operator_secret())), "/login?done=set-up");
+    leads_to(
+        &browser.submit("/setup", "/setup", &typed(server.operator_secret())),
+        "/login?done=set-up&email=ada%40example.com",
+    );
     assert_eq!(server.number("SELECT count(*) FROM users"), 1);
     leads_to(&browser.get("/setup"), "/login");
     // The form that was open elsewhere.
@@ -513,7 +516,7 @@ fn all_agents_stop_with_two_clicks() {
     assert!(browser.page("/stop-all").contains("Stop 3 agents?"));
     leads_to(&browser.submit("/stop-all", "/stop-all", &[]), "/?done=stopped-all");
     assert_eq!(server.number("SELECT count(*) FROM agents WHERE state = 'stopped'"), 3);
-    assert!(browser.page("/stop-all").contains("Every agent is stopped"));
+    assert!(browser.page("/stop-all").contains("No agent is running"));
     assert!(!Browser::of(&server, &member).page("/").contains("/stop-all"));
 }
 
@@ -1124,7 +1127,9 @@ fn a_colleague_joins_by_a_link_that_is_handed_over() {
     is_page(&weak);
     assert!(!weak.text().contains("value=\"short\""));
     // The page with the refusal still has the code: nothing was spent.
-    leads_to(&eve.submit_in(&weak.text(), "/invite", &[("password", PASSWORD)]), "/login?done=password-set");
+    let set = eve.submit_in(&weak.text(), "/invite", &[("password", PASSWORD), ("email", "eve@example.com")]);
+    leads_to(&set, "/login?done=password-set&email=eve%40example.com");
+    assert!(eve.page(set.header("location")).contains("value=\"eve@example.com\""));
     let again = eve.submit_in(&html, "/invite", &[("password", PASSWORD)]);
     assert_eq!(again.status(), 410);
     is_page(&again);
@@ -2063,7 +2068,7 @@ fn a_new_token_says_since_when_the_one_before_is_refused() {
 
     let html = browser.submit(page, act, &[("may", "all"), ("grace", "3600")]).text();
     before.get("/api/auth/whoami").is(200);
-    assert!(html.contains("The one before it works for the time that you gave it."), "{html}");
+    assert!(html.contains("The one before it works on for the time that you chose."), "{html}");
     assert!(!html.contains("can be accepted anywhere") && !html.contains("/closures/"), "{html}");
 
     leads_to(&browser.submit(page, "/agents/scout/revoke", &[]), &format!("{page}?done=revoked"));

@@ -138,6 +138,12 @@ impl RegisterPage {
     }
 }
 
+/// The preset that is chosen stands first, then the others by name.
+fn usual_first(presets: &[Json]) -> Vec<Json> {
+    let (usual, others): (Vec<&Json>, Vec<&Json>) = presets.iter().partition(|preset| preset.text("name") == "worker");
+    usual.into_iter().chain(others).cloned().collect()
+}
+
 /// `GET /register`.
 pub(crate) async fn form(app: App) -> Result<Response, ApiError> {
     answer(&app, show_form(&app, &Form::query(&app), None)).await
@@ -157,7 +163,7 @@ async fn show_form(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<
     let page = RegisterPage {
         shell: shell?.with(refusal),
         typed: typed.clone(),
-        presets: presets?.list("items").to_vec(),
+        presets: usual_first(presets?.list("items")),
         parents,
     };
     write_with(&page, status)

@@ -51,6 +51,13 @@ fn remembered(app: &App) -> Option<(String, String)> {
     Some((slug.to_owned(), name))
 }
 
+/// The form for signing in with what was just set, in which the address stands already.
+pub(crate) fn at_sign_in(typed: &Form, done: &str) -> String {
+    let mut pairs = vec![("done", done)];
+    pairs.extend(typed.pairs(&["email"]));
+    at("/login", typed, &pairs)
+}
+
 /// The address of a page for visitors without a session, which goes on to name the tenant that a form or an address named.
 pub(crate) fn at(path: &str, typed: &Form, more: &[(&str, &str)]) -> String {
     let mut pairs = more.to_vec();

@@ -9,6 +9,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
     page::{Frame, Shell, answer, answer_form, write, write_with},
+    scopes::AGENTS,
 };
 
 /// How long the token of a coding agent lives, days.
@@ -17,25 +18,8 @@ const DAYS: i64 = 90;
 const PLACEHOLDER: &str = "acr_pat_…";
 
 /// What a coding agent's token can carry: a word for the form, what it says, and the scopes.
-const CHOICES: [(&str, &str, &[&str]); 2] = [
-    (
-        "agents",
-        "Look after your agents: read, register, start and stop them, and read what happened",
-        &[
-            "agents.list",
-            "agents.read",
-            "agents.logs",
-            "agents.create",
-            "agents.update",
-            "agents.lifecycle",
-            "agents.message",
-            "notifications.read",
-            "audit.read",
-            "guides.read",
-        ],
-    ),
-    ("all", "Everything that you may", &["*"]),
-];
+const CHOICES: [(&str, &str, &[&str]); 2] =
+    [("agents", AGENTS.0, AGENTS.1), ("all", "Everything that you may", &["*"])];
 
 /// The text for a coding agent. The preview and the real one are this, with another token.
 #[derive(Template)]

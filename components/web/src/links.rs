@@ -14,7 +14,7 @@ use service::{app::App, credential, response::Response};
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, local, query},
-    home_tenant::{HomeTenant, at},
+    home_tenant::{HomeTenant, at, at_sign_in},
     identities,
     kept::named,
     login::{FormToken, check_same_site, finish, show_login},
@@ -280,7 +280,7 @@ impl Door {
                 outcome if self.password.is_empty() => {
                     finish(&app, outcome, (local(typed.text("next")), typed.text("tenant"))).await
                 }
-                Ok(_) => Ok(see(&app, &at("/login", &typed, &[("done", "password-set")]))),
+                Ok(_) => Ok(see(&app, &at_sign_in(&typed, "password-set"))),
                 Err(trouble) => Err(trouble),
             }
         })

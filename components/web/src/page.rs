@@ -124,6 +124,15 @@ const DONE: &[(&str, &str)] = &[
     ("unshared", "No longer shared. Credentials that rested on it ended with it."),
 ];
 
+/// The pages by which admins set the tenant up: the word of each, its path, and its name.
+pub(crate) const SETTINGS: [(&str, &str, &str); 5] = [
+    ("settings", "tenant", "Tenant"),
+    ("webhooks", "webhooks", "Webhooks"),
+    ("clients", "clients", "OAuth clients"),
+    ("resources", "resources", "Services"),
+    ("outbox", "outbox", "Outbox"),
+];
+
 /// A note above the page's content.
 pub(crate) struct Note {
     /// `good` or `bad`.
@@ -327,6 +336,11 @@ impl Shell {
     /// Whether the tenant lets anybody in by a password.
     pub(crate) fn has_passwords(&self) -> bool {
         self.tenant.is_null() || self.tenant.words("ways").contains(&"password")
+    }
+
+    /// Whether this is one of the pages by which admins set the tenant up.
+    pub(crate) fn is_at_settings(&self) -> bool {
+        SETTINGS.iter().any(|(word, ..)| self.is_at(word))
     }
 
     pub(crate) fn is_at(&self, nav: &str) -> bool {

@@ -27,6 +27,23 @@ const GROUPS: [(&str, &str); 11] = [
     ("x.", "Your own services"),
 ];
 
+/// What a program is mostly let in for: what it can do, in words, and the scopes.
+pub(crate) const AGENTS: (&str, &[&str]) = (
+    "Look after your agents: read, register, start and stop them, and read what happened",
+    &[
+        "agents.list",
+        "agents.read",
+        "agents.logs",
+        "agents.create",
+        "agents.update",
+        "agents.lifecycle",
+        "agents.message",
+        "notifications.read",
+        "audit.read",
+        "guides.read",
+    ],
+);
+
 /// A scope that can be given.
 pub(crate) struct Tick {
     pub(crate) scope: String,
@@ -38,8 +55,10 @@ pub(crate) struct Tick {
 pub(crate) struct Choice {
     /// What everything is.
     pub(crate) all: String,
-    /// Everything is chosen.
-    pub(crate) is_all: bool,
+    /// What is chosen: `all`, `some` of what can be ticked, or of a person's also `agents`.
+    pub(crate) may: String,
+    /// What `agents` is, where it can be chosen.
+    pub(crate) usual: &'static str,
     /// What can be ticked, by what it is about.
     pub(crate) groups: Vec<(&'static str, Vec<Tick>)>,
 }
@@ -48,7 +67,8 @@ impl Choice {
     /// What a credential of the visitor may do. `custom` are the tenant's own scopes.
     pub(crate) fn of_person(who: &Json, custom: &Json, typed: &Form) -> Self {
         let all = "All that your role allows, also what it allows later.".to_owned();
-        Self { all, ..Self::of(&who.words("scope"), ScopeSet::EMPTY, custom, typed) }
+        let may = typed.or("may", "agents").to_owned();
+        Self { all, may, usual: AGENTS.0, ..Self::of(&who.words("scope"), ScopeSet::EMPTY, custom, typed) }
     }
 
     /// What a credential of an agent may do: all, unless something is chosen.
@@ -56,8 +76,8 @@ impl Choice {
         let people = Scope::ALL.iter().copied().filter(|scope| scope.is_for_people()).collect();
         let all =
             format!("All that the ceiling of {} allows, also what it allows later.", isolated(agent.text("name")));
-        let choice = Self::of(&agent.words("scope"), people, custom, typed);
-        Self { all, is_all: choice.is_all || !typed.has("may"), ..choice }
+        let may = typed.or("may", "all").to_owned();
+        Self { all, may, ..Self::of(&agent.words("scope"), people, custom, typed) }
     }
 
     /// What somebody is asked for without a word of what is needed.
@@ -95,7 +115,7 @@ impl Choice {
                 _ => groups.push((word, ticks)),
             }
         }
-        Self { all: String::new(), is_all: typed.is("may", "all"), groups }
+        Self { all: String::new(), may: String::new(), usual: "", groups }
     }
 }
 
@@ -126,6 +146,7 @@ pub(crate) fn chosen(typed: &Form) -> Result<Option<Json>, Trouble> {
     let ticked = ticked(typed);
     match (typed.text("may"), ticked.is_empty()) {
         ("all", _) => Ok(None),
+        ("agents", _) => Ok(Some(AGENTS.1.into())),
         (_, false) => Ok(Some(ticked.into())),
         (_, true) => {
             Err(Refusal::of_field("scope", "It may do nothing yet.", "Tick at least one, or choose everything."))
@@ -166,13 +187,13 @@ mod tests {
             ["Agents", "Notifications", "Your own services"]
         );
         let ticked: Vec<bool> = choice.groups.iter().flat_map(|(_, ticks)| ticks.iter().map(|t| t.is_ticked)).collect();
-        assert_eq!((ticked, choice.is_all), (vec![false, false, true, true], false));
+        assert_eq!((ticked, &*choice.may, choice.usual), (vec![false, false, true, true], "some", ""));
         let all = Choice::of_person(&json!({ "scope": ["*"] }), &custom, &Form::default());
-        assert!(!all.is_all, "nobody chooses everything by pressing Enter");
+        assert_eq!(all.may, "agents", "nobody chooses everything by pressing Enter");
         assert_eq!(scopes(&all).len(), Scope::ALL.len() + 2, "every scope is in a group");
         assert!(all.groups.iter().flat_map(|(_, ticks)| ticks).all(|tick| !tick.sentence.contains("people only")));
         let unlisted = Choice::of_agent(&json!({ "scope": ["x.pay.refund"] }), &Json::Null, &Form::default());
-        assert_eq!((scopes(&unlisted), unlisted.is_all), (vec!["x.pay.refund"], true));
+        assert_eq!((scopes(&unlisted), &*unlisted.may), (vec!["x.pay.refund"], "all"));
     }
 
     /// R357: a form in which nothing is chosen makes nothing.
@@ -180,6 +201,7 @@ mod tests {
     fn everything_is_chosen_by_nobody_by_accident() {
         let of = |form: &str| chosen(&Form::parse(form));
         assert!(matches!(of("may=all&scope=ui.notify"), Ok(None)));
+        assert!(matches!(of("may=agents&scope=a.b"), Ok(Some(scope)) if scope == json!(AGENTS.1)));
         assert!(matches!(of("may=some&scope=a.b&scope=c.d"), Ok(Some(scope)) if scope == json!(["a.b", "c.d"])));
         for nothing in ["", "may=some", "may=some&scope=", "scope=+"] {
             let Err(Trouble::Refused(refusal)) = of(nothing) else { panic!("{nothing}") };

@@ -8,6 +8,7 @@ use service::{app::App, credential, response::Response};
 use crate::{
     api::{Api, Change, Refusal, Trouble},
     form::Form,
+    home_tenant::at_sign_in,
     login::{FormToken, check_same_site, is_new},
     page::{Frame, Note, answer, see, write_with},
 };
@@ -60,7 +61,7 @@ fn show(app: &App, typed: Form, refusal: Option<Refusal>) -> Result<Response, Tr
 pub(crate) async fn set_up(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
         match bootstrap(&app, &typed).await {
-            Ok(_) => Ok(see(&app, "/login?done=set-up")),
+            Ok(_) => Ok(see(&app, &at_sign_in(&typed, "set-up"))),
             // Somebody was faster: the form can do nothing any more.
             Err(Trouble::Refused(refusal)) if refusal.slug == "already_bootstrapped" => Ok(see(&app, "/login")),
             Err(Trouble::Refused(refusal)) => show(&app, typed.clone(), Some(refusal)),

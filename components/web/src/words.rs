@@ -351,6 +351,8 @@ pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
     let verb = match EVENTS.iter().find(|(known, _)| *known == action) {
         _ if is_refused && row.number("count") > 1 => format!("was refused {} times:", row.number("count")),
         _ if is_refused => "was refused:".to_owned(),
+        // Each of them has a row of its own.
+        Some(_) if action == "agent.stop_all" && object.starts_with("agt_") => "stopped".to_owned(),
         Some((_, verb)) => (*verb).to_owned(),
         None => action.to_owned(),
     };
@@ -383,6 +385,9 @@ pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
         Some(name) => name.to_owned(),
         None => shortened(object),
     };
+    let is_own =
+        !is_refused && !object.is_empty() && object == actor.text("user_id") && name == known.unwrap_or_default();
+    let name = if is_own && !name.is_empty() { "their own account".to_owned() } else { name };
     let verb = if name.is_empty() { verb.trim_end_matches(':').to_owned() } else { verb };
     let part = part.map(str::to_owned).or_else(|| changed(action, row.at("before"), row.at("after")));
     let part = part.filter(|_| !is_refused).unwrap_or_default();
@@ -392,9 +397,7 @@ pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
     let details: Vec<String> = details.map(|(name, side)| format!("{name}: {side:#}")).collect();
     Event {
         at: when(now, row.text("at"), ""),
-        actor: actor
-            .unwrap_or(if row.at("actor").text("user_id").is_empty() { "the operator" } else { "somebody" })
-            .to_owned(),
+        actor: actor.unwrap_or_else(|| unnamed(action, row.at("actor").text("user_id"))).to_owned(),
         verb,
         path: match () {
             () if is_refused => String::new(),
@@ -411,6 +414,17 @@ pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
         request: row.text("request_id").to_owned(),
         details: details.join("\n"),
         closure: row.at("after").at("closure").text("id").to_owned(),
+    }
+}
+
+/// Who did what no person and no agent of the tenant did by a credential of their own.
+fn unnamed(action: &str, user: &str) -> &'static str {
+    match action {
+        _ if !user.is_empty() => "somebody",
+        "token.leaked" => "somebody without a credential",
+        "agent.hook" => "another service",
+        _ if action.starts_with("oauth.") => "an app",
+        _ => "the operator",
     }
 }
 
@@ -663,6 +677,27 @@ mod tests {
         assert_eq!((told.path.as_str(), told.closure.as_str()), ("/agents/agt_1", ""));
         let row = json!({ "action": "token.leaked", "after": { "revoked": true, "closure": { "id": "cls_1" } } });
         assert_eq!(event(&row, NOW).closure, "cls_1");
+        // R580: who it was, where it was no person and no agent by a credential of their own.
+        for (action, actor, who) in [
+            ("token.leaked", json!({}), "somebody without a credential"),
+            ("agent.hook", json!({}), "another service"),
+            ("oauth.revoke", json!({}), "an app"),
+            ("user.recover", json!({}), "the operator"),
+            ("token.leaked", json!({ "user_id": "usr_1" }), "somebody"),
+            ("token.leaked", json!({ "user_id": "usr_1", "email": "ada@example.com" }), "ada@example.com"),
+        ] {
+            assert_eq!(event(&json!({ "action": action, "actor": actor }), NOW).actor, who, "{action}");
+        }
+        let ada = json!({ "user_id": "usr_1", "email": "ada@example.com" });
+        for (action, object, name, said) in [
+            ("factor.confirm", "usr_1", "ada@example.com", "set up a second factor for their own account"),
+            ("user.set_password", "usr_2", "max@example.com", "set the password of max@example.com"),
+            ("agent.stop_all", "agt_1", "scout", "stopped scout"),
+            ("agent.stop_all", "ten_1", "main", "stopped every agent "),
+        ] {
+            let told = event(&json!({ "action": action, "actor": ada, "object": object, "object_name": name }), NOW);
+            assert_eq!(format!("{} {}", told.verb, told.object), said);
+        }
         let row =
             json!({ "action": "scope_denied", "outcome": "refused", "count": 6, "actor": { "agent_name": "scout" } });
         let told = event(&row, NOW);

@@ -146,7 +146,7 @@ pub(super) fn secret(name: &str, act: &str, made: &Json, has_grace: bool) -> Sec
         "issue" => {
             let before = match made.at("closure") {
                 Json::Null => "It had none before.",
-                _ if has_grace => "The one before it works for the time that you gave it.",
+                _ if has_grace => "The one before it works on for the time that you chose.",
                 _ => "The one before it no longer works.",
             };
             (format!("{name} has a new token"), before.to_owned())
