@@ -133,7 +133,7 @@ export const PAGES = [
   { name: "tokens-ending", path: "/tokens?status=expiring&kind=any" },
   { name: "tokens-none", path: "/tokens?q=nothing-like-this" },
   { name: "token-made", path: "/tokens?new=1", on: "wired", send: form("Make the token", { Name: "laptop" }, ["Everything"]) },
-  { name: "token-refused", path: "/tokens?new=1", send: form("Make the token", { Name: "laptop" }), status: 400 },
+  { name: "token-refused", path: "/tokens?new=1", send: form("Make the token", { Name: "laptop" }, ["Only what is ticked"]), status: 400 },
   { name: "device", path: "/device" },
   { name: "device-code", path: async (world) => `/device?user_code=${await world.device()}` },
   { name: "device-open", path: async (world) => `/device?user_code=${await world.device("")}` },

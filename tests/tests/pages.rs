@@ -809,6 +809,9 @@ fn own_tokens_and_sessions_are_kept_by_forms() {
     let refused = browser.submit("/tokens", "/tokens", &[("name", "laptop"), ("scope", "agents.fly"), ("days", "30")]);
     is_page(&refused);
     assert!(refused.status() == 400 && refused.text().contains("There is no scope agents.fly."), "{}", refused.text());
+    // R581: what programs mostly need is chosen beforehand.
+    let html = browser.page("/tokens?new=1");
+    assert!(html.contains("value=\"agents\" checked") && html.matches(" checked").count() == 1, "{html}");
     // R357: a form in which nothing is chosen makes no token that may do everything.
     let refused = browser.submit("/tokens?new=1", "/tokens", &[("name", "laptop"), ("may", "some"), ("days", "30")]);
     assert!(refused.status() == 400 && refused.text().contains("Tick at least one"), "{}", refused.text());
@@ -1581,6 +1584,12 @@ fn clients_and_services_are_managed_by_form() {
     admin.post("/api/scopes/custom", &json!({ "name": "x.crm.read", "description": "d" })).is(201);
     server.agent(&admin, "crm", &["tokens.introspect"]);
 
+    // R582: what sets the tenant up is below one item.
+    for path in ["tenant", "webhooks", "clients", "resources", "outbox"] {
+        let html = browser.page(&format!("/admin/{path}"));
+        assert!(html.contains("aria-current=\"page\">Settings</a>"), "{path}");
+        assert!(html.contains(&format!("<a href=\"/admin/{path}\" aria-current=\"page\">")), "{path}");
+    }
     // A client that keeps a secret.
     let path = "/admin/clients";
     let refused = browser.submit(path, path, &[("name", HOSTILE), ("redirect_uris", "http://app.example.com/cb")]);
