@@ -64,7 +64,7 @@ test("a server is set up in a browser", () =>
     await page.getByLabel("Operator secret").fill(server.secret);
     await page.getByLabel("Password").fill(PASSWORD);
     await page.getByRole("button", { name: "Set up" }).click();
-    await page.waitForURL("**/login?done=set-up");
+    await page.waitForURL("**/login?done=set-up&*");
     admin = await signIn(server, "ada@example.com");
     assert.equal((await admin.get("/api/auth/whoami")).role, "admin");
   }));
@@ -280,7 +280,10 @@ test("a token is made and revoked, by its owner and by an admin", () =>
   as("ada@example.com", async (page) => {
     await page.goto("/tokens?new=1");
     await page.getByLabel(/^Name/).fill("laptop");
-    // R357: Enter makes no token that may do everything: what it may do is chosen.
+    // R357: Enter makes no token that may do everything, and none of nothing.
+    assert.equal(await page.getByLabel(/^Look after your agents/).isChecked(), true);
+    await page.getByLabel(/^Only what is ticked/).check();
+    await page.getByLabel(/^Name/).focus();
     await page.keyboard.press("Enter");
     await page.getByRole("alert").waitFor();
     assert.equal((await admin.get("/auth/tokens")).items.length, 0);
@@ -548,7 +551,7 @@ test("a server is set up, a request approved and an agent stopped on a phone", a
       await page.getByLabel(label).fill(text);
     }
     await tap("button", "Set up");
-    await page.waitForURL("**/login?done=set-up");
+    await page.waitForURL("**/login?done=set-up&*");
     await look();
     await page.getByLabel("E-mail").fill("ada@example.com");
     await page.getByLabel("Password").fill(PASSWORD);
