@@ -154,7 +154,7 @@ export const PAGES = [
     name: "security-refused",
     path: "/security",
     as: "max@example.com",
-    send: form("Change it", { "Present password": PASSWORD, "New password": "password" }),
+    send: form("Change it", { "Current password": PASSWORD, "New password": "password" }),
     status: 400,
   },
   { name: "address", path: "/security/address?code=abc", on: "wired" },

@@ -11,6 +11,7 @@ use crate::{
     api::{Members, Trouble},
     form::Form,
     page::{Shell, write_with},
+    words::title,
 };
 
 #[derive(Template)]
@@ -24,6 +25,15 @@ struct WhyPage {
 }
 
 impl WhyPage {
+    /// The word for a factor.
+    fn word(&self, factor: &Json) -> String {
+        match factor.text("factor") {
+            "tenant_gate" => "Same tenant".to_owned(),
+            "tenant.admin" => "Admin".to_owned(),
+            other => title(other),
+        }
+    }
+
     /// How a factor is shown: of the relations one has to hold, of the others each.
     fn class(&self, factor: &Json) -> &'static str {
         let is_relation =
