@@ -3,7 +3,7 @@
 
 use crate::{
     args,
-    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows},
+    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows, Tx},
 };
 use common::{secret::Digest, time::Timestamp};
 
@@ -94,6 +94,11 @@ impl Guesses {
                    RETURNING 1";
         let row = args![&self.wrong, &self.checking, now, now.plus_seconds(CHECKED_FOR), self.limit];
         Ok(!db.single::<Affected>(Purpose::Narrowing, sql, row).await?.is_empty())
+    }
+
+    /// Forgets the wrong ones: the secret that they missed is another one now.
+    pub async fn forget(&self, tx: &Tx<'_>) -> Result<(), DbError> {
+        tx.execute("DELETE FROM attempts WHERE key = ?1", args![&self.wrong]).await
     }
 
     /// Ends the check of one: it was wrong, or right, or nobody knows. Until it is counted as wrong it is counted as being checked.

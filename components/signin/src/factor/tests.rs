@@ -314,6 +314,11 @@ async fn guesses_from_many_networks_are_counted_for_the_account() {
     }
     from(100, &device.code(&t)).await.refused(429, "too_many_attempts");
     from(101, &device.recovery[0]).await.is(200);
+    // R527: the app that replaces it has not been guessed at.
+    t.execute("DELETE FROM factors").await.unwrap();
+    let device = set_up(&t, &ada).await;
+    let body = json!({ "ticket": self::ticket(&t, "ada@example.com").await, "code": device.code(&t) });
+    t.call("POST", "/auth/factor/verify", &[("spin-client-addr", "198.51.100.102:1")], body).await.is(200);
 }
 
 /// R96: a ticket is one person's, and no other code than theirs spends it. It ends by itself, with another password, and with the account.

@@ -10,7 +10,7 @@ use service::{settings::Settings, testing::TestApp};
 use super::*;
 use crate::{
     router,
-    tries::{TRIES, WINDOW},
+    tries::{TRIES, TRIES_BEYOND, WINDOW},
 };
 
 const TOKEN: &str = "/auth/token";
