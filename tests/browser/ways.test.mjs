@@ -132,7 +132,8 @@ test("a mailed link signs in by its button, once, and leads to the page that was
     const link = mails.linkIn(await mails.next(kim.email));
     await page.goto(link);
     await page.goto(link);
-    await page.locator("form .button.main").click();
+    // R528: whoever clicks twice is let in as well.
+    await page.locator("form .button.main").dblclick();
     await page.waitForURL("**/agents?q=scout");
     await visit(async (other) => {
       assert.equal((await other.goto(link)).status(), 410);
