@@ -366,7 +366,9 @@ mod tests {
         {
             for (is_in, seen) in [(true, 303), (false, status)] {
                 let visitor = Visitor::new(move |_, path| match path {
-                    "/auth/factor/verify" | "/auth/email/token" => (status, json!({ "error": slug, "fix": "Begin again." })),
+                    "/auth/factor/verify" | "/auth/email/token" => {
+                        (status, json!({ "error": slug, "fix": "Begin again." }))
+                    }
                     "/api/auth/whoami" if is_in => (200, json!({ "user_id": "usr_1" })),
                     "/api/auth/whoami" => (401, json!({ "error": "token_revoked" })),
                     _ => (200, json!({})),

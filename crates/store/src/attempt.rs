@@ -97,7 +97,8 @@ impl Guesses {
 
     /// Begins to check one more; `false`: together with the wrong ones, as many are being checked as may be wrong.
     pub async fn begin(&self, db: &Db, now: Timestamp) -> Result<bool, DbError> {
-        let wrong = "ifnull((SELECT w.count FROM attempts w WHERE w.key = ?1 AND w.ends_at > ?3 AND w.ends_at <= ?6), 0)";
+        let wrong =
+            "ifnull((SELECT w.count FROM attempts w WHERE w.key = ?1 AND w.ends_at > ?3 AND w.ends_at <= ?6), 0)";
         let sql = format!(
             "INSERT INTO attempts (key, count, ends_at) SELECT ?2, 1, ?4 WHERE {wrong} < ?5
              ON CONFLICT (key) DO UPDATE SET count = iif(ends_at > ?3 AND ends_at <= ?6, count, 0) + 1,
@@ -105,8 +106,7 @@ impl Guesses {
              WHERE iif(ends_at > ?3 AND ends_at <= ?6, count, 0) + {wrong} < ?5
              RETURNING 1"
         );
-        let row =
-            args![&self.wrong, &self.checking, now, now.plus_seconds(CHECKED_FOR), self.limit, self.latest(now)];
+        let row = args![&self.wrong, &self.checking, now, now.plus_seconds(CHECKED_FOR), self.limit, self.latest(now)];
         Ok(!db.single::<Affected>(Purpose::Narrowing, &sql, row).await?.is_empty())
     }
 
