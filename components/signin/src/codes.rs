@@ -188,7 +188,7 @@ async fn set_password(
     if !user::set_password(&tx, tenant, user.as_str(), &hash).await? {
         return Err(Code::InvalidCode.into());
     }
-    tries::forget(app, &tx, &login.email).await?;
+    tries::forget(app, &tx, (tenant, &login.email)).await?;
     let ended = credential::revoke_sessions(&tx, user, None, app.now()).await?;
     let (origin, after) = (app.origin(tenant, Some(user)), json!({ "ended_sessions": ended }));
     let set = Event::of_user(EventKind::UserPasswordSet, user).data(after.clone());

@@ -179,7 +179,7 @@ pub(crate) async fn set(change: Change<Body<Set>>, Path(id): Path) -> Result<Res
                 return Err(Code::UserNotFound.into());
             }
             // An admin who sits where the person does lets them in at once.
-            tries::forget(write.app(), &write.tx, &user.email).await?;
+            tries::forget(write.app(), &write.tx, (write.caller.tenant_id(), &user.email)).await?;
             let ended = credential::revoke_sessions(&write.tx, &user.id, None, write.now()).await?;
             let mut event = Event::of_user(EventKind::UserPasswordSet, &user.id);
             if ended > 0 {
@@ -293,7 +293,18 @@ mod tests {
         t.nobody("POST", "/auth/token", body.clone()).await.refused(429, "too_many_attempts");
         let path = format!("/api/users/{}/set-password", eve.user);
         t.as_(&ada, "POST", &path, json!({ "password": "correct horse" })).await.is(204);
-        t.nobody("POST", "/auth/token", body).await.is(200);
+        t.nobody("POST", "/auth/token", body.clone()).await.is(200);
+        // An admin of another tenant gets no more guesses at an account here by an account there that has its address.
+        let other = t.tenant("other").await;
+        let mallory = t.user(&other, "mallory@example.com", Role::Admin).await;
+        let namesake = t.user(&other, "eve@example.com", Role::Member).await;
+        let wrong = json!({ "email": "eve@example.com", "password": "wrong horse" });
+        for _ in 0..5 {
+            t.nobody("POST", "/auth/token", wrong.clone()).await.refused(401, "login_failed");
+        }
+        let path = format!("/api/users/{}/set-password", namesake.user);
+        t.as_(&mallory, "POST", &path, json!({ "password": "correct horse" })).await.is(204);
+        t.nobody("POST", "/auth/token", wrong).await.refused(429, "too_many_attempts");
     }
 
     /// R315: a repeated request is answered again, however many others hash.

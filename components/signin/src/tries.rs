@@ -9,9 +9,10 @@ use std::time::Duration;
 use common::{
     email,
     error::{ApiError, Code},
+    id::TenantId,
 };
 use service::{app::App, clock};
-use store::{attempt::Guesses, db::Tx};
+use store::{attempt::Guesses, db::Tx, user};
 
 /// How often a guess that waits for a place looks for one, and how many times it looks: 5 s in all.
 const LOOK: Duration = Duration::from_millis(25);
@@ -37,8 +38,12 @@ pub(crate) fn guesses_of_strangers(email: &str) -> Guesses {
 }
 
 /// Forgets what was guessed wrong from the request's network before the password became another one: its person has just got a new one, often
-/// because of just these.
-pub(crate) async fn forget(app: &App, tx: &Tx<'_>, email: &str) -> Result<(), ApiError> {
+/// because of just these. They are counted for the address in all tenants: where another one has it too, nobody gets more guesses there by a
+/// new password here.
+pub(crate) async fn forget(app: &App, tx: &Tx<'_>, (tenant, email): (&TenantId, &str)) -> Result<(), ApiError> {
+    if user::has_namesake(tx, tenant, email).await? {
+        return Ok(());
+    }
     guesses(app, email).forget(tx).await?;
     Ok(guesses_of_strangers(email).forget(tx).await?)
 }
