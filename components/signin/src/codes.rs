@@ -31,7 +31,7 @@ use store::{
     epoch, outbox, tenant, user,
 };
 
-use crate::password;
+use crate::{password, tries};
 
 form! {
     pub(crate) struct OneCode {
@@ -188,6 +188,7 @@ async fn set_password(
     if !user::set_password(&tx, tenant, user.as_str(), &hash).await? {
         return Err(Code::InvalidCode.into());
     }
+    tries::forget(app, &tx, (tenant, &login.email)).await?;
     let ended = credential::revoke_sessions(&tx, user, None, app.now()).await?;
     let (origin, after) = (app.origin(tenant, Some(user)), json!({ "ended_sessions": ended }));
     let set = Event::of_user(EventKind::UserPasswordSet, user).data(after.clone());

@@ -170,6 +170,8 @@ pub(crate) async fn confirm(change: Change<Body<OneCode>>) -> Result<Response, A
         if !factor::confirm(&write.tx, me, &found.sealed, step, now).await? {
             return Err(Code::WrongCode.into()); // it was begun anew meanwhile
         }
+        // They were guesses of another app's codes.
+        guesses_of_all(me).forget(&write.tx).await?;
         // Another session may be a stranger's, who knows the password and nothing else: it ends. One that has proved two factors stays, and
         // cannot take this one away by what it has proved.
         let this = write.caller.credential_id();
@@ -306,11 +308,16 @@ pub(crate) async fn throttled<T>(
     match typed {
         Typed::Recovery(_) => tries::check(app, &by_network, Code::WrongCode, check).await,
         Typed::OfApp(_) | Typed::Nothing => {
-            let of_all = Guesses::new(&["second factor", user.as_str()], TRIES_OF_ALL, WINDOW_OF_ALL);
+            let of_all = guesses_of_all(user);
             let check = tries::check(app, &of_all, Code::WrongCode, check);
             tries::check(app, &by_network, Code::WrongCode, check).await
         }
     }
+}
+
+/// Guesses of the codes of an account's app from everywhere.
+fn guesses_of_all(user: &UserId) -> Guesses {
+    Guesses::new(&["second factor", user.as_str()], TRIES_OF_ALL, WINDOW_OF_ALL)
 }
 
 /// Guesses of an account's codes from the request's network.

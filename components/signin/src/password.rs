@@ -30,7 +30,7 @@ use service::{
 };
 use store::{credential, db::Rows, outbox, tenant, user};
 
-use crate::strength;
+use crate::{strength, tries};
 
 /// Memory of a hash, KiB.
 const MEMORY: u32 = 19 * 1024;
@@ -178,6 +178,8 @@ pub(crate) async fn set(change: Change<Body<Set>>, Path(id): Path) -> Result<Res
             if !user::set_password(&write.tx, write.caller.tenant_id(), user.id.as_str(), &hash).await? {
                 return Err(Code::UserNotFound.into());
             }
+            // An admin who sits where the person does lets them in at once.
+            tries::forget(write.app(), &write.tx, (write.caller.tenant_id(), &user.email)).await?;
             let ended = credential::revoke_sessions(&write.tx, &user.id, None, write.now()).await?;
             let mut event = Event::of_user(EventKind::UserPasswordSet, &user.id);
             if ended > 0 {
@@ -275,6 +277,34 @@ mod tests {
         assert_eq!(t.number("SELECT count(*) FROM credentials WHERE revoked_at IS NOT NULL").await, 0);
         t.execute("UPDATE tenants SET ways = 'password link'").await.unwrap();
         t.as_(&ada, "POST", &path, body).await.is(204);
+    }
+
+    /// R527: an admin in the same office lets a person in who was refused for wrong tries.
+    #[tokio::test]
+    async fn a_set_password_forgets_wrong_tries() {
+        let t = TestApp::new(router());
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+        let eve = t.user(&tenant, "eve@example.com", Role::Member).await;
+        let body = json!({ "email": "eve@example.com", "password": "correct horse" });
+        for _ in 0..5 {
+            t.nobody("POST", "/auth/token", body.clone()).await.refused(401, "login_failed");
+        }
+        t.nobody("POST", "/auth/token", body.clone()).await.refused(429, "too_many_attempts");
+        let path = format!("/api/users/{}/set-password", eve.user);
+        t.as_(&ada, "POST", &path, json!({ "password": "correct horse" })).await.is(204);
+        t.nobody("POST", "/auth/token", body.clone()).await.is(200);
+        // An admin of another tenant gets no more guesses at an account here by an account there that has its address.
+        let other = t.tenant("other").await;
+        let mallory = t.user(&other, "mallory@example.com", Role::Admin).await;
+        let namesake = t.user(&other, "eve@example.com", Role::Member).await;
+        let wrong = json!({ "email": "eve@example.com", "password": "wrong horse" });
+        for _ in 0..5 {
+            t.nobody("POST", "/auth/token", wrong.clone()).await.refused(401, "login_failed");
+        }
+        let path = format!("/api/users/{}/set-password", namesake.user);
+        t.as_(&mallory, "POST", &path, json!({ "password": "correct horse" })).await.is(204);
+        t.nobody("POST", "/auth/token", wrong).await.refused(429, "too_many_attempts");
     }
 
     /// R315: a repeated request is answered again, however many others hash.

@@ -35,7 +35,7 @@ use store::{
     user::{self, User},
 };
 
-use crate::{bootstrap::check_secret, operator::OPERATOR, password};
+use crate::{bootstrap::check_secret, operator::OPERATOR, password, tries};
 
 form! {
     pub(crate) struct Recover {
@@ -94,6 +94,7 @@ pub(crate) async fn recover(app: App, route: &'static Route, Body(body): Body<Re
     let was_closed = tenant::allow(&tx, &tenant, Entrance::Password).await?;
     // A session that is open now is not that of the admin who asked the operator.
     let ended = credential::revoke_sessions(&tx, &id, None, app.now()).await?;
+    tries::forget(&app, &tx, (&tenant, &email)).await?;
     let page = if known.is_some() { Page::Reset } else { Page::Invite };
     let link = match (base, &body.password) {
         (Some(base), None) => Some(link::mint(&app, &tx, (&tenant, &id), (page, Sent::ByHand), (&base, "")).await?),

@@ -28,12 +28,11 @@ use store::{attempt::Guesses, audit::refusals, credential, db::Purpose, user};
 use crate::{
     factor::{self, Typed},
     password,
-    tries::{self, guesses},
+    tries::{self, guesses, guesses_of_strangers},
 };
 
-/// Wrong tries of one account from everywhere in a day, and those of strangers that are checked in an hour after that.
+/// Wrong tries of one account from everywhere in a day.
 const TRIES_IN_A_DAY: (i64, i64) = (100, 24 * 3_600);
-const TRIES_BEYOND: (i64, i64) = (10, 3_600);
 
 form! {
     pub(crate) struct SignIn {
@@ -75,9 +74,7 @@ async fn slowed(
     let all = guesses_in_a_day(email);
     let guessed = all.count(app.db(), app.now()).await?;
     if all.are_too_many(guessed.wrong) && !is_at_home(app, email, tenant).await? {
-        let (most, seconds) = TRIES_BEYOND;
-        let few = Guesses::new(&["sign-in of strangers", &email::key(email)], most, seconds);
-        return tries::check(app, &few, Code::LoginFailed, check).await;
+        return tries::check(app, &guesses_of_strangers(email), Code::LoginFailed, check).await;
     }
     let outcome = check.await;
     if outcome.as_ref().err().is_some_and(|refusal| refusal.code() == Code::LoginFailed) {

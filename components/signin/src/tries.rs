@@ -9,9 +9,10 @@ use std::time::Duration;
 use common::{
     email,
     error::{ApiError, Code},
+    id::TenantId,
 };
 use service::{app::App, clock};
-use store::attempt::Guesses;
+use store::{attempt::Guesses, db::Tx, user};
 
 /// How often a guess that waits for a place looks for one, and how many times it looks: 5 s in all.
 const LOOK: Duration = Duration::from_millis(25);
@@ -21,11 +22,30 @@ const LOOKS: usize = 200;
 pub(crate) const TRIES: i64 = 5;
 /// The window, seconds.
 pub(crate) const WINDOW: i64 = 600;
+/// Those of strangers that are checked in an hour, after very many in a day.
+pub(crate) const TRIES_BEYOND: (i64, i64) = (10, 3_600);
 
 /// Guesses of an account's password from the request's network.
 pub(crate) fn guesses(app: &App, email: &str) -> Guesses {
     // Whatever tenant is named: left out, it means one that has a name too, and guesses must not be counted twice.
     Guesses::new(&["sign-in", &email::key(email), &app.network()], TRIES, WINDOW)
+}
+
+/// Guesses of strangers, where there were very many from everywhere in a day.
+pub(crate) fn guesses_of_strangers(email: &str) -> Guesses {
+    let (most, seconds) = TRIES_BEYOND;
+    Guesses::new(&["sign-in of strangers", &email::key(email)], most, seconds)
+}
+
+/// Forgets what was guessed wrong from the request's network before the password became another one: its person has just got a new one, often
+/// because of just these. They are counted for the address in all tenants: where another one has it too, nobody gets more guesses there by a
+/// new password here.
+pub(crate) async fn forget(app: &App, tx: &Tx<'_>, (tenant, email): (&TenantId, &str)) -> Result<(), ApiError> {
+    if user::has_namesake(tx, tenant, email).await? {
+        return Ok(());
+    }
+    guesses(app, email).forget(tx).await?;
+    Ok(guesses_of_strangers(email).forget(tx).await?)
 }
 
 /// Checks a guess, if there were not too many wrong ones; `wrong` is the refusal of a wrong one.

@@ -191,6 +191,12 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
             if before == after {
                 return Ok(answer.unchanged());
             }
+            // Whoever has an admin's open session would take the account over by a link that is mailed there, as by another password.
+            let is_own = user.id == *write.caller.user_id();
+            if is_own && email::key(&user.email) != email::key(&was.email) && write.app().settings().has_mail() {
+                let step = "is your own: POST /auth/email changes it, by a code that is mailed to the new one";
+                return Err(ApiError::field("email", step));
+            }
             // It makes an admin, or sends to another address what is mailed to the person, such as links to sign in.
             if user.role == Role::Admin && was.role != Role::Admin || user.email != was.email {
                 write.require_fresh()?;

@@ -35,7 +35,7 @@ const STEPS: &[(&str, &str)] = &[
         "identity_invalid",
         "Begin again. If it happens again, tell the operator of this server when: its log says what was wrong.",
     ),
-    ("idempotency_mismatch", "This form was sent before, with something else in it. Open the page again."),
+    ("idempotency_mismatch", "Nothing was changed now. If you mean it, send it once more, or open the page again."),
     ("idempotency_ended", "It was made before, and has ended since. Open the page again to make another one."),
     ("illegal_state", "It has changed meanwhile. This page shows the state as it is now."),
     ("invalid_authorization_request", "Start again in the app."),
@@ -174,6 +174,7 @@ pub(crate) fn said<'a>(slug: &str, detail: &'a str) -> &'a str {
         "invalid_filter" if detail == "A filter has an unknown value." => "This list has no such filter.",
         "invalid_text" => "This text cannot be taken as it is.",
         "invalid_time" => "This is no day.",
+        _ if detail.contains("Idempotency-Key") => "This form was sent before.",
         _ => detail,
     }
 }
@@ -336,6 +337,16 @@ mod tests {
             let is_request = ["GET ", "POST ", "PUT ", "PATCH ", "DELETE ", "header ", "/api/", "/login", "/security"];
             assert!(!is_request.iter().any(|mark| step.contains(mark)), "{}: {step}", row.slug);
         }
+    }
+
+    /// R529: a page that lay open, or came back by "back", says nothing of keys of requests.
+    #[test]
+    fn nobody_reads_of_keys_of_requests() {
+        for row in Code::ALL.iter().map(|code| code.row()) {
+            let text = said(row.slug, row.detail).to_owned() + &step(row.slug, row.status, row.fix);
+            assert!(!text.contains("Idempotency"), "{}: {text}", row.slug);
+        }
+        assert_eq!(said("idempotency_mismatch", Code::IdempotencyMismatch.row().detail), "This form was sent before.");
     }
 
     #[test]

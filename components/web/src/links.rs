@@ -18,7 +18,7 @@ use crate::{
     identities,
     kept::named,
     login::{FormToken, check_same_site, finish, show_login},
-    page::{Frame, Note, answer, see, see_typed, write_with},
+    page::{Frame, Note, answer, lead, see, see_typed, write_with},
     providers::has_session,
 };
 
@@ -275,6 +275,10 @@ impl Door {
             match send(&app, &typed, self.route, body).await {
                 // The code is spent, and the second factor is asked for.
                 Err(Trouble::Refused(refusal)) if refusal.next.ticket.is_empty() => {
+                    // A form that signs in and was sent twice: its first answer has let them in.
+                    if refusal.slug == "invalid_code" && self.password.is_empty() && has_session(&app).await {
+                        return Ok(lead(&app, local(typed.text("next"))));
+                    }
                     self.show(&app, &typed, Some(refusal)).await
                 }
                 outcome if self.password.is_empty() => {

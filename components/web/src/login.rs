@@ -23,6 +23,7 @@ use crate::{
     identities,
     kept::{named, remember},
     page::{Frame, Note, answer, lead, see, write_with},
+    providers::has_session,
 };
 
 #[derive(Template)]
@@ -219,6 +220,10 @@ pub(crate) async fn sign_in_by_code(app: App, typed: Form) -> Result<Response, A
             Ok(signed_in) => Ok(TICKETS.forget(&app, welcome(&app, &signed_in, next).await?, typed.text(TICKET))),
             // The sign-in begins again from where it began.
             Err(Trouble::Refused(refusal)) if refusal.slug == "ticket_ended" => {
+                // By a form that was sent twice: its first answer has let them in.
+                if has_session(&app).await {
+                    return Ok(TICKETS.forget(&app, lead(&app, next), typed.text(TICKET)));
+                }
                 let again = match typed.text("tenant") {
                     "" => Form::of(&[("next", next)]),
                     tenant => Form::of(&[("next", next), ("tenant", tenant)]),
@@ -352,4 +357,36 @@ pub(crate) fn check_same_site(app: &App, typed: &Form) -> Result<(), Trouble> {
     let mut refusal = Refusal::own(403, &said, &step);
     refusal.slug = slug.to_owned();
     Err(Trouble::Refused(refusal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Visitor;
+
+    /// R528: what signs in and is sent twice leads on the second time too, and says nothing of a sign-in that took too long; without a
+    /// session it does.
+    #[tokio::test]
+    async fn a_form_that_is_sent_twice_leads_on() {
+        for (path, slug, status) in
+            [("/login/factor", "ticket_ended", 401), ("/auth/email/verify", "invalid_code", 400)]
+        {
+            for (is_in, seen) in [(true, 303), (false, status)] {
+                let visitor = Visitor::new(move |_, path| match path {
+                    "/auth/factor/verify" | "/auth/email/token" => {
+                        (status, json!({ "error": slug, "fix": "Begin again." }))
+                    }
+                    "/api/auth/whoami" if is_in => (200, json!({ "user_id": "usr_1" })),
+                    "/api/auth/whoami" => (401, json!({ "error": "token_revoked" })),
+                    _ => (200, json!({})),
+                });
+                let code = "A".repeat(43);
+                let fields = [("next", "/agents?q=1"), ("code", code.as_str()), ("at", "aaaaaaaaaaaa")];
+                let sent = visitor.send_open(path, &fields).await;
+                let to = if is_in { "/agents?q=1" } else { "" };
+                let seen = if path == "/login/factor" || is_in { seen } else { 410 };
+                assert_eq!((sent.status.as_u16(), sent.header("location")), (seen, to), "{path}: {}", sent.text);
+            }
+        }
+    }
 }

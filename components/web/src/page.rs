@@ -88,7 +88,7 @@ const DONE: &[(&str, &str)] = &[
     ("made", "Made."),
     ("linked", "Linked. From now on you can sign in with it."),
     ("marked", "Marked as read."),
-    ("password", "Your password is changed. Your other sessions are ended."),
+    ("password", "Your password is changed. Your other sessions are ended; tokens and apps go on."),
     ("password-set", "Your password is set. Sign in with it."),
     (
         "own-address",

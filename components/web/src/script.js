@@ -1,12 +1,13 @@
-// What pages do beyond what works without a script: copy and hide a secret, keep times current, close menus, show what is open and what has changed.
+// What pages do beyond what works without a script: copy and hide a secret, keep times current, close menus, send forms once, show what is open and what has changed.
 (() => {
   "use strict";
+  const all = (selector) => document.querySelectorAll(selector);
   const say = (text) => {
     const place = document.querySelector("[data-said]");
     if (place) place.textContent = text;
   };
 
-  for (const button of document.querySelectorAll("[data-copy]")) {
+  for (const button of all("[data-copy]")) {
     button.hidden = false;
     button.addEventListener("click", async () => {
       const secret = document.getElementById(button.dataset.copy);
@@ -33,7 +34,7 @@
     });
   }
 
-  for (const button of document.querySelectorAll("[data-tick]")) {
+  for (const button of all("[data-tick]")) {
     button.hidden = false;
     button.addEventListener("click", () => {
       const boxes = [...button.form.elements].filter((box) => box.name === button.dataset.tick);
@@ -42,12 +43,12 @@
     });
   }
 
-  for (const button of document.querySelectorAll("[data-print]")) {
+  for (const button of all("[data-print]")) {
     button.hidden = false;
     button.addEventListener("click", () => print());
   }
 
-  for (const button of document.querySelectorAll("[data-hide]")) {
+  for (const button of all("[data-hide]")) {
     button.hidden = false;
     button.addEventListener("click", () => {
       button.closest("[data-secret]").remove();
@@ -57,11 +58,11 @@
     });
   }
   // A page that comes back from the browser's memory shows no secret.
-  addEventListener("pagehide", () => document.querySelectorAll("[data-secret]").forEach((secret) => secret.remove()));
+  addEventListener("pagehide", () => all("[data-secret]").forEach((secret) => secret.remove()));
 
   const units = [[5, "now", 0], [60, "s", 1], [3600, "min", 60], [172800, "h", 3600], [8640000, "days", 86400], [63072000, "months", 2592000], [Infinity, "years", 31536000]];
   const update = () => {
-    for (const time of document.querySelectorAll("time[datetime]")) {
+    for (const time of all("time[datetime]")) {
       const seconds = (Date.parse(time.dateTime) - Date.now()) / 1000;
       const [, unit, size] = units.find(([most]) => Math.abs(seconds) < most);
       const words = size ? `${Math[seconds < 0 ? "floor" : "round"](Math.abs(seconds) / size)} ${unit}` : unit;
@@ -71,8 +72,12 @@
   };
   setInterval(update, 15000);
 
+  // A double click sends a form once: what the first one has made would be lost with its answer.
+  let due = 0;
+  addEventListener("submit", (event) => (event.timeStamp < due ? event.preventDefault() : (due = event.timeStamp + 1500)));
+
   // Days of filters are those of the visitor's time zone; without this script they are those of UTC. What was asked for in another zone stays so.
-  for (const input of document.querySelectorAll("[data-zone]")) {
+  for (const input of all("[data-zone]")) {
     const zone = () => {
       const [year, month, day] = input.value.split("-");
       // A zone can change its distance: that of the end of the last day counts.
@@ -95,13 +100,13 @@
   document.querySelector('main [aria-invalid="true"]')?.focus();
 
   // Where a row of links scrolls, the open one is in sight.
-  for (const open of document.querySelectorAll(".bar nav [aria-current], .tabs [aria-current]")) {
+  for (const open of all(".bar nav [aria-current], .tabs [aria-current]")) {
     const row = open.parentElement;
     row.scrollLeft = open.offsetLeft - (row.clientWidth - open.offsetWidth) / 2;
   }
 
   const close = (but) => {
-    for (const open of document.querySelectorAll("details.menu[open], details.sure[open]")) {
+    for (const open of all("details.menu[open], details.sure[open]")) {
       if (open !== but && !open.contains(but)) open.open = false;
     }
   };

@@ -35,6 +35,18 @@ impl Visitor {
         self.0.call("GET", path, &[("cookie", COOKIE), ("accept", "text/html"), ("sec-fetch-site", site)], Null).await
     }
 
+    /// Sends a form that visitors without a session have too.
+    pub(crate) async fn send_open(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let token = "A".repeat(24);
+        let request = Request::post(path)
+            .header("host", "127.0.0.1:3000")
+            .header("origin", "http://127.0.0.1:3000")
+            .header("cookie", format!("{COOKIE}; accredit-form={token}"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(RequestBody::from(query(fields) + "&csrf=" + &token));
+        self.0.send(request.unwrap()).await
+    }
+
     /// Sends a form.
     pub(crate) async fn send(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let request = Request::post(path)

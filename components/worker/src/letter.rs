@@ -440,7 +440,7 @@ impl<'a> Draft<'a> {
         let url = self.page("/forgot");
         let button = (!url.is_empty()).then_some(Button { label: "Set a new password", url });
         let notes = vec![
-            "If you know of this, there is nothing to do. If not, set a new password at once, and tell an admin of your tenant."
+            "If you know of this, there is nothing to do. If not, set a new password at once, end the tokens and apps that are not yours, which outlive the password, and tell an admin of your tenant."
                 .to_owned(),
         ];
         Letter { button, notes, ..self.letter(subject, paragraph) }

@@ -37,4 +37,14 @@ impl Named {
         };
         format!("(u.email_key LIKE {key} ESCAPE '\\'{name})")
     }
+
+    /// Whether the row `u` is such a person, or was one until it was deleted: what they did goes on to name them.
+    pub(crate) fn was(&self, binder: &mut Binder) -> String {
+        let is = self.is(binder);
+        let was = match self.is_one() {
+            true => format!("lower(u.email) = {}", binder.bind(email::key(&self.text))),
+            false => format!("u.email LIKE {} ESCAPE '\\'", binder.bind(like(&self.text))),
+        };
+        format!("({is} OR (u.deleted_at IS NOT NULL AND {was}))")
+    }
 }

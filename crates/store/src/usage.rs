@@ -117,9 +117,11 @@ impl FromRow for Added {
 pub async fn add_to_trail(tx: &Tx<'_>, user: &UserId, bytes: i64, now: Timestamp) -> Result<Added, DbError> {
     let key = Digest::of_parts(&["audit bytes", user.as_str()]);
     let sql = "INSERT INTO attempts (key, count, ends_at) VALUES (?1, ?2, ?4)
-               ON CONFLICT (key) DO UPDATE SET count = iif(ends_at > ?3, count, 0) + ?2, ends_at = iif(ends_at > ?3, ends_at, ?4)
+               ON CONFLICT (key) DO UPDATE SET count = iif(ends_at > ?3 AND ends_at <= ?5, count, 0) + ?2,
+                                               ends_at = iif(ends_at > ?3 AND ends_at <= ?5, ends_at, ?4)
                RETURNING count, ends_at";
-    let row = args![&key, bytes, now, now.plus_seconds(86_400)];
+    // A day that ends later was begun by a clock that was ahead.
+    let row = args![&key, bytes, now, now.plus_seconds(86_400), now.plus_seconds(86_400 + 60)];
     tx.optional(sql, row).await?.ok_or(DbError::Row("a counter gave no row"))
 }
 

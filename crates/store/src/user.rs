@@ -361,6 +361,13 @@ pub async fn signed_in(
     Ok(tx.optional::<Affected>(sql, row).await?.is_some())
 }
 
+/// Whether an account of another tenant has this address too.
+pub async fn has_namesake(tx: &Tx<'_>, tenant: &TenantId, email: &str) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM tenants t
+               WHERE t.id <> ?1 AND EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = t.id AND u.email_key = ?2) LIMIT 1";
+    Ok(tx.optional::<Affected>(sql, args![tenant, email::key(email)]).await?.is_some())
+}
+
 /// Sets a password's hash; `false`: there is no such user in the tenant.
 pub async fn set_password(tx: &Tx<'_>, tenant: &TenantId, id: &str, hash: &str) -> Result<bool, DbError> {
     let sql = "UPDATE users SET password_hash = ?3 WHERE id = ?2 AND tenant_id = ?1 AND deleted_at IS NULL RETURNING 1";

@@ -83,6 +83,28 @@ async fn a_reset_sets_a_password_ends_sessions_and_signs_nobody_in() {
     }
 }
 
+/// R527: who was refused for wrong tries and sets another password signs in with it at once, from where it was set.
+#[tokio::test]
+async fn a_new_password_forgets_wrong_tries_of_the_old_one() {
+    for kind in [Kind::Reset, Kind::Invite] {
+        let (t, ada) = stage().await;
+        let sign_in = async |from: &str| {
+            let body = json!({ "email": "ada@example.com", "password": NEW });
+            t.call("POST", "/auth/token", &[("spin-client-addr", from)], body).await
+        };
+        for from in ["192.0.2.1:1", "198.51.100.7:1"] {
+            for _ in 0..5 {
+                sign_in(from).await.refused(401, "login_failed");
+            }
+            sign_in(from).await.refused(429, "too_many_attempts");
+        }
+        let (path, body) = spending(kind, &code(&t, kind, &ada.user).await);
+        t.call("POST", path, &[("spin-client-addr", "192.0.2.1:9")], body).await.is(204);
+        sign_in("192.0.2.1:1").await.is(200);
+        sign_in("198.51.100.7:1").await.refused(429, "too_many_attempts");
+    }
+}
+
 /// A webhook learns of a new password, whatever has set it.
 #[tokio::test]
 async fn a_password_that_a_code_has_set_is_an_event() {

@@ -298,6 +298,24 @@ async fn wrong_codes_are_throttled() {
     t.call("POST", "/auth/factor/verify", &elsewhere, json!({ "ticket": ticket, "code": right })).await.is(200);
 }
 
+/// R531: codes that were taken, and proofs that were given, while the clock was ahead: the ones let their person in again once it is right,
+/// the others prove nothing then. A code is taken once all the same.
+#[tokio::test]
+async fn a_clock_that_was_ahead_locks_nobody_out() {
+    let (t, ada) = with_ada().await;
+    let device = set_up(&t, &ada).await;
+    t.wait(3_600);
+    let proof = json!({ "code": device.code(&t) });
+    t.as_(&ada, "POST", "/auth/reauthenticate", proof).await.is(200);
+    t.as_(&ada, "POST", "/auth/factor/recovery-codes", Json::Null).await.is(200);
+    t.wait(-3_600);
+    t.as_(&ada, "POST", "/auth/factor/recovery-codes", Json::Null).await.refused(403, "reauthentication_required");
+    let proof = json!({ "code": device.code(&t) });
+    t.as_(&ada, "POST", "/auth/reauthenticate", proof.clone()).await.is(200);
+    t.as_(&ada, "POST", "/auth/factor/recovery-codes", Json::Null).await.is(200);
+    t.as_(&ada, "POST", "/auth/reauthenticate", proof).await.refused(403, "wrong_code");
+}
+
 /// R97: from many networks six digits could be guessed. The account's counter stops that, and a recovery code lets its person in.
 #[tokio::test]
 async fn guesses_from_many_networks_are_counted_for_the_account() {
@@ -314,6 +332,11 @@ async fn guesses_from_many_networks_are_counted_for_the_account() {
     }
     from(100, &device.code(&t)).await.refused(429, "too_many_attempts");
     from(101, &device.recovery[0]).await.is(200);
+    // R527: the app that replaces it has not been guessed at.
+    t.execute("DELETE FROM factors").await.unwrap();
+    let device = set_up(&t, &ada).await;
+    let body = json!({ "ticket": self::ticket(&t, "ada@example.com").await, "code": device.code(&t) });
+    t.call("POST", "/auth/factor/verify", &[("spin-client-addr", "198.51.100.102:1")], body).await.is(200);
 }
 
 /// R96: a ticket is one person's, and no other code than theirs spends it. It ends by itself, with another password, and with the account.

@@ -10,7 +10,7 @@ use service::{settings::Settings, testing::TestApp};
 use super::*;
 use crate::{
     router,
-    tries::{TRIES, WINDOW},
+    tries::{TRIES, TRIES_BEYOND, WINDOW},
 };
 
 const TOKEN: &str = "/auth/token";
@@ -115,6 +115,30 @@ async fn guessing_is_throttled_by_account_and_network() {
     }
     t.wait(600);
     t.nobody("POST", TOKEN, right).await.is(200);
+}
+
+/// R531: tries that were counted while the clock was an hour ahead keep nobody out once it is right.
+#[tokio::test]
+async fn tries_of_a_clock_that_was_ahead_are_over() {
+    let t = with_ada().await;
+    t.execute("DELETE FROM attempts").await.unwrap();
+    let settings = Settings { hashes_per_second: Some(2), ..Settings::default() };
+    let few = TestApp::with(router(), settings);
+    let tenant = few.tenant("main").await;
+    few.user(&tenant, "ada@example.com", Role::Admin).await;
+    let body = |password: &str| json!({ "email": "ada@example.com", "password": password });
+    for t in [&t, &few] {
+        t.wait(3_600);
+        for _ in 0..5 {
+            t.nobody("POST", TOKEN, body("wrong horse")).await.refused(401, "login_failed");
+            t.wait(1);
+        }
+        t.wait(-3_605);
+    }
+    t.nobody("POST", TOKEN, body("correct horse")).await.is(200);
+    // Hashes have their turn in each second again, and no more of them.
+    few.nobody("POST", TOKEN, body("wrong horse")).await.refused(401, "login_failed");
+    few.nobody("POST", TOKEN, body("wrong horse")).await.refused(429, "too_many_hashes");
 }
 
 /// R89: guesses that are being checked take up the places of those that may be wrong, and become wrong only by their outcome.

@@ -208,6 +208,26 @@ async fn filters_narrow_the_list() {
     }
 }
 
+/// R526: rows of a person who was deleted show the address, so a filter by it finds them, also when somebody else has it by now.
+#[tokio::test]
+async fn a_deleted_person_is_found_by_the_address() {
+    let s = crowd().await;
+    let all = s.sees(&s.ada, "?actor=mia@example.com").await;
+    assert!(!all.is_empty());
+    let delete = "UPDATE users SET deleted_at = 1, deactivated_at = 1, email_key = 'deleted ' || id WHERE email_key = 'mia@example.com'";
+    s.t.execute(delete).await.unwrap();
+    for again in [false, true] {
+        if again {
+            s.t.user(&s.ada.tenant, "mia@example.com", Role::Member).await;
+        }
+        for actor in ["mia@example.com", "MIA@example.com", "mia"] {
+            assert_eq!(s.sees(&s.ada, &format!("?actor={actor}")).await, all, "{actor}");
+        }
+        assert_eq!(s.sees(&s.ada, "?object=mia@example.com").await, ["user"]);
+        assert_eq!(s.sees(&s.ada, "?actor=eve@example.com").await, Vec::<String>::new());
+    }
+}
+
 /// R77: what a credential and what a request did. A key's id stands for all secrets that it ever had, also when it was deleted, and its
 /// agent purged with it. The list and the export are the same, and show nothing that the caller could not see before.
 #[tokio::test]

@@ -177,6 +177,20 @@ async fn patch(t: &TestApp, actor: &Actor, user: &Actor, body: Json) -> Answer {
     t.as_(actor, "PATCH", &format!("/api/users/{}", user.user), body).await
 }
 
+/// R533: where mail proves an address, an admin changes the own one as everybody does: by a mail to it.
+#[tokio::test]
+async fn an_admin_changes_the_own_address_by_a_mail_to_it() {
+    let t = TestApp::with(with_neighbours(), service::testing::mailing("https://accredit.example"));
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    let refused = patch(&t, &ada, &ada, json!({ "email": "thief@example.com" })).await.refused(422, "validation_error");
+    assert_eq!(refused["fields"][0]["field"], "email", "{refused}");
+    assert_eq!(t.number("SELECT count(*) FROM users WHERE email_key = 'ada@example.com'").await, 1);
+    // As it is written, the name, and what others have.
+    patch(&t, &ada, &ada, json!({ "email": "Ada@Example.com", "name": "Ada A." })).await.is(200);
+    patch(&t, &ada, &max, json!({ "email": "max2@example.com" })).await.is(200);
+}
+
 /// Sent fields are changed, the others stay, and the audit row holds the changed ones. A role counts from the next request on.
 #[tokio::test]
 async fn a_change_of_a_user_counts_at_once() {

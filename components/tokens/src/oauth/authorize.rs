@@ -91,7 +91,8 @@ impl Asked {
         }
         query.append_pair("iss", &issuer);
         let sign = if self.redirect_uri.contains('?') { '&' } else { '?' };
-        Ok(format!("{}{sign}{}", self.redirect_uri, query.finish()))
+        // Some clients decode what is percent-encoded alone: a `+` would stay one.
+        Ok(format!("{}{sign}{}", self.redirect_uri, query.finish().replace('+', "%20")))
     }
 
     /// The address of an answer that is no code.

@@ -317,8 +317,10 @@ async fn a_mail_that_is_queued_after_a_tick_is_sent_in_the_same_second() {
     let (t, ada) = stage("https://accredit.example").await;
     t.nobody("POST", "/internal/tick", Null).await.is(204);
     queue(&t, &ada.user, Kind::PasswordChanged, json!({})).await;
-    let [subject, ..] = sent(&t).await;
+    let [subject, text, ..] = sent(&t).await;
     assert_eq!(subject, "Your password was changed");
+    // R532: a new password alone does not end what a thief has made.
+    assert!(text.contains("end the tokens and apps that are not yours"), "{text}");
 }
 
 /// R275: a name that is written from right to left does not turn the words of a mail, in its subject, its text or its HTML.

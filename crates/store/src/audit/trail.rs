@@ -215,15 +215,20 @@ fn conditions(
     }
     if let Some(actor) = &filter.actor {
         let column = if is_person(actor) { "user_id" } else { "agent_id" };
-        wanted.push_str(&format!(" AND r.{column} = {}", id_of(actor, (tenant, may), binder)));
+        wanted.push_str(&match actor.contains('@') {
+            true => format!(" AND r.{column} IN ({})", people_of(actor, tenant, binder)),
+            false => format!(" AND r.{column} = {}", id_of(actor, (tenant, may), binder)),
+        });
     }
     if let Some(people) = &filter.people {
-        let is_one = people.is(binder);
+        let is_one = people.was(binder);
         wanted.push_str(&format!(
             " AND EXISTS (SELECT 1 FROM users u WHERE u.id = r.user_id AND u.tenant_id = {tenant} AND {is_one})"
         ));
     }
-    if let Some(object) = &filter.object {
+    if let Some(address) = filter.object.as_ref().filter(|object| object.contains('@')) {
+        wanted.push_str(&format!(" AND r.object_id IN ({})", people_of(address, tenant, binder)));
+    } else if let Some(object) = &filter.object {
         // Rows about a scope or a preset hold its name.
         let (id, name) = (id_of(object, (tenant, may), binder), binder.bind(object));
         // A person is shown without the domain.
@@ -262,16 +267,21 @@ fn conditions(
     wanted
 }
 
-/// The id of a person or an agent: one that is named by address or name is looked up among those that the caller may know of.
+/// The id of a person or an agent: an agent that is named is looked up among those that the caller may know of.
 fn id_of(named: &str, (tenant, may): (&str, &str), binder: &mut Binder) -> String {
-    if named.contains('@') {
-        let key = binder.bind(email::key(named));
-        format!("(SELECT id FROM users WHERE tenant_id = {tenant} AND email_key = {key})")
-    } else if named.contains('_') {
-        binder.bind(named)
-    } else {
-        agent_named(&binder.bind(named), (tenant, may))
+    match named.contains('_') {
+        true => binder.bind(named),
+        false => agent_named(&binder.bind(named), (tenant, may)),
     }
+}
+
+/// Selects the ids of the person that has this address and of those that had it until they were deleted.
+fn people_of(address: &str, tenant: &str, binder: &mut Binder) -> String {
+    let key = binder.bind(email::key(address));
+    format!(
+        "SELECT id FROM users WHERE tenant_id = {tenant} AND email_key = {key}
+         UNION ALL SELECT id FROM users WHERE tenant_id = {tenant} AND email_key > 'deleted ' AND email_key < 'deleted!' AND lower(email) = {key}"
+    )
 }
 
 /// The columns of an [`Entry`]; `may` says whether the caller may read the agent `a`.

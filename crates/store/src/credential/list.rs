@@ -203,7 +203,7 @@ pub async fn list(
         sql.push_str(&format!(" AND c.user_id = {}", binder.bind(own)));
     }
     if let Some(user) = &filter.user {
-        sql.push_str(&format!(" AND {}", user.is(&mut binder)));
+        sql.push_str(&format!(" AND {}", user.was(&mut binder)));
     }
     if let Some(kind) = filter.kind {
         sql.push_str(&format!(" AND c.kind = {}", binder.bind(kind.as_str())));

@@ -135,6 +135,8 @@ async fn every_other_fault_goes_to_the_client() {
         assert!(shown["redirect_to"].as_str().unwrap().starts_with(&format!("{CALLBACK}?error=")), "{shown}");
         let names: Vec<String> = parameters(&shown).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["error", "error_description", "state", "iss"]);
+        // R530: a client that decodes what is percent-encoded alone reads it too.
+        assert!(!shown["redirect_to"].as_str().unwrap().contains('+'), "{shown}");
         assert_eq!(
             (parameter(&shown, "state"), parameter(&shown, "iss")),
             (state.to_owned(), "http://127.0.0.1:3000".to_owned())
