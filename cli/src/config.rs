@@ -74,19 +74,32 @@ impl Url {
             return Err(Failure::usage("The address of the server is empty.")
                 .fix("Give it, such as --url https://accredit.example, or set the variable ACCREDIT_URL."));
         }
-        let wrong = |why: &str| Failure::usage(format!("{} is no address of a server: {why}", show::line(text)));
+        // What stands before an @ may be a password.
+        let shown = text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, place)| format!("…@{place}"));
+        let wrong = |why: &str| Failure::usage(format!("{} is no address of a server: {why}", show::line(&shown)));
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| wrong("it begins with https://, such as https://accredit.example"))?;
         let authority = rest.split('/').next().unwrap_or_default();
         if rest.contains(['?', '#', '@', '\\', ' ', '"']) || rest.chars().any(char::is_control) {
             return Err(wrong("it has no user name, query or fragment"));
         }
-        let host = match authority.strip_prefix('[') {
-            Some(literal) => literal.split(']').next().unwrap_or_default(),
-            None => authority.split(':').next().unwrap_or_default(),
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(literal) => literal.split_once(']').unwrap_or_default(),
+            None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
         };
+        let name = authority.strip_suffix(port).unwrap_or_default();
         // Neither depends on the case.
-        let (scheme, place) = (scheme.to_ascii_lowercase(), authority.to_ascii_lowercase());
+        let (scheme, mut place) = (scheme.to_ascii_lowercase(), name.to_ascii_lowercase());
+        // What asks takes a port that it cannot read for none, and another server would get the token.
+        if let Some(digits) = port.strip_prefix(':').filter(|digits| !digits.is_empty()) {
+            let number = digits.parse::<u16>().ok().filter(|number| *number > 0 && !digits.starts_with('+'));
+            let number = number.ok_or_else(|| wrong("its port is a number from 1 to 65535"))?;
+            if number != (if scheme == "http" { 80 } else { 443 }) {
+                place = format!("{place}:{number}");
+            }
+        } else if !port.trim_start_matches(':').is_empty() {
+            return Err(wrong("behind the ] of an IPv6 address comes its port or nothing"));
+        }
         let path = rest.get(authority.len()..).unwrap_or_default();
         let is_loopback = host.eq_ignore_ascii_case("localhost")
             || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
@@ -212,7 +225,7 @@ impl Settings {
         let (token, is_from_environment) = match variable("ACCREDIT_TOKEN")? {
             Some(token) => (Some(read_token(&token, "ACCREDIT_TOKEN")?), true),
             None => {
-                let is_its_server = url.as_ref().map(Url::as_str) == saved_url.as_deref();
+                let is_its_server = url == saved_url.as_deref().and_then(|saved| Url::parse(saved).ok());
                 let token = text(&of_profile, "token").filter(|_| is_its_server);
                 (token.and_then(|token| Secret::parse(&token)), false)
             }
@@ -471,6 +484,10 @@ mod tests {
             ("http://localhost", "http://localhost"),
             ("HTTP://LOCALHOST:3980", "http://localhost:3980"),
             ("Https://A.Example/Acc", "https://a.example/Acc"),
+            ("https://a.example:443/acc", "https://a.example/acc"),
+            ("https://a.example:", "https://a.example"),
+            ("http://localhost:080", "http://localhost"),
+            ("https://[::1]:0080", "https://[::1]:80"),
         ] {
             assert_eq!(Url::parse(text).unwrap().as_str(), url);
         }
@@ -498,6 +515,8 @@ mod tests {
             "https://a#x",
             "https://a b",
             "https://a\\b",
+            "https://[::1",
+            "https://[::1]3000",
         ] {
             assert_eq!(Url::parse(text).unwrap_err().exit, Exit::Usage, "{text}");
         }
@@ -506,6 +525,20 @@ mod tests {
             assert_eq!(failure.sentence, "The address of the server is empty.");
             assert!(failure.fix.as_deref().unwrap().contains("--url https://"), "{failure:?}");
         }
+    }
+
+    /// R546: a port that is none leads to no other port, and an address that is refused shows no password.
+    #[test]
+    fn a_port_that_is_none_is_refused() {
+        for port in ["0", "65536", "99999", "+443", "-1", "80x", "443:443", "４４３"] {
+            for text in [format!("https://a.example:{port}"), format!("http://[::1]:{port}/acc")] {
+                let failure = Url::parse(&text).unwrap_err();
+                assert_eq!(failure.exit, Exit::Usage, "{text}");
+                assert!(failure.sentence.ends_with("its port is a number from 1 to 65535"), "{failure:?}");
+            }
+        }
+        let failure = Url::parse("https://ada:hunter2@a.example").unwrap_err();
+        assert!(failure.sentence.starts_with("…@a.example is no address"), "{failure:?}");
     }
 
     #[test]

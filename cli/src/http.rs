@@ -285,7 +285,8 @@ impl Client {
         let (tag, closure) = (given("etag"), given("x-accredit-closure"));
         match status {
             200..=299 if is_json && !json.is_null() => Ok(Answer { text, json, tag, closure, is_known: false }),
-            204 => Ok(Answer { text, json, tag, closure, is_known: false }),
+            // What answers in the server's place, such as a proxy, would make believe that something was done.
+            204 if given("x-request-id").is_some() => Ok(Answer { text, json, tag, closure, is_known: false }),
             304 if is_asked => Ok(Answer { text, json, tag, closure, is_known: true }),
             200..=299
                 if TEXTS.contains(&media) && (media != "text/plain" || header("x-request-id").starts_with("req_")) =>
@@ -501,6 +502,25 @@ mod tests {
             assert_ne!(failure.exit, Exit::Unreachable, "{}", row.slug);
             assert_eq!(failure.passes(), row.status == 429, "{}", row.slug);
         }
+    }
+
+    /// R552: an empty answer of another program is no answer.
+    #[test]
+    fn an_empty_answer_has_a_request_id() {
+        let client = Client::new(&Url::parse("http://127.0.0.1:1").unwrap(), None, 1).unwrap();
+        let read = |id: Option<&str>| {
+            let mut response = ureq::http::Response::builder().status(204);
+            if let Some(id) = id {
+                response = response.header("x-request-id", id);
+            }
+            client.read(response.body(ureq::Body::builder().data("")).unwrap(), false)
+        };
+        assert!(read(Some("req_01")).is_ok());
+        let failure = read(None).err().unwrap();
+        assert!(
+            failure.exit == Exit::Unreachable && failure.sentence.ends_with("no Accredit server (204)."),
+            "{failure:?}"
+        );
     }
 
     /// R434: every media type that a route of a verb answers with is taken.

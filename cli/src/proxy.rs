@@ -37,12 +37,21 @@ pub(crate) fn of(url: &Url, environment: impl Fn(&str) -> Option<OsString>) -> R
         ))
     };
     // The value may have a password, so it is in no message.
-    let proxy = value.to_str().and_then(|text| Proxy::new(text.trim()).ok()).filter(|proxy| !proxy.host().is_empty());
+    let text = value.to_str().map(str::trim).filter(|text| has_port_or_none(text));
+    let proxy = text.and_then(|text| Proxy::new(text).ok()).filter(|proxy| !proxy.host().is_empty());
     let proxy = proxy.ok_or_else(|| unusable("holds no address of a proxy."))?;
     match proxy.protocol() {
         ProxyProtocol::Http | ProxyProtocol::Https => Ok(Some(Through { proxy, variable })),
         _ => Err(unusable("names a SOCKS proxy, which this command does not speak.")),
     }
+}
+
+/// Whether the port of a proxy's address is one. What asks would take one that it cannot read for none.
+fn has_port_or_none(text: &str) -> bool {
+    let (_, rest) = text.split_once("://").unwrap_or(("", text));
+    let authority = rest.split('/').next().unwrap_or_default();
+    let (_, port) = split(authority.rsplit('@').next().unwrap_or_default());
+    port.is_none_or(|port| port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 /// Whether a list such as `example.org, 10.0.0.0/8, [::1]:3000` names the server. A domain covers those below it.
@@ -146,6 +155,9 @@ mod tests {
             ("http://", "no address"),
             ("http://:8080", "no address"),
             ("http://ada:hidden@proxy example", "no address"),
+            // R546: it would be asked at port 80.
+            ("http://ada:hidden@proxy.example:99999/", "no address"),
+            ("proxy.example:0", "no address"),
         ] {
             let failure = of_variables("https://a.example:8443", &[("ALL_PROXY", value)]).err().unwrap();
             assert!(

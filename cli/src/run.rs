@@ -169,8 +169,11 @@ fn choose(items: &[Json], prefix: &str, typed: &str) -> Result<String, Failure> 
     let is_exact = |item: &&Json| named.iter().any(|name| text(item, name).eq_ignore_ascii_case(typed));
     let begins = |item: &&Json| ["id", "prefix"].iter().any(|name| text(item, name).starts_with(typed));
     let mut found: Vec<&Json> = items.iter().filter(is_exact).collect();
+    let mut is_known = true;
     if found.is_empty() {
         found = items.iter().filter(begins).collect();
+        // What all ids or prefixes of a kind begin with names none of them, also where there is only one.
+        is_known = typed.len() > if typed.starts_with(CREDENTIAL) { "acr_pat_".len() } else { prefix.len() };
     }
     // A name of something that has ended may have been used again.
     let is_live = |item: &&Json| !matches!(text(item, "status").as_str(), "revoked" | "expired");
@@ -179,10 +182,10 @@ fn choose(items: &[Json], prefix: &str, typed: &str) -> Result<String, Failure> 
     }
     match found.as_slice() {
         [] => Ok(typed.to_owned()),
-        [one] => Ok(text(one, "id")),
+        [one] if is_known => Ok(text(one, "id")),
         several => {
-            let mut failure =
-                Failure::usage(format!("{} can mean several.", show::line(typed))).fix("Type an id instead.");
+            let why = if is_known { "can mean several" } else { "is the name of none, and too short for an id" };
+            let mut failure = Failure::usage(format!("{} {why}.", show::line(typed))).fix("Type an id instead.");
             let shown = |item: &&Json| {
                 let name = ["email", "name", "title", "reason", "prefix"]
                     .iter()
@@ -206,6 +209,10 @@ pub(crate) fn query(verb: &Verb, typed: &ArgMatches) -> Result<Vec<(String, Stri
         }
         let Some(text) = typed.try_get_one::<String>(name).ok().flatten() else { continue };
         let option = format!("--{}", verbs::long(name));
+        // A script whose variable is unset would get, and go on with, everybody's.
+        if text.trim().is_empty() {
+            return Err(Failure::usage(format!("{option} is empty.")).fix("Leave it out to get all."));
+        }
         let value = match *name {
             "since" | "until" | "unused_since" => moment(&option, text)?,
             "wait" => span::lasts(&option, text, Unit::Seconds, None, span::now())?.to_string(),
@@ -469,6 +476,42 @@ mod tests {
             assert_eq!(failure.exit, Exit::Usage);
             assert!(failure.lines.iter().any(|line| line.starts_with("tok_01cccc")), "{failure:?}");
         }
+    }
+
+    /// R551: a name that is mistyped is not taken for the one thing whose id begins so.
+    #[test]
+    fn what_all_ids_begin_with_means_none() {
+        let one = [json!({ "id": "tok_01aaaa", "name": "ci", "prefix": "acr_pat_AAAA", "status": "active" })];
+        for typed in ["t", "tok_", "a", "acr", "acr_", "acr_pat_"] {
+            let failure = choose(&one, "tok_", typed).unwrap_err();
+            assert!(failure.exit == Exit::Usage && failure.sentence.contains("too short"), "{failure:?}");
+        }
+        for typed in ["ci", "CI", "tok_0", "acr_pat_A"] {
+            assert_eq!(choose(&one, "tok_", typed).unwrap(), "tok_01aaaa", "{typed}");
+        }
+        let named = [json!({ "id": "tok_01aaaa", "name": "t", "prefix": "acr_pat_AAAA", "status": "active" })];
+        assert_eq!(choose(&named, "tok_", "t").unwrap(), "tok_01aaaa");
+        assert_eq!(choose(&named, "tok_", "x").unwrap(), "x");
+    }
+
+    /// R550: a filter that is empty is not left out.
+    #[test]
+    fn an_empty_filter_is_refused() {
+        let sent = |line: &[&str]| {
+            let matches = crate::line::command().try_get_matches_from(line).unwrap();
+            let (words, typed) = crate::line::typed(&matches);
+            let verbs = crate::verbs::all();
+            query(verbs.iter().find(|verb| verb.words == words).unwrap(), typed)
+        };
+        for (line, option) in [
+            (&["accredit", "agents", "list", "--owner", ""], "--owner"),
+            (&["accredit", "agents", "archived", "--owner", " "], "--owner"),
+            (&["accredit", "agents", "list", "--parent", ""], "--parent"),
+        ] {
+            let failure = sent(line).unwrap_err();
+            assert!(failure.exit == Exit::Usage && failure.sentence == format!("{option} is empty."), "{failure:?}");
+        }
+        assert_eq!(sent(&["accredit", "agents", "list", "--owner", "ada"]).unwrap(), [("owner".into(), "ada".into())]);
     }
 
     /// R468: nobody takes the place of a credential or a person by a name that looks like theirs.

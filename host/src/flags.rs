@@ -81,7 +81,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FILE")]
     pub(crate) access_log: Option<PathBuf>,
     /// Answer `GET /metrics` on this address, in Prometheus' format. It must be a loopback address.
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     pub(crate) metrics: Option<SocketAddr>,
     /// Let `--metrics` have an address that others can reach.
     #[arg(long, requires = "metrics")]
@@ -148,6 +148,8 @@ mod tests {
         for text in ["127.0.0.1", "localhost", "127.0.0.1:99999", ""] {
             assert!(address(text).is_err(), "{text}");
         }
+        let flags = Flags::try_parse_from(["accredit-host", "--metrics", "localhost:9100"]).unwrap();
+        assert_eq!(flags.metrics, Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9100))));
     }
 
     /// R523: the manual says each default that is a number, in the row of its option and in their order.

@@ -74,7 +74,11 @@ impl Health {
         let uri: Uri = url.parse().with_context(|| format!("{url:?} is no URL"))?;
         let is_plain = uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/") && uri.query().is_none();
         ensure!(is_plain, "{url:?} is not what the host serves: give http://, the host and its port, without a path");
-        uri.authority().cloned().with_context(|| format!("{url:?} names no host"))
+        let place = uri.authority().cloned().with_context(|| format!("{url:?} names no host"))?;
+        // One that cannot be read would count as none.
+        let behind = place.as_str().rsplit(']').next().unwrap_or_default();
+        ensure!(place.port_u16().is_some() || !behind.contains(':'), "{url:?} has no port from 1 to 65535");
+        Ok(place)
     }
 }
 

@@ -74,6 +74,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser as _;
@@ -180,6 +181,9 @@ async fn start_and_serve(flags: &Flags) -> Result<()> {
     served
 }
 
+/// Signals that come so soon after the first one are the same one: `timeout`, `npm` and others send it to a program and to its group.
+const ONE: Duration = Duration::from_millis(300);
+
 /// Listens for signals, before anything that takes long: as the first process of a container a host gets none that it does not listen for. Gives
 /// where to say that it serves, and what becomes true when it is to stop.
 fn listen_for_signals() -> Result<(Arc<AtomicBool>, watch::Receiver<bool>)> {
@@ -190,7 +194,8 @@ fn listen_for_signals() -> Result<(Arc<AtomicBool>, watch::Receiver<bool>)> {
     let is_serving = Arc::new(AtomicBool::new(false));
     let serves = is_serving.clone();
     tokio::spawn(async move {
-        for is_first in [true, false] {
+        let mut first: Option<Instant> = None;
+        loop {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
@@ -199,9 +204,12 @@ fn listen_for_signals() -> Result<(Arc<AtomicBool>, watch::Receiver<bool>)> {
                 say!("accredit-host: ended by a signal before it served");
                 std::process::exit(0);
             }
-            if is_first {
-                stop.send_replace(true);
+            match first {
+                None => first = Some(Instant::now()),
+                Some(first) if first.elapsed() < ONE => {}
+                Some(_) => break,
             }
+            stop.send_replace(true);
         }
         say!("accredit-host: ended at once by a second signal");
         std::process::exit(1);

@@ -169,14 +169,14 @@ impl Outbound {
             }
             connect_by = Instant::now() + connect_timeout;
         }
-        let connect = self.connect(place, &addresses);
+        let connect = self.connect(place, &addresses, connect_by);
         let connected =
             timeout_at(connect_by, connect).await.map_err(|_| Error::ConnectionTimeout)?.inspect_err(report)?;
         self.exchange(connected, request, options).await.map_err(|failed| failed.error)
     }
 
-    async fn connect(&self, place: &Place, addresses: &[SocketAddr]) -> Result<Connected, Error> {
-        let stream = TcpStream::connect(addresses).await.map_err(Error::Connect)?;
+    async fn connect(&self, place: &Place, addresses: &[SocketAddr], by: Instant) -> Result<Connected, Error> {
+        let stream = reach(addresses, by).await.map_err(Error::Connect)?;
         stream.set_nodelay(true).map_err(Error::Connect)?;
         let address = stream.peer_addr().map_err(Error::Connect)?;
         let stream = stream.into_std().map_err(Error::Connect)?;
@@ -228,6 +228,20 @@ async fn resolve(shared: &Shared, place: &Place) -> Result<Vec<SocketAddr>, Erro
     let found = (shared.look_up)(bare(&place.host), place.port).await.map_err(unknown)?;
     let addresses = shared.filter.keep(&place.host, place.port, found.into_iter());
     if addresses.is_empty() { Err(Error::DestinationIpProhibited) } else { Ok(addresses) }
+}
+
+/// Connects to the first address that answers. Each has its share of the time that is left: one from which nothing ever comes, such as
+/// that of IPv6 where its packets are lost, leaves time for the next.
+async fn reach(addresses: &[SocketAddr], by: Instant) -> io::Result<TcpStream> {
+    let (last, others) = addresses.split_last().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    for (number, address) in others.iter().enumerate() {
+        let left = u32::try_from(addresses.len() - number).unwrap_or(u32::MAX);
+        let share = by.saturating_duration_since(Instant::now()) / left;
+        if let Ok(Ok(stream)) = timeout(share, TcpStream::connect(address)).await {
+            return Ok(stream);
+        }
+    }
+    TcpStream::connect(last).await
 }
 
 /// A host without the brackets of an IPv6 address.

@@ -380,6 +380,8 @@ fn a_server_says_whether_it_is_well() {
     assert!(code == 1 && said.contains("within 1 s"), "{said}");
     assert_eq!(health(&["--url", host().base_url()]).0, 1);
     assert_eq!(health(&["--url", "https://accredit.example"]).0, 1);
+    // R546: it is not asked at port 80.
+    assert!(health(&["--url", "http://127.0.0.1:99999"]).1.contains("has no port from 1 to 65535"));
 }
 
 /// R288: what has just started a server can wait until it is well.

@@ -210,6 +210,28 @@ fn a_hang_up_ends_no_host() {
     assert!(host.ended().success());
 }
 
+/// R547: what sends a signal to a program and once more to its group, as `timeout` does, breaks no request off; a later signal does.
+#[test]
+fn a_signal_that_comes_twice_at_once_is_one() {
+    let mut host = Start::trap(&trap_manifest()).run();
+    let running = in_background(&host.client(), "/one/slow?ms=1500");
+    thread::sleep(Duration::from_millis(300));
+    host.terminate();
+    thread::sleep(Duration::from_millis(50));
+    host.terminate();
+    running.join().unwrap().is(200);
+    assert!(host.ended().success());
+
+    let mut host = Start::trap(&trap_manifest()).run();
+    let stream = TcpStream::connect(host.address()).unwrap();
+    write!(&stream, "POST /one/slow?ms=20000 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").unwrap();
+    thread::sleep(Duration::from_millis(300));
+    host.terminate();
+    thread::sleep(Duration::from_millis(400));
+    host.terminate();
+    assert_eq!(host.ended().code(), Some(1));
+}
+
 /// A host reserves what its bound of connections needs, not more: many hosts on one machine must find room for their threads.
 #[test]
 fn a_host_reserves_memory_maps_for_its_connections_only() {

@@ -25,6 +25,29 @@ fn leads_to(answer: &Answer, path: &str) {
     has_policy(answer);
 }
 
+/// R553: what one agent holds hides neither other agents nor the trail, and what would is refused.
+#[test]
+fn what_is_nested_hides_nothing_beside_it() {
+    let (server, admin) = Server::with_admin();
+    admin.post("/api/agents", &json!({ "name": "beside" })).is(201);
+    let nested = |levels| (0..levels).fold(json!(1), |json, _| json!([json]));
+    // The body is one level more.
+    for levels in [64, 100, 126] {
+        let refused = admin.post("/api/agents", &json!({ "name": "deep", "compute": nested(levels) }));
+        refused.refused(400, "invalid_json");
+    }
+    admin.post("/api/agents", &json!({ "name": "deep", "compute": nested(63) })).is(201);
+    let browser = Browser::of(&server, &admin);
+    for path in ["/", "/agents", "/agents/deep", "/agents/deep/history", "/admin/audit"] {
+        let html = browser.page(path);
+        assert!(html.contains("deep") && (path.starts_with("/agents/") || html.contains("beside")), "{path}: {html}");
+    }
+    // One that another release took: the page says that it cannot be shown, and not that there is none.
+    let (opened, closed) = ("[".repeat(126), "]".repeat(126));
+    server.execute(&format!("UPDATE agents SET compute = '{opened}{closed}' WHERE name = 'deep'"));
+    assert_eq!(browser.get("/agents").status(), 503);
+}
+
 /// Every page of a visitor, with what is in it of this tenant.
 fn pages(admin: &Client, agent: &Agent) -> Vec<String> {
     let id_of = |path: &str| text(&admin.get(path).is(200)["items"][0]["id"]).to_owned();

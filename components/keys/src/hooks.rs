@@ -127,13 +127,18 @@ fn read(app: &App, r#type: KeyType) -> Sent {
 fn parse(content_type: &str, body: &[u8]) -> Json {
     let text = String::from_utf8_lossy(body);
     if !content_type.trim_start().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
-        return json::parse(&text).unwrap_or_else(|| Json::String(text.into_owned()));
+        return shallow(&text).unwrap_or_else(|| Json::String(text.into_owned()));
     }
     let fields: Vec<(String, String)> = form_urlencoded::parse(body).into_owned().collect();
     match fields.as_slice() {
-        [(name, payload)] if name == "payload" => json::parse(payload).unwrap_or_else(|| json!({ "payload": payload })),
+        [(name, payload)] if name == "payload" => shallow(payload).unwrap_or_else(|| json!({ "payload": payload })),
         _ => Json::Object(fields.into_iter().map(|(name, value)| (name, Json::String(value))).collect::<Map<_, _>>()),
     }
+}
+
+/// JSON that readers of the inbox can read beside other events; what is nested deeper stays the text that it was.
+fn shallow(text: &str) -> Option<Json> {
+    Some(text).filter(|text| !json::is_too_deep(text)).and_then(json::parse)
 }
 
 /// The digests by which a request is known when it comes again: of the sender's id, and of the body where no id is signed.

@@ -21,7 +21,7 @@ use service::{
     form,
     response::{self, Response},
 };
-use store::{audit::Event, credential, db::Purpose, device, epoch, oauth_grant, webhook};
+use store::{audit::Event, credential, db::Purpose, device, epoch, oauth_client, oauth_grant, webhook};
 
 use crate::bootstrap::check_secret;
 
@@ -54,7 +54,9 @@ pub(crate) async fn revoke(app: App, route: &'static Route, Body(body): Body<Rev
     let ended = credential::revoke_issued_before(&tx, issued_before, app.now()).await?;
     let mut ended: BTreeMap<String, (TenantId, i64)> =
         ended.into_iter().map(|(tenant, count)| (tenant.to_string(), (tenant, count))).collect();
-    for tenant in webhook::revoke_before(&tx, issued_before, app.now()).await? {
+    let mut others = webhook::revoke_before(&tx, issued_before, app.now()).await?;
+    others.extend(oauth_client::end_secrets_before(&tx, issued_before, app.now()).await?);
+    for tenant in others {
         ended.entry(tenant.to_string()).or_insert((tenant, 0)).1 += 1;
     }
     device::end_made_before(&tx, issued_before).await?;
@@ -133,6 +135,46 @@ mod tests {
         t.as_(&eve, "POST", &set, json!({ "password": "x" })).await.refused(401, "token_revoked");
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'operator.revoke'").await, 2);
     }
+    /// R548: the secret of an OAuth client that was ended or replaced since the backup ends too; one that was made later stays.
+    #[tokio::test]
+    async fn secrets_of_clients_end_unless_they_were_made_later() {
+        let settings = Settings { operator_secret: Some(Digest::of(b"operator")), ..Settings::default() };
+        let t = TestApp::with(router(), settings);
+        let ada = t.ada().await;
+        t.execute("DELETE FROM credentials").await.unwrap();
+        let before = t.now().plus_seconds(60);
+        for (id, secret, minute) in
+            [("old", "x'00'", 0), ("new", "x'01'", 60), ("public", "NULL", 0), ("rotated", "x'02'", 0)]
+        {
+            t.execute(&format!(
+                "INSERT INTO oauth_clients (id, tenant_id, name, redirect_uris, secret, created_at, updated_at, created_by)
+                 VALUES ('{id}', '{}', 'a', '[]', CAST({secret} || zeroblob(31) AS BLOB), {at}, {at}, '{}')",
+                ada.tenant,
+                ada.user,
+                at = t.now().plus_seconds(minute).millis(),
+            ))
+            .await
+            .unwrap();
+        }
+        t.execute(&format!(
+            "INSERT INTO audit (id, at, tenant_id, action, object_id, outcome)
+             VALUES ('aud_1', {}, '{}', 'oauth.client.rotate', 'rotated', 'done')",
+            before.millis(),
+            ada.tenant
+        ))
+        .await
+        .unwrap();
+        t.wait(120);
+        let body = json!({ "secret": "operator", "issued_before": before });
+        for ended in [1, 0] {
+            let answer = t.nobody("POST", "/operator/revoke", body.clone()).await.is(200);
+            assert_eq!(answer["revoked"], ended);
+        }
+        assert_eq!(t.texts("SELECT id FROM oauth_clients WHERE secret_ended_at IS NOT NULL").await, ["old"]);
+        let of_client = "SELECT count(*) FROM audit WHERE action = 'operator.revoke' AND object_id LIKE 'ten_%'";
+        assert_eq!(t.number(of_client).await, 1);
+    }
+
     /// R12, R117: a tenant that has nothing but webhooks made before the moment gets its row in the trail too.
     #[tokio::test]
     async fn webhooks_that_end_are_in_the_trail() {

@@ -343,8 +343,12 @@ impl<'a> Api<'a> {
     }
 
     fn read(&self, status: StatusCode, headers: &HeaderMap, body: &[u8], path: &str) -> Result<Json, Trouble> {
-        let json = serde_json::from_slice(body).unwrap_or(Json::Null);
+        let json: Json = serde_json::from_slice(body).unwrap_or(Json::Null);
         match status.as_u16() {
+            // A list that cannot be read is not an empty one.
+            200..=299 if json.is_null() && matches!(body.first(), Some(b'{' | b'[')) => {
+                Err(Trouble::Outage(path.to_owned()))
+            }
             200..=299 => Ok(json),
             401 if self.cookie.is_some() => Err(Trouble::SignIn),
             // Also 503 in the API's own words: what is missing on this server.

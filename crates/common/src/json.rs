@@ -19,6 +19,24 @@ pub fn parse_strict(text: &str) -> Result<Json, serde_json::Error> {
     serde_json::from_str(text).map(|Strict(json)| json)
 }
 
+/// Whether a text of JSON has more than 64 levels of lists and objects within each other. Readers stop at some depth, ours at 127: what
+/// others send is stored, stands deeper in lists, in the trail and in events, and would hide all that stands beside it.
+#[inline(never)]
+pub fn is_too_deep(text: &str) -> bool {
+    let (mut level, mut is_quoted, mut is_escaped) = (0_u32, false, false);
+    text.bytes().any(|byte| {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_quoted,
+            b'"' => is_quoted = !is_quoted,
+            b'[' | b'{' if !is_quoted => level += 1,
+            b']' | b'}' if !is_quoted => level = level.saturating_sub(1),
+            _ => {}
+        }
+        level > 64
+    })
+}
+
 /// Writes a value, which always succeeds.
 pub fn to_text(json: &Json) -> String {
     serde_json::to_string(json).unwrap_or_default()
@@ -127,6 +145,21 @@ mod tests {
         let line = to_line(&typed).unwrap();
         assert_eq!(line, "\"a\\u001b[2J\\u009b1m\\u007f\\u202e\\udb40\\udc01\\\"\\\\\\n\\u2028\u{e9}\"\n");
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), typed);
+    }
+
+    /// R553: lists and objects count alike, and what stands in texts does not.
+    #[test]
+    fn levels_are_counted_by_the_deepest() {
+        for (part, end) in [("[", "]"), ("{\"a\":", "}"), ("[[],[1,{}],", "]")] {
+            let nested = |levels| format!("{}\"[{{\\\"[\\\\\"{}", part.repeat(levels), end.repeat(levels));
+            for (levels, expected) in [(0, false), (1, false), (62, false), (65, true), (100, true), (10_000, true)] {
+                assert!(levels > 120 || parse(&nested(levels)).is_some(), "{}", nested(levels));
+                assert_eq!(is_too_deep(&nested(levels)), expected, "{part} {levels}");
+            }
+        }
+        let flat = format!("[{}1]", "[],".repeat(1_000));
+        assert!(!is_too_deep(&flat) && !is_too_deep(&format!("\"{}\"", "[".repeat(1_000))));
+        assert!(!is_too_deep(&format!("{}{}", "[".repeat(64), "]".repeat(64))));
     }
 
     #[test]

@@ -395,6 +395,9 @@ impl Input {
     pub(crate) fn body(bytes: &[u8], secrets: &[&str]) -> Result<Self, ApiError> {
         let text = std::str::from_utf8(bytes).map_err(|_| Code::InvalidJson.detail("The body is not UTF-8."))?;
         let text = if text.trim().is_empty() { "{}" } else { text };
+        if json::is_too_deep(text) {
+            return Err(Code::InvalidJson.detail("The body has more than 64 levels of lists and objects."));
+        }
         let json = json::parse_strict(text).map_err(|error| {
             if error.is_data() {
                 // A repeated member, the only thing that our own reader refuses; the text begins with its name.
@@ -619,6 +622,17 @@ mod tests {
         }
         let meant = format!(r#"{{"token": "{secret}", "like": "acr_pat_{}"}}"#, "x".repeat(49));
         assert!(Input::body(meant.as_bytes(), &["token"]).is_ok());
+    }
+
+    /// R553: what would hide a list to its readers is not taken.
+    #[test]
+    fn a_body_that_is_nested_too_deep_is_refused() {
+        let body = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        assert!(Input::body(body(64).as_bytes(), &[]).is_ok());
+        for levels in [65, 127, 128, 10_000] {
+            let refusal = Input::body(body(levels).as_bytes(), &[]).err().unwrap();
+            assert_eq!(refusal.code(), Code::InvalidJson, "{levels}");
+        }
     }
 
     #[test]

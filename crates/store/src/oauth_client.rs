@@ -132,6 +132,16 @@ pub async fn end_secret(tx: &Tx<'_>, secret: &Digest, now: Timestamp) -> Result<
     Ok(tx.optional::<Affected>(sql, args![secret, now]).await?.is_some())
 }
 
+/// Ends the secrets of all tenants that were made before a moment; gives the tenant of each. The trail says when one was replaced.
+pub async fn end_secrets_before(tx: &Tx<'_>, before: Timestamp, now: Timestamp) -> Result<Vec<TenantId>, DbError> {
+    let sql = "UPDATE oauth_clients SET secret_ended_at = ?2, updated_at = ?2
+               WHERE created_at < ?1 AND secret IS NOT NULL AND secret_ended_at IS NULL
+                 AND NOT EXISTS (SELECT 1 FROM audit WHERE object_id = oauth_clients.id AND action = 'oauth.client.rotate'
+                                   AND outcome = 'done' AND at >= ?1)
+               RETURNING tenant_id";
+    tx.list(sql, args![before, now]).await
+}
+
 /// Stores a client; `false`: the tenant has as many as it may.
 pub async fn insert(
     tx: &Tx<'_>,

@@ -1,4 +1,5 @@
-//! R219: kept connections, and R420: names whose addresses change, against servers that count what they get.
+//! R219: kept connections, R420: names whose addresses change, and R549: addresses that do not answer, against servers that count what
+//! they get.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use http::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Barrier, watch};
 use tokio_rustls::rustls::RootCertStore;
 
@@ -429,4 +430,39 @@ async fn what_a_resolver_says_the_second_time_is_never_connected_to_unchecked() 
     assert!(matches!(error, Error::DestinationIpProhibited), "{error}");
     assert_eq!((asked.load(Ordering::SeqCst), server.connections(), server.requests()), (2, 1, 1));
     assert!(inner.accept().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock), "it was connected to");
+}
+
+/// R549: an address from which nothing comes leaves time for the next one of its name, and for no longer than the whole may take.
+#[tokio::test]
+async fn an_address_that_says_nothing_leaves_time_for_the_next_one() {
+    let server = Server::start(|_, _| Step(OK, STAY)).await;
+    let silent = TcpSocket::new_v4().unwrap();
+    silent.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let silent = silent.listen(1).unwrap();
+    let (dead, live) = (silent.local_addr().unwrap(), SocketAddr::from((Ipv4Addr::LOCALHOST, server.port)));
+    // Nobody takes the connections that it has, so soon it answers no more.
+    let mut full = Vec::new();
+    while let Ok(Ok(stream)) = timeout(Duration::from_millis(200), TcpStream::connect(dead)).await {
+        full.push(stream);
+    }
+    for addresses in [vec![dead, live], vec![dead, dead, live], vec![dead, dead]] {
+        let outbound = server.component();
+        let is_reached = addresses.contains(&live);
+        let shared = Shared {
+            filter: Filter { blocked: Vec::new(), private: vec![("127.0.0.1".to_owned(), server.port)] },
+            tls: outbound.shared.tls.clone(),
+            look_up: Box::new(move |_, _| {
+                let addresses = addresses.clone();
+                Box::pin(async move { Ok(addresses) })
+            }),
+            inside: OnceLock::new(),
+        };
+        let outbound = Outbound { shared: Arc::new(shared), ..outbound };
+        let options = RequestOptions { connect_timeout: Some(Duration::from_secs(2)), ..RequestOptions::default() };
+        match outbound.send(server.request(Method::GET), options).await {
+            Ok(response) => assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello"),
+            Err(error) => assert!(!is_reached && matches!(error, Error::ConnectionTimeout), "{error}"),
+        }
+    }
+    assert_eq!(server.connections(), 2);
 }

@@ -276,6 +276,22 @@ async fn a_body_with_a_credential_of_ours_is_withheld() {
     assert!(events[0].contains(r#""body":null,"withheld":"credential_in_text""#), "{events:?}");
 }
 
+/// R553: what is nested so deep that it would hide the inbox to its reader arrives as a text.
+#[tokio::test]
+async fn a_body_that_is_nested_too_deep_stays_a_text() {
+    let s = stage().await;
+    let path = s.key("github", GITHUB).await;
+    let key = WebhookSecret::of(GITHUB.to_owned());
+    for (levels, is_text) in [(64, false), (65, true), (120, true), (1_000, true)] {
+        let body = format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        let signature = signature::github(&key, body.as_bytes());
+        s.github(&path, "push", &format!("d-{levels}"), (&body, &signature)).await.is(202);
+        let inbox = s.t.as_(&s.scout, "GET", "/api/agents/me/inbox", Null).await.is(200);
+        let last = &inbox["items"].as_array().unwrap().last().unwrap()["data"]["body"];
+        assert_eq!(last.as_str(), is_text.then_some(body.as_str()), "{levels}");
+    }
+}
+
 /// A large body arrives whole, and a page of many of them stays bounded.
 #[tokio::test]
 async fn large_bodies_arrive_a_few_at_a_time() {
