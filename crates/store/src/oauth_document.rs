@@ -71,11 +71,12 @@ pub async fn put(db: &Db, url: &str, document: &Document, now: Timestamp) -> Res
     db.hot::<Affected>(sql, row).await.map(drop)
 }
 
-/// Keeps by which keys a client proves itself, to which a person has given something. A client without a document, or whose document names
-/// no keys, is left as it is.
-pub async fn keep(tx: &Tx<'_>, url: &str, now: Timestamp) -> Result<(), DbError> {
-    let sql = "UPDATE oauth_documents SET expires_at = ?2 WHERE url = ?1 AND coalesce(keys_from, keys) IS NOT NULL RETURNING 1";
-    tx.optional::<Affected>(sql, args![url, now.plus_seconds(KEYS_LIFE)]).await.map(drop)
+/// Keeps until a moment by which keys a client proves itself: for [`LIFE`] once a person lets it in, and for [`KEYS_LIFE`] once it has got
+/// something. A client without a document, or whose document names no keys, is left as it is.
+pub async fn keep(tx: &Tx<'_>, url: &str, until: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE oauth_documents SET expires_at = max(expires_at, ?2)
+               WHERE url = ?1 AND coalesce(keys_from, keys) IS NOT NULL RETURNING 1";
+    tx.optional::<Affected>(sql, args![url, until]).await.map(drop)
 }
 
 /// Purges documents that ended.

@@ -185,7 +185,7 @@ async fn issue(app: &App, tx: &Tx<'_>, code: &Digest, granted: &Granted, sent: &
         bound_to: sent.key.filter(|_| sent.is_public),
     };
     oauth_grant::insert(tx, &new, now).await?;
-    oauth_document::keep(tx, sent.client, now).await?;
+    oauth_document::keep(tx, sent.client, now.plus_seconds(oauth_document::KEYS_LIFE)).await?;
     code::set_given(tx, code, id.as_str()).await?;
     let after =
         json!({ "name": name, "client_id": sent.client, "scope": scope, "expires_at": ends, "credential": credential });

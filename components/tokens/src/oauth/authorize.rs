@@ -34,7 +34,7 @@ use service::{
 use store::{
     code::{self, Kind},
     db::Rows,
-    oauth_grant,
+    oauth_document, oauth_grant,
     resource::{self, Resource},
 };
 
@@ -438,6 +438,9 @@ pub(crate) async fn allow(change: Change<Body<Allow>>) -> Result<Response, ApiEr
                 data: &data,
             };
             code::insert(&write.tx, &new, write.now()).await?;
+            // The document may end before the code: without it nobody would know that the client has to prove itself.
+            let until = write.now().plus_seconds(oauth_document::LIFE);
+            oauth_document::keep(&write.tx, &asked.client.id, until).await?;
             let redirect_to = asked.answer(app, &[("code", code.reveal())])?;
             let after = json!({
                 "name": asked.client.name, "client_id": asked.client.id, "redirect_uri": asked.redirect_uri,

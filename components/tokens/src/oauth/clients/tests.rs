@@ -352,7 +352,11 @@ async fn a_client_of_a_document_proves_itself_by_a_key() {
         form_with(&t, TOKEN, None, &encoded(&form)).await
     };
     put(false).await;
+    // The document ends before the code does.
+    t.wait(oauth_document::LIFE - 10);
     let code = allowed(&t, &ada, &request(id, &[])).await;
+    t.wait(20);
+    oauth_document::purge(t.db(), t.now(), 10).await.unwrap();
     let trade = [
         ("grant_type", "authorization_code"),
         ("code", &*code),

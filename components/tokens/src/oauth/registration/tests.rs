@@ -91,7 +91,7 @@ async fn an_id_is_of_this_server_alone() {
         form_with(&t, TOKEN, None, &trade(&bad, "x", &[("redirect_uri", BACK)])).await.refused(401, "invalid_client");
     }
     // R567: a name of which nothing is seen is none.
-    for name in [json!(""), json!(" "), json!("\u{202e}"), Null] {
+    for name in [json!(""), json!(" "), json!("\u{202e}"), Json::Null] {
         let nameless = register(&t, &json!({ "client_name": name, "redirect_uris": [BACK] })).await.is(201);
         assert_eq!(nameless["client_name"], "An app without a name", "{name}");
     }
