@@ -98,7 +98,7 @@ async fn ask(
     mut data: Json,
 ) -> Result<Response, ApiError> {
     let (email, base) = read(app, email)?;
-    let tenant = tenant.and_then(|Nullable(slug)| slug).map(|slug| slug.to_ascii_lowercase());
+    let tenant = tenant.and_then(|Nullable(slug)| slug).map(|slug| slug.trim().to_ascii_lowercase());
     if tenant.as_deref().is_some_and(|slug| !is_slug(slug)) {
         return Err(Code::InvalidTenant.into());
     }

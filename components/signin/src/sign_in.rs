@@ -48,7 +48,7 @@ pub(crate) async fn sign_in(app: App, Body(body): Body<SignIn>) -> Result<Respon
     let SignIn { email, password, code, tenant } = body;
     // As it is stored, however it was written. A text that is no address is nobody's.
     let email = email::parse(&email).unwrap_or(email);
-    let tenant = tenant.and_then(|Nullable(slug)| slug).map(|slug| slug.to_ascii_lowercase());
+    let tenant = tenant.and_then(|Nullable(slug)| slug).map(|slug| slug.trim().to_ascii_lowercase());
     let check = check(&app, &email, &password, code.as_deref(), tenant.as_deref());
     let check = slowed(&app, &email, tenant.as_deref(), check);
     let outcome = tries::check(&app, &guesses(&app, &email), Code::LoginFailed, check).await;

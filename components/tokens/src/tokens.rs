@@ -238,11 +238,12 @@ pub(crate) async fn revoke(change: Change<()>, Path(id): Path) -> Result<Respons
     change.on(&id, find, async |write, found, ()| revoke_found(write, found).await).await
 }
 
-/// Revokes a credential. One that was revoked before stays as it is, with the first moment.
+/// Revokes a credential, and the one before it if that is in its grace. One that was revoked before stays as it is, with the first moment.
 pub(crate) async fn revoke_found(write: &Write<'_>, found: Token) -> Result<Done, ApiError> {
     if !credential::revoke(&write.tx, &found.id, write.now()).await? {
         return Ok(Answer::no_content().unchanged());
     }
+    credential::revoke_replaced(&write.tx, &found.id, write.now()).await?;
     let what = format!("revoked the {} {}…", found.kind.title(), found.prefix);
     let agent = found.owner.agent_id.clone().and_then(|id| AgentId::try_from(id).ok());
     match (agent, &found.owner.agent_name) {

@@ -30,7 +30,7 @@ async fn with_ada() -> TestApp {
 async fn the_right_password_makes_a_session() {
     let t = with_ada().await;
     let headers = [("user-agent", "curl/8 \tx"), ("spin-client-addr", "192.0.2.9:1")];
-    let body = json!({ "email": "ada@EXAMPLE.com", "password": "correct horse", "tenant": "MAIN" });
+    let body = json!({ "email": "ada@EXAMPLE.com", "password": "correct horse", "tenant": " MAIN " });
     let answer = t.call("POST", TOKEN, &headers, body).await;
     let signed_in = answer.is(200);
     assert_eq!(answer.header("cache-control"), "no-store");

@@ -90,6 +90,29 @@ async fn scopes_are_checked_and_a_pat_makes_no_pat() {
     assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'pat'").await, 1);
 }
 
+/// R583: who ends a token ends the one before it too, which is in its grace; by the one before nothing else ends.
+#[tokio::test]
+async fn a_pat_ends_with_the_one_before_it() {
+    let t = TestApp::new(with_neighbours());
+    let ada = ada(&t).await;
+    let rotated = async |name: &str| {
+        let body = json!({ "name": name, "scope": ["agents.read"], "expires_in_days": 3 });
+        let first = t.as_(&ada, "POST", PATS, body).await.is(201);
+        let grace = json!({ "grace_seconds": 600 });
+        let next = t.as_(&with(&ada, &first), "POST", &format!("{}/rotate", path(&first)), grace).await.is(201);
+        (first, next)
+    };
+    let (first, next) = rotated("ci").await;
+    t.as_(&ada, "DELETE", &path(&next), Json::Null).await.is(204);
+    for made in [&first, &next] {
+        t.as_(&with(&ada, made), "GET", &path(made), Json::Null).await.refused(401, "token_revoked");
+    }
+    let (first, next) = rotated("cd").await;
+    t.as_(&ada, "DELETE", &path(&first), Json::Null).await.is(204);
+    t.as_(&with(&ada, &first), "GET", &path(&first), Json::Null).await.refused(401, "token_revoked");
+    t.as_(&with(&ada, &next), "GET", &path(&next), Json::Null).await.is(200);
+}
+
 /// R11: both work within the grace, the old one ends the second it is over, and a second rotation ends the first grace.
 #[tokio::test]
 async fn a_pat_rotates_itself_with_a_grace() {
