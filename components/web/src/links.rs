@@ -17,9 +17,8 @@ use crate::{
     home_tenant::{HomeTenant, at, at_sign_in},
     identities,
     kept::named,
-    login::{FormToken, check_same_site, finish, show_login},
+    login::{FormToken, check_same_site, finish, has_session, show_login},
     page::{Frame, Note, answer, lead, see, see_typed, write_with},
-    providers::has_session,
 };
 
 /// Sends a form of a visitor without a session on to the API.

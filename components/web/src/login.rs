@@ -23,7 +23,6 @@ use crate::{
     identities,
     kept::{named, remember},
     page::{Frame, Note, answer, lead, see, write_with},
-    providers::has_session,
 };
 
 #[derive(Template)]
@@ -82,6 +81,15 @@ pub(crate) async fn form(app: App) -> Result<Response, ApiError> {
         show_login(&app, &asked, None).await
     })
     .await
+}
+
+/// Whether the visitor's session is live, as far as the API says. A cookie alone may be that of one that has ended.
+pub(crate) async fn has_session(app: &App) -> bool {
+    if credential::cookie(app).is_none() {
+        return false;
+    }
+    let Ok(api) = Api::of(app) else { return false };
+    !matches!(api.get(route::WHOAMI, &[], &[]).await, Err(Trouble::SignIn))
 }
 
 /// The id of the person whose live session the browser has.

@@ -8,7 +8,7 @@ use common::{
     route,
 };
 use serde_json::{Value as Json, json};
-use service::{app::App, credential, extract::Path, response::Response};
+use service::{app::App, extract::Path, response::Response};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
@@ -68,7 +68,7 @@ async fn finish(app: &App, provider: &str, sent: &Form) -> Result<Response, Trou
 /// A visitor with a session has linked something, or wanted to, or has come to the address once more; all others wanted to sign in.
 async fn refuse(app: &App, mut refusal: Refusal) -> Result<Response, Trouble> {
     let (is_over, kept) = (refusal.slug == "sign_in_expired", waiting(app, &refusal.next.path));
-    let has_session = has_session(app).await;
+    let has_session = login::has_session(app).await;
     if is_over {
         "This sign-in was finished before, took too long, or was begun in another browser."
             .clone_into(&mut refusal.detail);
@@ -85,15 +85,6 @@ async fn refuse(app: &App, mut refusal: Refusal) -> Result<Response, Trouble> {
             login::show_login(app, &next, Some(refusal)).await
         }
     }
-}
-
-/// Whether the visitor's session is live, as far as the API says. A cookie alone may be that of one that has ended.
-pub(crate) async fn has_session(app: &App) -> bool {
-    if credential::cookie(app).is_none() {
-        return false;
-    }
-    let Ok(api) = Api::of(app) else { return false };
-    !matches!(api.get(route::WHOAMI, &[], &[]).await, Err(Trouble::SignIn))
 }
 
 fn done_at(next: &str, done: &str) -> String {
