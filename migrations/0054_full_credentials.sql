@@ -1,4 +1,4 @@
--- Credentials on which as many live signed tokens rest as may, until the first of those ends. To count them for each new one would take
+-- Credentials on which as many live signed tokens rest as may, until there are fewer. To count them for each new one would take
 -- longer than all else about it, so that one of 64 looks, by its digest, which nobody chooses.
 CREATE TABLE full_credentials (
     credential_id TEXT NOT NULL PRIMARY KEY,
@@ -12,6 +12,6 @@ BEGIN
     INSERT OR REPLACE INTO full_credentials
     SELECT NEW.credential_id, min(expires_at)
     FROM (SELECT expires_at FROM signed_tokens
-          WHERE credential_id = NEW.credential_id AND expires_at > NEW.created_at ORDER BY expires_at LIMIT 5000)
+          WHERE credential_id = NEW.credential_id AND expires_at > NEW.created_at ORDER BY expires_at DESC LIMIT 5000)
     HAVING count(*) = 5000;
 END

@@ -8,3 +8,15 @@ ALTER TABLE oauth_documents ADD COLUMN keys TEXT
 ALTER TABLE oauth_documents ADD COLUMN is_public INTEGER NOT NULL DEFAULT 1 CHECK (is_public IN (0, 1))
 --- next
 ALTER TABLE oauth_documents ADD COLUMN counts_until INTEGER
+--- next
+-- Code that does not know these columns takes such a client for one that need not prove itself. It works beside newer code until there is the
+-- first one, and then answers 503.
+CREATE TRIGGER a_proving_client_needs_code AFTER INSERT ON oauth_documents WHEN NEW.is_public = 0
+BEGIN
+    UPDATE schema_info SET oldest_code = 55 WHERE oldest_code < 55;
+END
+--- next
+CREATE TRIGGER a_client_that_proves_needs_code AFTER UPDATE OF is_public ON oauth_documents WHEN NEW.is_public = 0
+BEGIN
+    UPDATE schema_info SET oldest_code = 55 WHERE oldest_code < 55;
+END

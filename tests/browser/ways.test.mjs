@@ -169,6 +169,7 @@ test("a person without a password signs in again by a mailed link, and goes on w
     server.ageProofs(email);
     await page.goto("/tokens?new=1");
     await page.locator("form", { has: page.getByRole("button", { name: "Make the token" }) }).getByLabel(/^Name/).fill("night build");
+    await page.getByLabel(/^Only what is ticked/).check();
     await page.locator('[name=scope][value="agents.read"]').check();
     await page.getByLabel("It ends after").selectOption("never");
     await page.getByRole("button", { name: "Make the token" }).click();

@@ -240,15 +240,18 @@ pub(crate) async fn revoke(change: Change<()>, Path(id): Path) -> Result<Respons
 
 /// Revokes a credential, and the one before it if that is in its grace. One that was revoked before stays as it is, with the first moment.
 pub(crate) async fn revoke_found(write: &Write<'_>, found: Token) -> Result<Done, ApiError> {
-    if !credential::revoke(&write.tx, &found.id, write.now()).await? {
+    let mut ended = credential::revoke_replaced(&write.tx, &found.id, write.now()).await?;
+    if credential::revoke(&write.tx, &found.id, write.now()).await? {
+        ended.insert(0, found.id.to_string());
+    }
+    if ended.is_empty() {
         return Ok(Answer::no_content().unchanged());
     }
-    credential::revoke_replaced(&write.tx, &found.id, write.now()).await?;
     let what = format!("revoked the {} {}…", found.kind.title(), found.prefix);
     let agent = found.owner.agent_id.clone().and_then(|id| AgentId::try_from(id).ok());
     match (agent, &found.owner.agent_name) {
         (Some(agent), Some(name)) => {
-            write.emit_ended(EventKind::AgentTokenRevoked, (&agent, name), &what, &[found.id.to_string()]).await?;
+            write.emit_ended(EventKind::AgentTokenRevoked, (&agent, name), &what, &ended).await?;
         }
         _ => {
             let name = found.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();

@@ -89,7 +89,7 @@ pub(crate) async fn has_session(app: &App) -> bool {
         return false;
     }
     let Ok(api) = Api::of(app) else { return false };
-    !matches!(api.get(route::WHOAMI, &[], &[]).await, Err(Trouble::SignIn))
+    !matches!(api.get(route::WHOAMI, &[], &[]).await, Err(Trouble::SignIn | Trouble::Outage(_)))
 }
 
 /// The id of the person whose live session the browser has.

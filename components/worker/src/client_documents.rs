@@ -100,16 +100,33 @@ fn proof(app: &App, members: &Map<String, Json>) -> Result<Proof, ApiError> {
         Some(Json::String(method)) if method == BY_KEY => (has("none"), true),
         Some(_) => return Err(wrong("only the token_endpoint_auth_method none and private_key_jwt are supported")),
     };
-    let keys = match (members.get("jwks_uri"), members.get("jwks").and_then(|set| set.get("keys"))) {
-        _ if !has_key => None,
+    match keys(app, members) {
+        _ if !has_key => Ok(Proof { keys: None, is_public }),
+        Ok(keys) => Ok(Proof { keys: Some(keys), is_public }),
+        // It need not prove itself.
+        Err(_) if is_public => Ok(Proof { keys: None, is_public }),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// Reads where the keys of a client are, or which they are. They are looked at when they are used.
+fn keys(app: &App, members: &Map<String, Json>) -> Result<Keys, ApiError> {
+    let has_private = |keys: &[Json]| keys.iter().any(|key| key.get("d").is_some() || key.get("k").is_some());
+    let set = members.get("jwks").and_then(|set| set.get("keys"));
+    match (members.get("jwks_uri").filter(|uri| !uri.is_null()), set) {
         (Some(Json::String(uri)), None) => {
-            check_outbound("jwks_uri", uri, &app.settings().outbound_hosts)?;
-            Some(Keys::From(Source::Jwks(uri.clone())))
+            check_outbound("jwks_uri", uri, &app.settings().outbound_hosts).map_err(|refusal| {
+                match refusal.code() {
+                    Code::HostNotAllowed => refusal,
+                    _ => wrong("its jwks_uri is no https address"),
+                }
+            })?;
+            Ok(Keys::From(Source::Jwks(uri.clone())))
         }
-        (None, Some(Json::Array(keys))) => Some(Keys::Pasted(keys.clone())),
-        _ => return Err(wrong("private_key_jwt needs either jwks_uri or jwks")),
-    };
-    Ok(Proof { keys, is_public })
+        (None, Some(Json::Array(keys))) if has_private(keys) => Err(wrong("it holds a secret")),
+        (None, Some(Json::Array(keys))) if !keys.is_empty() => Ok(Keys::Pasted(keys.clone())),
+        _ => Err(wrong("private_key_jwt needs either jwks_uri or jwks")),
+    }
 }
 
 /// Reads a document.
@@ -217,18 +234,31 @@ mod tests {
             (vec![by_key.clone(), uri.clone(), both()], from(), true),
             (vec![("token_endpoint_auth_method", json!("none")), uri.clone(), both()], from(), true),
             (vec![uri.clone()], None, true),
+            (vec![("jwks_uri", Null), by_key.clone(), set.clone()], Some(Keys::Pasted(vec![key.clone()])), false),
+            // Keys that cannot be used are none of a client that need not prove itself.
+            (vec![("token_endpoint_auth_method", json!("none")), both()], None, true),
+            (vec![("jwks_uri", json!("https://elsewhere.example.com/jwks.json")), both()], None, true),
         ] {
             assert_eq!(with(&members), Ok(Proof { keys, is_public }), "{members:?}");
         }
-        for members in [
-            vec![by_key.clone()],
-            vec![by_key.clone(), uri.clone(), set],
-            vec![by_key.clone(), ("jwks_uri", json!(7))],
-            vec![by_key.clone(), ("jwks", json!([key]))],
-            vec![by_key.clone(), ("jwks_uri", json!("https://elsewhere.example.com/jwks.json"))],
-            vec![by_key, ("jwks_uri", json!("http://app.example.com/jwks.json"))],
+        let neither = "private_key_jwt needs either jwks_uri or jwks";
+        let mut private = key.clone();
+        private["d"] = json!("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A");
+        for (members, why) in [
+            (vec![by_key.clone()], neither),
+            (vec![by_key.clone(), uri.clone(), set], neither),
+            (vec![by_key.clone(), ("jwks_uri", json!(7))], neither),
+            (vec![by_key.clone(), ("jwks", json!([key]))], neither),
+            (vec![by_key.clone(), ("jwks", json!({ "keys": [] }))], neither),
+            (vec![by_key.clone(), ("jwks", json!({ "keys": [key, private] }))], "it holds a secret"),
+            (
+                vec![by_key.clone(), ("jwks_uri", json!("https://elsewhere.example.com/jwks.json"))],
+                "has not allowed requests to this host",
+            ),
+            (vec![by_key, ("jwks_uri", json!("http://app.example.com/jwks.json"))], "no https address"),
         ] {
-            assert!(with(&members).is_err(), "{members:?}");
+            let sentence = with(&members).unwrap_err();
+            assert!(sentence.contains(why), "{members:?}: {sentence}");
         }
     }
 

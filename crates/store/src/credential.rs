@@ -345,10 +345,10 @@ pub async fn revoke(tx: &Tx<'_>, id: &CredentialId, now: Timestamp) -> Result<bo
     Ok(tx.optional::<Affected>(sql, args![id, now]).await?.is_some())
 }
 
-/// Revokes what a credential has replaced and is still in its grace: who ends the new one means both.
-pub async fn revoke_replaced(tx: &Tx<'_>, id: &CredentialId, now: Timestamp) -> Result<(), DbError> {
-    let sql = "UPDATE credentials SET revoked_at = ?2 WHERE replaced_by = ?1 AND revoked_at IS NULL";
-    tx.execute(sql, args![id, now]).await.map(drop)
+/// Revokes what a credential has replaced and is still in its grace: a person who ends the new one means both. Gives the ids.
+pub async fn revoke_replaced(tx: &Tx<'_>, id: &CredentialId, now: Timestamp) -> Result<Vec<String>, DbError> {
+    let sql = "UPDATE credentials SET revoked_at = ?2 WHERE replaced_by = ?1 AND revoked_at IS NULL RETURNING id";
+    tx.list(sql, args![id, now]).await
 }
 
 /// Revokes every live credential that was made before a moment, every secret of a webhook's key, every federated

@@ -29,7 +29,7 @@ pub struct Document {
 pub struct Proof {
     /// The keys with which it signs, if it has any.
     pub keys: Option<Keys>,
-    /// Whether it need not.
+    /// Whether it may send nothing that proves it.
     pub is_public: bool,
 }
 

@@ -56,7 +56,7 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
         verifier: form.get("code_verifier")?,
         resource: issued::resource(form)?,
         key,
-        is_public: clients::is_public(app, form)?,
+        is_public: clients::is_public(app, form, &client).await?,
     };
     if code::find(app.db(), code::Kind::Authorization, &code, app.now()).await?.is_none() {
         end_given(app, &code).await?;

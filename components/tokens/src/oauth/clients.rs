@@ -307,9 +307,13 @@ fn proves_nothing(app: &App, form: &Parameters) -> Result<bool, ApiError> {
     Ok(!has("client_secret")? && !has("client_assertion")? && !has("client_assertion_type")? && basic(app)?.is_none())
 }
 
-/// Whether the client that sends a form and has proved itself is a public one: it has sent nothing to prove itself with.
-pub(super) fn is_public(app: &App, form: &Parameters) -> Result<bool, ApiError> {
-    Ok(matches!(Proof::read(app, form)?, Proof::Secret { secret: None, .. }))
+/// Whether the client that sends a form and has proved itself could send nothing to prove itself with: it has done so, or its document says so.
+pub(super) async fn is_public(app: &App, form: &Parameters, id: &str) -> Result<bool, ApiError> {
+    Ok(match Proof::read(app, form)? {
+        Proof::Secret { secret, .. } => secret.is_none(),
+        Proof::Assertion { .. } if document_url(id).is_none() => false,
+        Proof::Assertion { .. } => oauth_document::proof(app.db(), id).await?.is_none_or(|proof| proof.is_public),
+    })
 }
 
 /// Refuses a client that has proved itself as this one and was deleted since, or got another secret: for the transaction that gives it something.
@@ -317,11 +321,7 @@ pub(super) async fn check_again(app: &App, reads: &dyn Rows, form: &Parameters, 
     match Proof::read(app, form)? {
         Proof::Secret { client, secret } => by_secret(app, reads, client, secret).await.map(drop),
         // Its signature has been verified, and the assertion is spent.
-        Proof::Assertion { .. } if document_url(id).is_some() => Ok(()),
-        Proof::Assertion { .. } => {
-            let found = oauth_client::find(reads, id).await?;
-            found.filter(|client| client.keys.is_some()).map(drop).ok_or_else(|| Code::InvalidClient.into())
-        }
+        Proof::Assertion { .. } => keys_of(reads, id).await?.map(drop).ok_or_else(|| Code::InvalidClient.into()),
     }
 }
 
@@ -389,6 +389,20 @@ async fn by_secret(app: &App, reads: &dyn Rows, id: String, secret: Option<Strin
     if is_proved { Ok(id) } else { Err(Code::InvalidClient.into()) }
 }
 
+/// The keys by which a client proves itself, if it has any.
+async fn keys_of(reads: &dyn Rows, id: &str) -> Result<Option<Keys>, ApiError> {
+    let Some(_) = document_url(id) else {
+        return Ok(oauth_client::find(reads, id).await?.and_then(|client| client.keys));
+    };
+    let keys = oauth_document::proof(reads, id).await?.and_then(|proof| proof.keys);
+    // Nobody has looked at those that stand in a document.
+    let read = |keys: Keys| match keys {
+        Keys::Pasted(keys) => Keys::Pasted(jose::read(&json!({ "keys": keys })).unwrap_or_default()),
+        fetched @ Keys::From(_) => fetched,
+    };
+    Ok(keys.map(read))
+}
+
 /// RFC 7523, sections 2.2 and 3: the client is issuer and subject, this server is the audience.
 async fn by_assertion(app: &App, client: Option<String>, text: &str) -> Result<String, ApiError> {
     let refused = |why: &str| {
@@ -402,11 +416,7 @@ async fn by_assertion(app: &App, client: Option<String>, text: &str) -> Result<S
         // Nothing is known to be true of it yet: it says whose keys to try.
         None => Jws::parse(text).map_err(refused)?.claimed("sub").ok_or_else(|| refused("it has no sub"))?,
     };
-    let keys = match document_url(&id) {
-        Some(_) => oauth_document::proof(app.db(), &id).await?.and_then(|proof| proof.keys),
-        None => oauth_client::find(app.db(), &id).await?.and_then(|client| client.keys),
-    };
-    let keys = keys.ok_or(Code::InvalidClient)?;
+    let keys = keys_of(app.db(), &id).await?.ok_or(Code::InvalidClient)?;
     let issuer = own_base(app).ok_or(Code::PublicUrlMissing)?;
     let token = format!("{issuer}/oauth/token");
     let expected = Expected {

@@ -44,7 +44,7 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
     let client = clients::authenticate(app, form).await?;
     let sent = RefreshToken::parse(form.get("refresh_token")?).ok_or_else(invalid)?;
     let (scope, resource) = (form.find("scope")?, issued::resource(form)?);
-    let is_public = clients::is_public(app, form)?;
+    let is_public = clients::is_public(app, form, &client).await?;
     let found = find(app, &sent, &client).await?;
     // Without the key its token is worth nothing; nothing is spent.
     if found.bound_to.as_deref().is_some_and(|bound| key != Some(bound)) {

@@ -564,7 +564,14 @@ async fn tokens_are_bounded_and_purged() {
     tokens(2, 4_998, "char(4)").await;
     tokens(4_999, 4_999, "char(3)").await;
     site.exchange(&site.scout, &[("resource", MAIL)]).await.is(200);
+    // It is full until fewer are left, not until the first one ends.
+    let end = site.t.now().plus_seconds(300).millis();
+    let earlier = format!(
+        "UPDATE signed_tokens SET expires_at = {end} - 200000 WHERE digest = CAST(char(4) || printf('%031d', 2) AS BLOB)"
+    );
+    site.t.execute(&earlier).await.unwrap();
     tokens(5_000, 5_000, "char(3)").await;
+    assert_eq!(site.t.number("SELECT until FROM full_credentials").await, end);
     let answer = site.exchange(&site.scout, &[("resource", MAIL)]).await;
     answer.refused(429, "too_many_signed_tokens");
     assert_eq!(answer.header("retry-after"), "300");
