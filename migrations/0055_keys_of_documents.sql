@@ -11,12 +11,12 @@ ALTER TABLE oauth_documents ADD COLUMN counts_until INTEGER
 --- next
 -- Code that does not know these columns takes such a client for one that need not prove itself. It works beside newer code until there is the
 -- first one, and then answers 503.
-CREATE TRIGGER a_proving_client_needs_code AFTER INSERT ON oauth_documents WHEN NEW.is_public = 0
+CREATE TRIGGER a_new_client_with_keys_needs_code AFTER INSERT ON oauth_documents WHEN NEW.is_public = 0
 BEGIN
     UPDATE schema_info SET oldest_code = 55 WHERE oldest_code < 55;
 END
 --- next
-CREATE TRIGGER a_client_that_proves_needs_code AFTER UPDATE OF is_public ON oauth_documents WHEN NEW.is_public = 0
+CREATE TRIGGER a_changed_client_with_keys_needs_code AFTER UPDATE OF is_public ON oauth_documents WHEN NEW.is_public = 0
 BEGIN
     UPDATE schema_info SET oldest_code = 55 WHERE oldest_code < 55;
 END

@@ -135,6 +135,7 @@ mod tests {
         t.as_(&eve, "POST", &set, json!({ "password": "x" })).await.refused(401, "token_revoked");
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'operator.revoke'").await, 2);
     }
+
     /// R548: the secret of an OAuth client that was ended or replaced since the backup ends too; one that was made later stays.
     #[tokio::test]
     async fn secrets_of_clients_end_unless_they_were_made_later() {

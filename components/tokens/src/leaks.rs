@@ -57,8 +57,7 @@ pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Lea
     let Some(found) = Caller::find_by_secret(app.db(), secret, app.now()).await? else { return Ok(no_content()) };
     let tx = app.db().begin(Purpose::Revoking).await?;
     let since = epoch::last(&tx, found.tenant_id()).await?;
-    let was_live = credential::revoke(&tx, found.credential_id(), app.now()).await?;
-    credential::revoke_replaced(&tx, found.credential_id(), app.now()).await?;
+    let was_live = !credential::revoke_with_former(&tx, found.credential_id(), app.now()).await?.is_empty();
     // A thief may have rotated it: the successor stays live, and only the owner knows who holds it.
     let successor = credential::successor(&tx, found.credential_id(), found.agent_id(), app.now()).await?;
     let successor = successor.map(|successor| successor.prefix);

@@ -240,10 +240,7 @@ pub(crate) async fn revoke(change: Change<()>, Path(id): Path) -> Result<Respons
 
 /// Revokes a credential, and the one before it if that is in its grace. One that was revoked before stays as it is, with the first moment.
 pub(crate) async fn revoke_found(write: &Write<'_>, found: Token) -> Result<Done, ApiError> {
-    let mut ended = credential::revoke_replaced(&write.tx, &found.id, write.now()).await?;
-    if credential::revoke(&write.tx, &found.id, write.now()).await? {
-        ended.insert(0, found.id.to_string());
-    }
+    let ended = credential::revoke_with_former(&write.tx, &found.id, write.now()).await?;
     if ended.is_empty() {
         return Ok(Answer::no_content().unchanged());
     }

@@ -140,7 +140,8 @@ impl RegisterPage {
 
 /// The preset that is chosen stands first, then the others by name.
 fn usual_first(presets: &[Json]) -> Vec<Json> {
-    let (usual, others): (Vec<&Json>, Vec<&Json>) = presets.iter().partition(|preset| preset.text("name") == "worker");
+    let (usual, others): (Vec<&Json>, Vec<&Json>) =
+        presets.iter().partition(|preset| preset.text("name") == Preset::Worker.as_str());
     usual.into_iter().chain(others).cloned().collect()
 }
 

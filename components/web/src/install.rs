@@ -9,7 +9,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
     page::{Frame, Shell, answer, answer_form, write, write_with},
-    scopes::AGENTS,
+    scopes::{USUAL, USUAL_SCOPES},
 };
 
 /// How long the token of a coding agent lives, days.
@@ -19,7 +19,7 @@ const PLACEHOLDER: &str = "acr_pat_…";
 
 /// What a coding agent's token can carry: a word for the form, what it says, and the scopes.
 const CHOICES: [(&str, &str, &[&str]); 2] =
-    [("agents", AGENTS.0, AGENTS.1), ("all", "Everything that you may", &["*"])];
+    [("agents", USUAL, USUAL_SCOPES), ("all", "Everything that you may", &["*"])];
 
 /// The text for a coding agent. The preview and the real one are this, with another token.
 #[derive(Template)]

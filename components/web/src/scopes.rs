@@ -27,22 +27,59 @@ const GROUPS: [(&str, &str); 11] = [
     ("x.", "Your own services"),
 ];
 
-/// What a program is mostly let in for: what it can do, in words, and the scopes.
-pub(crate) const AGENTS: (&str, &[&str]) = (
-    "Look after your agents: read, register, start and stop them, and read what happened",
-    &[
-        "agents.list",
-        "agents.read",
-        "agents.logs",
-        "agents.create",
-        "agents.update",
-        "agents.lifecycle",
-        "agents.message",
-        "notifications.read",
-        "audit.read",
-        "guides.read",
-    ],
-);
+/// What a program is mostly let in for, in words.
+pub(crate) const USUAL: &str = "Look after your agents: read, register, start and stop them, and read what happened";
+/// The scopes for it.
+pub(crate) const USUAL_SCOPES: &[&str] = &[
+    "agents.list",
+    "agents.read",
+    "agents.logs",
+    "agents.create",
+    "agents.update",
+    "agents.lifecycle",
+    "agents.message",
+    "notifications.read",
+    "audit.read",
+    "guides.read",
+];
+
+/// What somebody chooses for a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum May {
+    /// What programs mostly need.
+    Usual,
+    /// Everything.
+    All,
+    /// What is ticked.
+    Ticked,
+}
+
+impl May {
+    const CHOICES: [Self; 3] = [Self::Usual, Self::All, Self::Ticked];
+
+    /// The word in forms.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Usual => "agents",
+            Self::All => "all",
+            Self::Ticked => "some",
+        }
+    }
+
+    /// What it is called.
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::Usual => USUAL,
+            Self::All => "Everything",
+            Self::Ticked => "Only what is ticked",
+        }
+    }
+
+    /// What a form says; `None`: nothing.
+    fn of(typed: &Form) -> Option<Self> {
+        Self::CHOICES.into_iter().find(|may| typed.is("may", may.as_str()))
+    }
+}
 
 /// A scope that can be given.
 pub(crate) struct Tick {
@@ -55,10 +92,10 @@ pub(crate) struct Tick {
 pub(crate) struct Choice {
     /// What everything is.
     pub(crate) all: String,
-    /// What is chosen: `all`, `some` of what can be ticked, or of a person's also `agents`.
-    pub(crate) may: String,
-    /// What `agents` is, where it can be chosen.
-    pub(crate) usual: &'static str,
+    /// What is chosen.
+    pub(crate) may: May,
+    /// What can be chosen, in the order of the form.
+    pub(crate) choices: &'static [May],
     /// What can be ticked, by what it is about.
     pub(crate) groups: Vec<(&'static str, Vec<Tick>)>,
 }
@@ -67,8 +104,8 @@ impl Choice {
     /// What a credential of the visitor may do. `custom` are the tenant's own scopes.
     pub(crate) fn of_person(who: &Json, custom: &Json, typed: &Form) -> Self {
         let all = "All that your role allows, also what it allows later.".to_owned();
-        let may = typed.or("may", "agents").to_owned();
-        Self { all, may, usual: AGENTS.0, ..Self::of(&who.words("scope"), ScopeSet::EMPTY, custom, typed) }
+        let may = May::of(typed).unwrap_or(May::Usual);
+        Self { all, may, choices: &May::CHOICES, ..Self::of(&who.words("scope"), ScopeSet::EMPTY, custom, typed) }
     }
 
     /// What a credential of an agent may do: all, unless something is chosen.
@@ -76,7 +113,7 @@ impl Choice {
         let people = Scope::ALL.iter().copied().filter(|scope| scope.is_for_people()).collect();
         let all =
             format!("All that the ceiling of {} allows, also what it allows later.", isolated(agent.text("name")));
-        let may = typed.or("may", "all").to_owned();
+        let may = May::of(typed).unwrap_or(May::All);
         Self { all, may, ..Self::of(&agent.words("scope"), people, custom, typed) }
     }
 
@@ -115,7 +152,7 @@ impl Choice {
                 _ => groups.push((word, ticks)),
             }
         }
-        Self { all: String::new(), may: String::new(), usual: "", groups }
+        Self { all: String::new(), may: May::Ticked, choices: &[May::All, May::Ticked], groups }
     }
 }
 
@@ -144,9 +181,9 @@ fn ticked(typed: &Form) -> Vec<Json> {
 /// What a form asks for. `None`: everything, which its visitor has chosen.
 pub(crate) fn chosen(typed: &Form) -> Result<Option<Json>, Trouble> {
     let ticked = ticked(typed);
-    match (typed.text("may"), ticked.is_empty()) {
-        ("all", _) => Ok(None),
-        ("agents", _) => Ok(Some(AGENTS.1.into())),
+    match (May::of(typed), ticked.is_empty()) {
+        (Some(May::All), _) => Ok(None),
+        (Some(May::Usual), _) => Ok(Some(USUAL_SCOPES.into())),
         (_, false) => Ok(Some(ticked.into())),
         (_, true) => {
             Err(Refusal::of_field("scope", "It may do nothing yet.", "Tick at least one, or choose everything."))
@@ -187,13 +224,16 @@ mod tests {
             ["Agents", "Notifications", "Your own services"]
         );
         let ticked: Vec<bool> = choice.groups.iter().flat_map(|(_, ticks)| ticks.iter().map(|t| t.is_ticked)).collect();
-        assert_eq!((ticked, &*choice.may, choice.usual), (vec![false, false, true, true], "some", ""));
+        assert_eq!(
+            (ticked, choice.may, choice.choices.contains(&May::Usual)),
+            (vec![false, false, true, true], May::Ticked, false)
+        );
         let all = Choice::of_person(&json!({ "scope": ["*"] }), &custom, &Form::default());
-        assert_eq!(all.may, "agents", "nobody chooses everything by pressing Enter");
+        assert_eq!(all.may, May::Usual, "nobody chooses everything by pressing Enter");
         assert_eq!(scopes(&all).len(), Scope::ALL.len() + 2, "every scope is in a group");
         assert!(all.groups.iter().flat_map(|(_, ticks)| ticks).all(|tick| !tick.sentence.contains("people only")));
         let unlisted = Choice::of_agent(&json!({ "scope": ["x.pay.refund"] }), &Json::Null, &Form::default());
-        assert_eq!((scopes(&unlisted), &*unlisted.may), (vec!["x.pay.refund"], "all"));
+        assert_eq!((scopes(&unlisted), unlisted.may), (vec!["x.pay.refund"], May::All));
     }
 
     /// R357: a form in which nothing is chosen makes nothing.
@@ -201,7 +241,7 @@ mod tests {
     fn everything_is_chosen_by_nobody_by_accident() {
         let of = |form: &str| chosen(&Form::parse(form));
         assert!(matches!(of("may=all&scope=ui.notify"), Ok(None)));
-        assert!(matches!(of("may=agents&scope=a.b"), Ok(Some(scope)) if scope == json!(AGENTS.1)));
+        assert!(matches!(of("may=agents&scope=a.b"), Ok(Some(scope)) if scope == json!(USUAL_SCOPES)));
         assert!(matches!(of("may=some&scope=a.b&scope=c.d"), Ok(Some(scope)) if scope == json!(["a.b", "c.d"])));
         for nothing in ["", "may=some", "may=some&scope=", "scope=+"] {
             let Err(Trouble::Refused(refusal)) = of(nothing) else { panic!("{nothing}") };

@@ -73,8 +73,8 @@
   setInterval(update, 15000);
 
   // A double click sends a form once: what the first one has made would be lost with its answer.
-  let due = 0;
-  addEventListener("submit", (event) => (event.timeStamp < due ? event.preventDefault() : (due = event.timeStamp + 1500)));
+  const due = new WeakMap();
+  addEventListener("submit", (event) => (event.timeStamp < due.get(event.target) ? event.preventDefault() : due.set(event.target, event.timeStamp + 1500)));
 
   // Days of filters are those of the visitor's time zone; without this script they are those of UTC. What was asked for in another zone stays so.
   for (const input of all("[data-zone]")) {

@@ -385,6 +385,7 @@ pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
         Some(name) => name.to_owned(),
         None => shortened(object),
     };
+    // The object that the row names is the one who acts.
     let is_own =
         !is_refused && !object.is_empty() && object == actor.text("user_id") && name == known.unwrap_or_default();
     let name = if is_own && !name.is_empty() { "their own account".to_owned() } else { name };

@@ -345,8 +345,18 @@ pub async fn revoke(tx: &Tx<'_>, id: &CredentialId, now: Timestamp) -> Result<bo
     Ok(tx.optional::<Affected>(sql, args![id, now]).await?.is_some())
 }
 
-/// Revokes what a credential has replaced and is still in its grace: a person who ends the new one means both. Gives the ids.
-pub async fn revoke_replaced(tx: &Tx<'_>, id: &CredentialId, now: Timestamp) -> Result<Vec<String>, DbError> {
+/// Revokes by record id, and with it the one before it that is in its grace: a person who ends the new one means both. Gives the ids of those
+/// that were live, its own first.
+pub async fn revoke_with_former(tx: &Tx<'_>, id: &CredentialId, now: Timestamp) -> Result<Vec<String>, DbError> {
+    let mut ended = revoke_former(tx, id, now).await?;
+    if revoke(tx, id, now).await? {
+        ended.insert(0, id.to_string());
+    }
+    Ok(ended)
+}
+
+/// Revokes what a credential has replaced and is in its grace; gives the ids.
+async fn revoke_former(tx: &Tx<'_>, id: &CredentialId, now: Timestamp) -> Result<Vec<String>, DbError> {
     let sql = "UPDATE credentials SET revoked_at = ?2 WHERE replaced_by = ?1 AND revoked_at IS NULL RETURNING id";
     tx.list(sql, args![id, now]).await
 }

@@ -78,10 +78,9 @@ async fn end_of_device(app: &App, route: &Route, form: &Parameters, refusal: Api
     }
     let tx = app.db().begin(Purpose::Revoking).await?;
     let since = epoch::last(&tx, found.tenant_id()).await?;
-    if !credential::revoke(&tx, id, app.now()).await? {
+    if credential::revoke_with_former(&tx, id, app.now()).await?.is_empty() {
         return Ok(empty(StatusCode::OK));
     }
-    credential::revoke_replaced(&tx, id, app.now()).await?;
     let before = json!({ "kind": found.credential_kind(), "user_id": found.user_id() });
     let event = Event { action: route.audit.unwrap_or_default(), object: id.as_str(), before, after: Null };
     let origin = app.origin(found.tenant_id(), Some(found.user_id()));

@@ -262,7 +262,7 @@ pub async fn replace(
     grace_ends: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    super::revoke_replaced(tx, id, now).await?;
+    super::revoke_former(tx, id, now).await?;
     let sql = "UPDATE credentials
                SET replaced_by = ?2, revoked_at = iif(?4 IS NULL, ?3, NULL),
                    expires_at = iif(?4 IS NULL, expires_at, min(ifnull(expires_at, ?4), ?4))

@@ -351,7 +351,11 @@ async fn a_client_of_a_document_proves_itself_by_a_key() {
         );
         form_with(&t, TOKEN, None, &encoded(&form)).await
     };
+    let oldest = async || t.number("SELECT oldest_code FROM schema_info").await;
+    put(true).await;
+    assert!(oldest().await < 55, "code that knows no such keys may take it as it was");
     put(false).await;
+    assert_eq!(oldest().await, 55);
     // The document ends before the code does.
     t.wait(oauth_document::LIFE - 10);
     let code = allowed(&t, &ada, &request(id, &[])).await;
