@@ -69,7 +69,19 @@ export async function visitor(browser, server, { also = [], ...options } = MODES
   await page.addInitScript(() => {
     document.addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
   });
-  return { context, page, faults, close: () => context.close() };
+  return { context, page, faults, close: () => close(context) };
+}
+
+/** The longest that Chromium may take to close a visitor's pages, ms. */
+const CLOSING = 20_000;
+
+/** Closes a visitor's pages. One that is closed while it loads can keep Chromium from saying that it is; the browser's end takes it along. */
+async function close(context) {
+  await Promise.all(context.pages().map((page) => page.waitForLoadState("load", { timeout: CLOSING }).catch(() => {})));
+  let timer;
+  const late = new Promise((resolve) => (timer = setTimeout(resolve, CLOSING)));
+  await Promise.race([context.close(), late]);
+  clearTimeout(timer);
 }
 
 /** A name of this computer that does not say so: a server that is asked by it does not take it for a loopback. */

@@ -32,9 +32,25 @@ beforeEach(async () => {
 async function as(email, work, options) {
   const guest = await visitor(browser, server, options);
   open.push(guest);
-  if (email) await enter(guest.page, email);
-  await work(guest.page, guest);
+  try {
+    if (email) await enter(guest.page, email);
+    await work(guest.page, guest);
+  } catch (error) {
+    error.stack += `\n${await stand(guest.page)}`;
+    throw error;
+  }
   assert.deepEqual(guest.faults, []);
+}
+
+/** Where a page is when a test fails: its address, what it says is wrong, and where the keyboard is. */
+async function stand(page) {
+  const read = page.evaluate(() => {
+    const said = [...document.querySelectorAll("[role=alert], [role=status]")].map((one) => one.innerText).join(" | ");
+    const field = document.activeElement;
+    return `says: ${said}; the focus is on ${field?.tagName} ${field?.name ?? ""} with ${field?.value?.length ?? 0} characters`;
+  });
+  const waited = new Promise((resolve) => setTimeout(resolve, 5000, "answers nothing"));
+  return `The page ${page.url()} ${await Promise.race([read, waited]).catch((error) => error.message)}`;
 }
 
 /** Registers an agent by the API; answers the API as the agent sees it. */
@@ -414,13 +430,18 @@ function keyboard(page) {
   const press = (key) => page.keyboard.press(key);
   /** Presses a key that leads away. The page that took it may be gone before it says so: what comes of it is waited for, and not its word. */
   const leave = (key) => void press(key).catch(() => {});
+  /** Waits until the page is there and was drawn: its first field has the focus only then, and what is typed before is lost. */
+  const drawn = async () => {
+    await page.waitForLoadState();
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+  };
   /** Follows what has the focus; answers once the page is there. */
   const follow = async (key, where) => {
     leave(key);
     await page.waitForURL(where);
-    await page.waitForLoadState();
+    await drawn();
   };
-  return { focused, tab, to, press, leave, follow, type: (text) => page.keyboard.type(text) };
+  return { focused, tab, to, press, leave, drawn, follow, type: (text) => page.keyboard.type(text) };
 }
 
 // R400: no pointer, and no address that is typed, from the sign-in to the sign-out.
@@ -428,15 +449,16 @@ test("everything can be done with the keyboard alone", () =>
   as(null, async (page) => {
     const keys = await agent("by-keyboard");
     const asked = await keys.post("/api/access-requests", { scope: ["agents.logs", "agents.update"], reason: "By keyboard" });
-    const { focused, tab, to, press, leave, follow, type } = keyboard(page);
+    const { focused, tab, to, press, leave, drawn, follow, type } = keyboard(page);
     await page.goto("/login?tenant=northwind");
+    await drawn();
     // The first field has the focus already. What was wrong has it again.
     await type("ada@example.com");
     await to("Password");
     await type("wrong-horse-battery");
     leave("Enter");
     await page.getByRole("alert").waitFor();
-    await page.waitForLoadState();
+    await drawn();
     assert.ok((await focused()).includes("Password"), await focused());
     await type(PASSWORD);
     await follow("Enter", (url) => url.pathname === "/");
@@ -468,7 +490,7 @@ test("everything can be done with the keyboard alone", () =>
     await to("Allow what is ticked");
     leave("Enter");
     await page.getByRole("status").first().waitFor();
-    await page.waitForLoadState();
+    await drawn();
     assert.equal((await admin.get(`/api/access-requests/${other.id}`)).state, "approved");
 
     // An agent is opened, paused by Space and stopped by Enter.
@@ -498,7 +520,7 @@ test("everything can be done with the keyboard alone", () =>
     await to("Issue");
     leave("Enter");
     await page.locator("#secret").waitFor();
-    await page.waitForLoadState();
+    await drawn();
     await to("Hide");
     await press("Enter");
     assert.ok((await focused()).includes("Hidden."), await focused());
