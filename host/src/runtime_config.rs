@@ -67,7 +67,8 @@ impl RuntimeConfig {
         match flag.or(self.state_dir.as_deref()) {
             None => Some(home.join(".spin")),
             Some("") => None,
-            Some(path) => Some(path.into()),
+            // Absolute, since SQLite would take a name such as `file:state` for a URI.
+            Some(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.into())),
         }
     }
 
@@ -230,6 +231,14 @@ mod tests {
         let config = parse("state_dir='data'\nlog_dir=''\nmax_instance_memory=33554432").unwrap();
         assert_eq!((config.state_dir.as_deref(), config.log_dir.as_deref()), (Some("data"), Some("")));
         assert_eq!(config.max_instance_memory, Some(32 << 20));
+        // R588: SQLite takes no absolute path for a URI.
+        let here = std::env::current_dir().unwrap();
+        for (flag, wanted) in [(None, "data"), (Some("file:state"), "file:state")] {
+            assert_eq!(
+                config.database("default", flag, Path::new("/home")),
+                Some(here.join(wanted).join("sqlite_db.db"))
+            );
+        }
         for wrong in ["state_dir=1", "log_dir=false", "max_instance_memory='1'", "max_instance_memory=-1"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

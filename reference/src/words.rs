@@ -565,6 +565,8 @@ const ANSWERED: &[(&str, &str, &str)] = &[
     ("", "state", "The state."),
     ("", "status", "The status."),
     ("", "stopped", "How many agents were stopped."),
+    ("StartedAll", "started", "How many agents run again."),
+    ("StartedAll", "paused", "How many agents are paused again."),
     ("", "sub", "The id of the user or agent whose authority it carries."),
     ("", "tenant", "The tenant's slug, or the tenant."),
     ("", "title", "What it does."),

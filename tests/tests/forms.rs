@@ -111,7 +111,12 @@ fn every_change_by_cookie_takes_the_token_of_its_session() {
         let body = answer.text();
         assert!(!body.contains("csrf_failed"), "{} {}: {body}", row["method"], row["path"]);
     }
-    assert_eq!(server.number("SELECT count(*) FROM agents WHERE state = 'stopped'"), 1, "stop-all went through");
+    for action in ["agent.stop_all", "agent.start_all"] {
+        let done = format!(
+            "SELECT count(*) FROM audit WHERE outcome = 'done' AND object_id LIKE 'agt_%' AND action = '{action}'"
+        );
+        assert_eq!(server.number(&done), 1, "{action} went through");
+    }
 }
 
 /// A form of a page that changes something.
@@ -275,6 +280,8 @@ fn world(sink: &Sink, server: &Server, admin: &Client) -> (Vec<String>, Vec<Stri
         .collect();
     // Pages of visitors without a session.
     let number = sink.received().len();
+    server.agent(admin, "resting", &["agents.read"]);
+    admin.post("/api/agents/resting/stop", &json!({})).is(200);
     for path in ["/auth/email/link", "/auth/forgot"] {
         server.nobody().post(path, &json!({ "email": "ada@example.com" })).is(204);
     }

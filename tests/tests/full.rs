@@ -582,6 +582,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         let full = if ENDS_NOTHING.contains(&row) { Works } else { Ends };
         site.ask(row, full, client, &path, body);
     }
+    site.ask("POST /api/agents/start-all", Refused, admin, "/api/agents/start-all", &nothing);
     let all = json!({ "secret": site.server.operator_secret(), "issued_before": "2999-01-01T00:00:00Z" });
     site.ask("POST /operator/revoke", Works, admin, "/operator/revoke", &all);
     admin.get("/api/auth/whoami").refused(401, "token_revoked");

@@ -540,6 +540,10 @@ fn all_agents_stop_with_two_clicks() {
     leads_to(&browser.submit("/stop-all", "/stop-all", &[]), "/?done=stopped-all");
     assert_eq!(server.number("SELECT count(*) FROM agents WHERE state = 'stopped'"), 3);
     assert!(browser.page("/stop-all").contains("No agent is running"));
+    // R584: and back.
+    leads_to(&browser.submit("/stop-all", "/start-all", &[]), "/?done=started-all");
+    assert_eq!(server.number("SELECT count(*) FROM agents WHERE state = 'running'"), 3);
+    assert!(!browser.page("/stop-all").contains("/start-all"), "nothing is stopped");
     assert!(!Browser::of(&server, &member).page("/").contains("/stop-all"));
 }
 

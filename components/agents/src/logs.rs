@@ -72,6 +72,9 @@ pub(crate) async fn read(
     if level.is_some_and(|level| !LEVELS.contains(&level)) {
         return Err(invalid());
     }
+    for (field, seq) in [("after", query.after), ("before", query.before)] {
+        within(field, seq.unwrap_or(0), 0..=i64::MAX)?;
+    }
     let q = part(query.q.as_deref())?;
     let found = object::agent(app.db(), &caller, route, &name, app.now()).await?;
     let filter = log::Filter { q: q.as_deref(), level, since, until, after: query.after, before: query.before };

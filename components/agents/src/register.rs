@@ -75,6 +75,13 @@ impl Draft {
         let mut flaws = Flaws::default();
         let name = flaws.check("name", AgentName::parse(&body.name).ok_or_else(|| Code::InvalidName.into()));
         let lifetime = flaws.check(body.life.field(), body.life.read());
+        let issue_token = body.issue_token.unwrap_or(true);
+        if !issue_token && matches!(lifetime, Some(Some(_))) {
+            flaws.check::<()>(
+                body.life.field(),
+                Err(ApiError::field(body.life.field(), "is that of a token, and issue_token is false")),
+            );
+        }
         let ceiling = flaws.check("scope", body.changes.ceiling(app.db(), caller).await);
         body.changes.put(&mut AgentSettings::new(Patterns::stored("")), &mut flaws);
         let (Some(name), Some(lifetime), Some(ceiling)) = (name, lifetime, ceiling) else {
@@ -108,7 +115,7 @@ impl Draft {
             settings,
             tier_left_out: body.changes.tier.is_none(),
             lifetime,
-            issue_token: body.issue_token.unwrap_or(true),
+            issue_token,
             secrets,
             needed: preset.map(|preset| preset.secrets).unwrap_or_default(),
         })

@@ -64,6 +64,8 @@ fn routes() -> Routes {
         .gives::<state::Results>(&[200, 207])
         .on(route::STOP_ALL, state::stop_all)
         .gives::<Closing<state::StoppedAll>>(&[200])
+        .on(route::START_ALL, state::start_all)
+        .gives::<state::StartedAll>(&[200])
         .on(route::DEPLOY, deploy::deploy)
         .gives::<deploy::Asked>(&[202])
         .on(route::DEPLOY_STATUS, deploy::status)

@@ -158,6 +158,12 @@ pub(crate) struct StoppedAll {
 }
 
 #[derive(Serialize, JsonSchema)]
+pub(crate) struct StartedAll {
+    started: i64,
+    paused: i64,
+}
+
+#[derive(Serialize, JsonSchema)]
 #[schemars(rename = "SteppedAgent")]
 pub(crate) struct Stepped<'a> {
     #[serde(flatten)]
@@ -242,6 +248,28 @@ pub(crate) async fn stop_all(change: Change<Body<Empty>>) -> Result<Response, Ap
             let form = json!({ "stopped": stopped });
             let answer = Answer::ok(&form)?;
             Ok(match stopped {
+                0 => answer.unchanged(),
+                _ => answer.audited(write.caller.tenant_id(), Json::Null, form),
+            })
+        })
+        .await
+}
+
+/// `POST /api/agents/start-all`: takes back what `stop-all` has done to each agent of the tenant whose state nobody has set since: those
+/// that ran run, and those that were paused are paused.
+pub(crate) async fn start_all(change: Change<Body<Empty>>) -> Result<Response, ApiError> {
+    change
+        .run(async |write, _| {
+            let by = actor(&write.caller);
+            let (origin, action) = (write.origin(), write.action());
+            let back = async |to: AgentState| {
+                let data = json!({ "step": "start-all", "state": to, "by": by });
+                state::start_all(&write.tx, (&origin, action), &by, to, &data).await
+            };
+            let (started, paused) = (back(AgentState::Running).await?, back(AgentState::Paused).await?);
+            let form = json!({ "started": started, "paused": paused });
+            let answer = Answer::ok(&form)?;
+            Ok(match started + paused {
                 0 => answer.unchanged(),
                 _ => answer.audited(write.caller.tenant_id(), Json::Null, form),
             })

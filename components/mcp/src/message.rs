@@ -54,7 +54,8 @@ impl Message {
         };
         let id = match members.shift_remove("id") {
             None => None,
-            Some(id) if id.is_string() || id.is_i64() || id.is_u64() => Some(id),
+            // A whole number is one in each notation: it comes back as it came.
+            Some(id) if id.is_string() || id.as_f64().is_some_and(|number| number.fract() == 0.0) => Some(id),
             Some(_) => return Err(invalid("the id must be a string or a whole number", None)),
         };
         if members.get("jsonrpc").and_then(Json::as_str) != Some("2.0") {
@@ -199,6 +200,8 @@ mod tests {
             // R481
             ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":null}", 0),
             ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}", 0),
+            // R585.
+            ("{\"jsonrpc\":\"2.0\",\"id\":5.0,\"method\":\"ping\"}", 0),
             ("{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"ping\",\"params\":{}}", 0),
             ("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}", 0),
         ] {

@@ -275,21 +275,26 @@ struct StopAllPage {
     shell: Shell,
     /// Agents that are not stopped yet.
     live: usize,
+    /// Agents that are.
+    stopped: usize,
 }
 
-/// `GET /stop-all`: says how many.
+/// `GET /stop-all`: says how many; and offers to take it back.
 pub(crate) async fn confirm_stop_all(app: App) -> Result<Response, ApiError> {
     answer(&app, async {
         let api = Api::of(&app)?;
         let (overview, tenant) = join(api.get(route::OVERVIEW, &[], &[]), api.get(route::TENANT, &[], &[])).await;
         let overview = overview?;
         let (shell, agents) = (Shell::of(&app, "Stop all", "agents", (&overview, tenant, None)), overview.at("agents"));
-        let live = usize::try_from(agents.number("running") + agents.number("paused")).unwrap_or_default();
+        let count = |states: &[&str]| {
+            states.iter().map(|state| agents.number(state)).sum::<i64>().try_into().unwrap_or_default()
+        };
+        let (live, stopped) = (count(&["running", "paused"]), count(&["stopped"]));
         if !shell.may("agents.stop_all") {
             let fix = "Ask an admin. You can stop each of your own agents on its page.";
             return Err(Trouble::Refused(Refusal::own(403, "Only admins can stop every agent of the tenant.", fix)));
         }
-        write(&StopAllPage { shell, live })
+        write(&StopAllPage { shell, live, stopped })
     })
     .await
 }
@@ -300,6 +305,16 @@ pub(crate) async fn stop_all(app: App, typed: Form) -> Result<Response, ApiError
         let change = Change { form: &typed, body: Json::Null };
         Api::of(&app)?.change(route::STOP_ALL, &[], change).await?;
         Ok(see(&app, "/?done=stopped-all"))
+    })
+    .await
+}
+
+/// `POST /start-all`.
+pub(crate) async fn start_all(app: App, typed: Form) -> Result<Response, ApiError> {
+    answer_form(&app, &typed, async {
+        let change = Change { form: &typed, body: Json::Null };
+        Api::of(&app)?.change(route::START_ALL, &[], change).await?;
+        Ok(see(&app, "/?done=started-all"))
     })
     .await
 }

@@ -51,6 +51,7 @@ fn routes() -> Routes {
         .on_open(route::WEB_REGISTERED, agents::register)
         .on_open(route::WEB_STOP_ALL, agents::confirm_stop_all)
         .on_open(route::WEB_STOPPED_ALL, agents::stop_all)
+        .on_open(route::WEB_STARTED_ALL, agents::start_all)
         .on_open(route::WEB_ACCESS, access::list)
         .on_open(route::WEB_ACCESS_ONE, access::one)
         .on_open(route::WEB_ACCESS_ACT, access::act)

@@ -212,6 +212,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("agent.share", "shared"),
     ("agent.start", "started"),
     ("agent.stop", "stopped"),
+    ("agent.start_all", "undid the stop of every agent"),
     ("agent.stop_all", "stopped every agent"),
     ("agent.token.issue", "issued a token for"),
     ("agent.token.revoke", "revoked the token of"),
@@ -353,6 +354,7 @@ pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
         _ if is_refused => "was refused:".to_owned(),
         // Each of them has a row of its own.
         Some(_) if action == "agent.stop_all" && object.starts_with("agt_") => "stopped".to_owned(),
+        Some(_) if action == "agent.start_all" && object.starts_with("agt_") => "undid the stop of".to_owned(),
         Some((_, verb)) => (*verb).to_owned(),
         None => action.to_owned(),
     };
@@ -695,6 +697,8 @@ mod tests {
             ("user.set_password", "usr_2", "max@example.com", "set the password of max@example.com"),
             ("agent.stop_all", "agt_1", "scout", "stopped scout"),
             ("agent.stop_all", "ten_1", "main", "stopped every agent "),
+            ("agent.start_all", "agt_1", "scout", "undid the stop of scout"),
+            ("agent.start_all", "ten_1", "main", "undid the stop of every agent "),
         ] {
             let told = event(&json!({ "action": action, "actor": ada, "object": object, "object_name": name }), NOW);
             assert_eq!(format!("{} {}", told.verb, told.object), said);

@@ -38,7 +38,7 @@ scopes! {
     AgentsDeploy = "agents.deploy", "Ask an agent's runtime to run the agent.";
     AgentsShare = "agents.share", "List, create and delete the grants of an agent, which let others read or edit it.";
     AgentsMessage = "agents.message", "Send a message to an agent's inbox.";
-    AgentsStopAll = "agents.stop_all", "Stop every agent of the tenant at once. For people only.";
+    AgentsStopAll = "agents.stop_all", "Stop every agent of the tenant at once, and undo that. For people only.";
     AgentsTokenIssue = "agents.token.issue", "Issue an agent's token, which replaces the previous one.";
     AgentsTokenRevoke = "agents.token.revoke", "Revoke an agent's token.";
     AgentsKeysRead = "agents.keys.read", "List an agent's API keys, never their values.";

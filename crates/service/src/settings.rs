@@ -316,7 +316,15 @@ impl PublicUrl {
         };
         let port_is_one = port.is_empty()
             || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
-        if !host_is_plain || !path_is_plain || name.is_empty() || name.contains(['[', ']']) || !port_is_one {
+        // A browser walks up such a path, so that links would lead elsewhere.
+        let path_walks = path.split('/').any(|part| matches!(part, "." | ".."));
+        if !host_is_plain
+            || !path_is_plain
+            || path_walks
+            || name.is_empty()
+            || name.contains(['[', ']'])
+            || !port_is_one
+        {
             return None;
         }
         // A browser leaves the usual port out, and so do issuers: it would be another origin.
@@ -478,6 +486,9 @@ mod tests {
             ("public_url", "example.com"),
             ("public_url", "javascript://x"),
             ("public_url", "https://a b"),
+            // R586.
+            ("public_url", "https://a.example/team/../x"),
+            ("public_url", "https://a.example/./"),
             ("public_url", "https://x/\"y"),
             ("public_url", "https://a@x"),
             ("public_url", "https://x/?y"),

@@ -79,6 +79,10 @@ async fn lines_are_read_in_the_order_in_which_they_were_written() {
         let log = t.as_(&ada, "GET", &format!("{LOGS}?{query}"), Null).await.is(200);
         assert_eq!(log["more"], more, "{query}");
     }
+    // R587.
+    for query in ["after=-1", "before=-1"] {
+        t.as_(&ada, "GET", &format!("{LOGS}?{query}"), Null).await.refused(400, "invalid_number");
+    }
     assert_eq!(t.number("SELECT count(*) FROM audit").await, 0, "rows that speak for themselves");
     let before = t.db().statements();
     t.as_(&scout, "POST", path, json!({ "text": "x" })).await.is(201);

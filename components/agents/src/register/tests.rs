@@ -71,6 +71,12 @@ async fn the_default_preset_is_worker() {
         (&json!("worker"), &Null, &json!(false), &Null)
     );
     assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'agent_token'").await, 0);
+    // R587: of no token.
+    for life in ["expires_in_days", "expires_in"] {
+        let body = json!({ "name": "short", "issue_token": false, life: 90 });
+        let refused = t.as_(&ada, "POST", "/api/agents", body).await.refused(422, "validation_error");
+        assert_eq!(refused["fields"][0]["field"], life);
+    }
     let made = t.as_(&ada, "POST", "/api/agents", json!({ "name": "eng", "preset": "engineer" })).await.is(201);
     assert!(made["scope"].as_array().unwrap().contains(&json!("agents.secrets.*")));
     assert_eq!(made["token"]["expires_at"], Null);

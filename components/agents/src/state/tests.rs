@@ -508,6 +508,67 @@ async fn stop_all_stops_the_agents_of_the_tenant_alone() {
     );
 }
 
+/// R584: those that ran run, those that were paused are paused; what was stopped otherwise, before or after, is stopped, with all below it;
+/// another tenant's are not touched. Each has a row and an event of its own, and a second time there is nothing to take back.
+#[tokio::test]
+async fn start_all_takes_back_what_stop_all_did_and_nothing_else() {
+    let Stage { t, ada, .. } = stage().await;
+    let admin = t.user(&ada.tenant, "root@example.com", Role::Admin).await;
+    let other = t.tenant("other").await;
+    let eve = t.user(&other, "eve@example.com", Role::Admin).await;
+    t.agent(&eve, "foreign", SCOPES).await;
+    for name in ["idle", "moved", "gone", "again", "busy"] {
+        t.agent(&ada, name, SCOPES).await;
+    }
+    let all = async |who: &Actor, verb: &str| t.as_(who, "POST", &format!("/api/agents/{verb}-all"), Null).await;
+    assert_eq!(all(&admin, "start").await.is(200), json!({ "started": 0, "paused": 0 }));
+    // boss > lead > hand: all below `lead` are paused. `idle` was stopped before.
+    send(&t, &ada, "lead", "pause").await.is(200);
+    send(&t, &ada, "idle", "stop").await.is(200);
+    all(&eve, "stop").await.is(200);
+    // Of two stops of all, each has stopped some.
+    all(&admin, "stop").await.is(200);
+    t.agent(&ada, "late", SCOPES).await;
+    all(&admin, "stop").await.is(200);
+    // Set since: one runs already, one was started and stopped again, one stands below an agent that stays stopped, one is archived.
+    send(&t, &ada, "busy", "start").await.is(200);
+    send(&t, &ada, "again", "start").await.is(200);
+    send(&t, &ada, "again", "stop").await.is(200);
+    t.execute("UPDATE agents SET parent_id = (SELECT id FROM agents WHERE name = 'idle') WHERE name = 'moved'")
+        .await
+        .unwrap();
+    t.execute("UPDATE agents SET archived_at = 1 WHERE name = 'gone'").await.unwrap();
+    t.execute("DELETE FROM inbox").await.unwrap();
+    all(&ada, "start").await.refused(403, "scope_denied");
+    assert_eq!(all(&admin, "start").await.is(200), json!({ "started": 2, "paused": 2 }));
+    assert_eq!(
+        states(&t).await,
+        "again=stopped boss=running busy=running foreign=stopped gone=stopped hand=paused idle=stopped late=running lead=paused moved=stopped"
+    );
+    let rows = "SELECT a.name || r.before || r.after FROM audit r JOIN agents a ON a.id = r.object_id
+                WHERE r.action = 'agent.start_all' ORDER BY a.name";
+    let row = |name: &str, to: &str| format!("{name}{{\"state\":\"stopped\"}}{{\"state\":\"{to}\"}}");
+    assert_eq!(
+        t.texts(rows).await,
+        [row("boss", "running"), row("hand", "paused"), row("late", "running"), row("lead", "paused")]
+    );
+    let events = "SELECT a.name || ' ' || (i.data ->> 'step') || ' ' || (i.data ->> 'state') FROM inbox i JOIN agents a ON a.id = i.agent_id
+                  ORDER BY a.name, i.seq";
+    let event = |name: &str, to: &str| format!("{name} start-all {to}");
+    assert_eq!(
+        t.texts(events).await,
+        [event("boss", "running"), event("hand", "paused"), event("late", "running"), event("lead", "paused")]
+    );
+    assert_eq!(all(&admin, "start").await.is(200), json!({ "started": 0, "paused": 0 }));
+    assert_eq!(
+        t.number("SELECT count(*) FROM audit WHERE action = 'agent.start_all' AND object_id LIKE 'ten_%'").await,
+        1
+    );
+    // What was taken back can be stopped, and taken back, again.
+    assert_eq!(all(&admin, "stop").await.is(200)["stopped"], 5);
+    assert_eq!(all(&admin, "start").await.is(200), json!({ "started": 3, "paused": 2 }));
+}
+
 /// Design, section 7: one statement stops ten thousand agents.
 #[tokio::test]
 async fn stop_all_takes_as_many_statements_for_many_as_for_one() {
@@ -530,6 +591,11 @@ async fn stop_all_takes_as_many_statements_for_many_as_for_one() {
     }
     assert!(taken[1] <= taken[0], "{taken:?}");
     assert_eq!(t.number("SELECT count(*) FROM agents WHERE state <> 'stopped'").await, 0);
+    // R584: and as few start them.
+    let before = t.db().statements();
+    assert!(t.as_(&admin, "POST", "/api/agents/start-all", Null).await.is(200)["started"].as_i64() > Some(10_000));
+    assert!(t.db().statements() - before < taken[1] + 10);
+    assert_eq!(t.number("SELECT count(*) FROM agents WHERE state = 'stopped'").await, 0);
 }
 
 /// R43: forty callers halt and resume the agents of a tree over two instances. Each answer is a step or a clean refusal, and in the end

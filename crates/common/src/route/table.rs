@@ -220,6 +220,7 @@ routes! {
         BULK_RESUME = post("/api/agents/bulk/resume", "Resume several paused agents").scope(AgentsLifecycle).on_agent_state(Update).idempotent().audited("agent.resume").page("concepts/lifecycle");
         BULK_RESTART = post("/api/agents/bulk/restart", "Restart several agents").scope(AgentsLifecycle).on_agent_state(Update).idempotent().audited("agent.restart").page("concepts/lifecycle");
         STOP_ALL = post("/api/agents/stop-all", "Stop every agent of the tenant").scope(AgentsStopAll).for_people().idempotent().closes().audited("agent.stop_all").page("concepts/lifecycle");
+        START_ALL = post("/api/agents/start-all", "Undo a stop of every agent").scope(AgentsStopAll).for_people().idempotent().audited("agent.start_all").page("concepts/lifecycle#stopping-all");
         DEPLOY = post("/api/agents/deploy", "Ask an agent's runtime to run it; register the agent first if there is none").scope(AgentsDeploy).on_agent(Update).idempotent().audited("agent.deploy").page("concepts/deployment");
         DEPLOY_STATUS = get("/api/agents/{name}/deploy-status", "Get an agent's last deployment").scope(AgentsRead).on_agent(Read).page("concepts/deployment#the-status");
         DEPLOY_FAILED = post("/api/agents/{name}/deploy-status", "Report a failed deployment").scope(AgentsDeploy).own_needs_no_scope().on_agent(Update).audited("agent.deploy.fail").page("concepts/deployment#the-status");
@@ -373,6 +374,7 @@ routes! {
         WEB_REGISTERED = post("/register", "Register an agent by form").public().form().any_query();
         WEB_STOP_ALL = get("/stop-all", "Confirmation of stopping every agent").public().any_query();
         WEB_STOPPED_ALL = post("/stop-all", "Stop every agent by form").public().form().any_query();
+        WEB_STARTED_ALL = post("/start-all", "Undo a stop of every agent by form").public().form().any_query();
         WEB_ACCESS = get("/access", "Access requests").public().any_query();
         WEB_ACCESS_ONE = get("/access/{id}", "An access request, to decide").public().any_query();
         WEB_ACCESS_ACT = post("/access/{id}/{act}", "Approve, deny or revoke by form").public().form().any_query();

@@ -91,6 +91,52 @@ pub async fn stop_all(
     Ok(running)
 }
 
+/// The agents of the tenant `?1` that a stop of all found in state `to`, and that were not changed since; of them the highest, if the agent
+/// above is in a state that lets them be in theirs, and those below these. How it found them is told by its audit rows; those of taking it back are written
+/// before the states, and do not count.
+fn back(to: AgentState) -> String {
+    let to = to.as_str();
+    format!(
+        "WITH RECURSIVE halted (id, parent_id) AS MATERIALIZED (
+             SELECT a.id, a.parent_id FROM agents a
+             WHERE a.tenant_id = ?1 AND a.archived_at IS NULL AND a.state = 'stopped'
+               AND (SELECT iif(r.action = 'agent.stop_all', r.before ->> 'state', '') FROM audit r
+                    WHERE r.object_id = a.id AND r.at = a.state_changed_at AND r.outcome = 'done' AND r.after ->> 'state' IS NOT NULL
+                      AND r.action <> 'agent.start_all'
+                    ORDER BY r.seq DESC LIMIT 1) = '{to}'),
+         back (id) AS (
+             SELECT h.id FROM halted h LEFT JOIN agents p ON p.id = h.parent_id AND p.archived_at IS NULL
+             WHERE p.id IS NULL OR p.state IN ('running', '{to}')
+             UNION ALL SELECT h.id FROM back b JOIN halted h ON h.parent_id = b.id) "
+    )
+}
+
+/// Brings the agents of the caller's tenant that a stop of all has stopped back into `to`, if they were in it before, with an audit row
+/// for each; gives how many there were. Those that ran come first, since nothing is let in below an agent that is stopped.
+pub async fn start_all(
+    tx: &Tx<'_>,
+    (origin, action): (&Origin<'_>, &str),
+    by: &str,
+    to: AgentState,
+    data: &Json,
+) -> Result<i64, DbError> {
+    let (with, tenant) = (back(to), origin.tenant);
+    let halted = tx.optional(&format!("{with} SELECT count(*) FROM back"), args![tenant]).await?.unwrap_or(0);
+    if halted > 0 {
+        let (with, which, subject) = (with.as_str(), "a.id IN (SELECT id FROM back)", tenant.as_str());
+        let many = Many { with, which, subject, member: "state", after: to.as_str(), is_archived: false };
+        audit::insert_for_many(tx, origin, action, &many).await?;
+        let kind = EventKind::AgentStateChanged;
+        event::push_to_many(tx, origin, &event::Many { with, which, subject, kind, data }).await?;
+        let sql = format!(
+            "{with} UPDATE agents SET inbox_seq = inbox_seq + 1, state = ?2, state_changed_at = ?3, state_changed_by = ?4, updated_at = ?3
+             WHERE id IN (SELECT id FROM back)"
+        );
+        tx.execute(&sql, args![tenant, to, origin.now, by]).await?;
+    }
+    Ok(halted)
+}
+
 /// The data that a heartbeat returns.
 pub struct HeartbeatState {
     /// The state.
