@@ -30,8 +30,9 @@ use crate::{
 
 /// What a segment of a path cannot hold as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-/// The longest answer that is read: an export of the audit trail of a large tenant.
+/// The longest answer that is read: an export of the audit trail of a large tenant; and of all else, which a stranger may answer.
 const MOST: u64 = 1 << 30;
+const MOST_OF_OTHERS: u64 = 64 << 20;
 /// The step of a refusal that carries an ask.
 const ASK: &str = "Ask for exactly this by the command below, which a person can approve. Its answer says how to wait for the decision. \
                    Once it is approved, run your command again.";
@@ -273,10 +274,11 @@ impl Client {
 
     fn read(&self, response: ureq::http::Response<ureq::Body>, is_asked: bool) -> Result<Answer, Failure> {
         let (parts, mut body) = response.into_parts();
-        let text = body.with_config().limit(MOST).read_to_string().map_err(|error| self.lost(&error))?;
         let status = parts.status.as_u16();
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media = header("content-type").split(';').next().unwrap_or_default().trim();
+        let most = if matches!(media, "application/x-ndjson" | "text/csv") { MOST } else { MOST_OF_OTHERS };
+        let text = body.with_config().limit(most).read_to_string().map_err(|error| self.lost(&error))?;
         let is_json = JSON.contains(&media);
         // Nothing that others have written controls a terminal.
         let text = if is_json || matches!(media, "application/x-ndjson" | "text/csv") { escaped(&text) } else { text };

@@ -80,6 +80,10 @@ struct Checked {
     version: i64,
     /// SHA-256 over the texts of the schema.
     schema: String,
+    /// How many tables there are.
+    tables: i64,
+    /// Whether they are Accredit's, as far as its oldest release has them.
+    is_accredits: bool,
 }
 
 impl Backup {
@@ -133,7 +137,8 @@ impl Restore {
         let folder = folder_of(&database);
         let part = self.copy(folder)?;
         let new = check(part.path()).with_context(|| format!("{} cannot be restored", self.file.display()))?;
-        ensure!(new.version > 0, "{} is an empty database", self.file.display());
+        ensure!(new.tables > 0, "{} is an empty database", self.file.display());
+        ensure!(new.is_accredits, "{} is the database of another program", self.file.display());
         belong_to(part.as_file(), if database.exists() { &database } else { folder })?;
         let mut kept = None;
         if database.exists() {
@@ -236,7 +241,13 @@ fn schema(connection: &Connection) -> Result<Checked> {
         hash.update(text?);
         hash.update([0, b'\n']);
     }
-    Ok(Checked { version, schema: cache::hex(&hash.finalize()) })
+    // Tables of every release.
+    let count = |which: &str| {
+        let sql = format!("SELECT count(*) FROM sqlite_schema WHERE type = 'table' {which}");
+        connection.query_row(&sql, [], |row| row.get::<_, i64>(0))
+    };
+    let (tables, own) = (count("")?, count("AND name IN ('tenants', 'credentials', 'audit')")?);
+    Ok(Checked { version, schema: cache::hex(&hash.finalize()), tables, is_accredits: version > 0 && own == 3 })
 }
 
 /// Checks a database from its first page to its last.
@@ -309,6 +320,7 @@ mod tests {
         let connection = Connection::open(&path).unwrap();
         let sql =
             "PRAGMA journal_mode=WAL; PRAGMA user_version=3; CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT) STRICT;
+                   CREATE TABLE tenants (a); CREATE TABLE credentials (a); CREATE TABLE audit (a);
                    CREATE INDEX i ON t (b); INSERT INTO t (b) VALUES ('one')";
         connection.execute_batch(sql).unwrap();
         (path, connection)
@@ -324,6 +336,27 @@ mod tests {
 
     fn rows(path: &Path) -> i64 {
         Connection::open(path).unwrap().query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
+    }
+
+    /// R599.
+    #[test]
+    fn another_programs_database_is_not_restored() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("other.db");
+        for (sql, why) in [
+            ("PRAGMA user_version=0", "is an empty database"),
+            ("CREATE TABLE x (a)", "is the database of another program"),
+            ("PRAGMA user_version=7", "is the database of another program"),
+        ] {
+            Connection::open(&file)
+                .unwrap()
+                .execute_batch(&format!("PRAGMA journal_mode=DELETE; {sql}; VACUUM"))
+                .unwrap();
+            let state = tempfile::tempdir().unwrap();
+            let refused = restore(state.path(), &file, false).unwrap_err();
+            assert!(format!("{refused:#}").contains(why), "{refused:#}");
+            assert!(!state.path().join("sqlite_db.db").exists());
+        }
     }
 
     /// R150.

@@ -188,8 +188,10 @@ const ONE: Duration = Duration::from_millis(300);
 /// where to say that it serves, and what becomes true when it is to stop.
 fn listen_for_signals() -> Result<(Arc<AtomicBool>, watch::Receiver<bool>)> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    // A host that is asked to open its log anew does not end because it has none.
-    drop(signal(SignalKind::hangup())?);
+    // A host that is asked to open its log anew, in whichever way, does not end because it has none.
+    for kind in [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()] {
+        drop(signal(kind)?);
+    }
     let (stop, stopped) = watch::channel(false);
     let is_serving = Arc::new(AtomicBool::new(false));
     let serves = is_serving.clone();
@@ -238,12 +240,15 @@ fn observe(
     }
     let observer = Arc::new(Observer { log, patterns, metrics: Metrics::new(app.components.keys().cloned()) });
     if observer.log.is_some() {
-        let (mut hangup, observer) = (signal(SignalKind::hangup())?, observer.clone());
-        tokio::spawn(async move {
-            while hangup.recv().await.is_some() {
-                observer.log.iter().for_each(AccessLog::reopen);
-            }
-        });
+        // nginx takes the second one for that.
+        for kind in [SignalKind::hangup(), SignalKind::user_defined1()] {
+            let (mut asked, observer) = (signal(kind)?, observer.clone());
+            tokio::spawn(async move {
+                while asked.recv().await.is_some() {
+                    observer.log.iter().for_each(AccessLog::reopen);
+                }
+            });
+        }
     }
     if let Some((listener, database)) = metrics {
         tokio::spawn(serve::metrics(listener, app.clone(), connections.clone(), observer.clone(), database));

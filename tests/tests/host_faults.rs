@@ -204,7 +204,9 @@ fn a_database_that_was_moved_away_is_not_made_anew() {
 #[test]
 fn a_hang_up_ends_no_host() {
     let mut host = Start::trap(&trap_manifest()).run();
-    process::signal(host.id(), Signal::HUP);
+    for kind in [Signal::HUP, Signal::USR1, Signal::USR2] {
+        process::signal(host.id(), kind);
+    }
     host.client().get("/one/file?path=/files/public.txt").is(200);
     host.terminate();
     assert!(host.ended().success());

@@ -487,6 +487,28 @@ fn a_persons_client_is_told_all_missing_scopes() {
     );
 }
 
+/// R596: a client of an earlier revision asks for the scopes that it is told and no others: they have what it had. Who can never have the
+/// scope is told so by the tool, as is what only an admin may do.
+#[test]
+fn a_persons_client_keeps_what_it_had() {
+    let site = site();
+    let (server, admin) = (&site.0, &site.1);
+    let version = [("mcp-protocol-version", "2025-11-25")];
+    let ask = |client: &Client, tool: &str| {
+        let message = json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": { "name": tool, "arguments": { "name": "x" } } });
+        raw(client, &version, &message.to_string())
+    };
+    let answer = ask(&server.plant_pat(admin, "agents.read agents.list"), "agents_create");
+    answer.is(403);
+    let challenge = answer.header("www-authenticate");
+    assert!(challenge.contains("scope=\"agents.list agents.read agents.create\""), "{challenge}");
+    let viewer = server.user(admin, "mcp-viewer@example.com", "viewer");
+    let refused = ask(&server.plant_pat(&viewer, "agents.read"), "agents_create");
+    let result = &refused.is(200)["result"];
+    assert_eq!((&result["isError"], refused.header("www-authenticate")), (&json!(true), ""), "{result}");
+    assert!(text(&result["structuredContent"]["fix"]).contains("raise your role"), "{result}");
+}
+
 /// R141: the manual and what the caller may see of itself can be read, and no path leads elsewhere.
 #[test]
 fn resources_are_the_manual_and_the_caller() {

@@ -436,6 +436,87 @@ fn twenty_at_once_get_one_token_for_a_device() {
     }
 }
 
+/// R589: what a session has let in and nobody has fetched yet ends with that session, whichever way it ends; by their own sign-out nobody
+/// takes back what they have just approved.
+#[test]
+fn what_was_let_in_and_not_fetched_ends_with_the_session() {
+    let (server, admin) = Server::with_admin();
+    let id = registered(&admin);
+    let max = server.user(&admin, "max@example.com", "member");
+    let user = text(&max.get("/api/auth/whoami").is(200)["user_id"]).to_owned();
+    let grant = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code";
+    let made = |email: &str| {
+        format!(
+            "SELECT count(*) FROM credentials c JOIN users u ON u.id = c.user_id WHERE u.email = '{email}' AND c.kind <> 'session'"
+        )
+    };
+    // A device and an app that wait for what `session` has approved.
+    let waiting = |session: &Client| {
+        let codes = server.nobody().form("/auth/device/code", "name=laptop&scope=agents.read").is(200);
+        session.post(&format!("/auth/device/{}/approve", text(&codes["user_code"])), &json!({})).is(200);
+        let decided = session.post("/api/oauth/authorize", &json!({ "request": request(&id) })).is(200);
+        [format!("grant_type={grant}&device_code={}", text(&codes["device_code"])), trade(&id, &code(&decided))]
+    };
+    let sign_in = || server.sign_in("max@example.com", None);
+    let (change, sessions) = (json!({ "current": PASSWORD, "new": PASSWORD }), format!("/api/users/{user}/sessions"));
+    type End<'a> = (&'a str, &'a dyn Fn(&Client, &Client) -> Answer);
+    let ends: [End<'_>; 5] = [
+        ("a changed password", &|_, other| other.post("/auth/password", &change)),
+        ("the end of all others", &|_, other| other.delete("/auth/sessions")),
+        ("the end of this one", &|session, other| {
+            let own = text(&session.get("/api/auth/whoami").is(200)["credential"]["id"]).to_owned();
+            other.delete(&format!("/auth/sessions/{own}"))
+        }),
+        ("a password that an admin sets", &|_, _| {
+            admin.post(&format!("/api/users/{user}/set-password"), &json!({ "password": PASSWORD }))
+        }),
+        ("the end of all by an admin", &|_, _| admin.delete(&sessions)),
+    ];
+    for (what, end) in ends {
+        let (session, other) = (sign_in(), sign_in());
+        let [device, app] = waiting(&session);
+        assert!(matches!(end(&session, &other).status(), 200 | 204), "{what}");
+        server.nobody().form("/oauth/token", &device).refused(400, "access_denied");
+        server.nobody().form("/oauth/token", &app).refused(400, "invalid_grant");
+        assert_eq!(server.number(&made("max@example.com")), 0, "{what}");
+    }
+    let session = sign_in();
+    let [device, app] = waiting(&session);
+    session.post("/auth/logout", &json!({})).is(204);
+    server.nobody().form("/oauth/token", &device).is(200);
+    server.nobody().form("/oauth/token", &app).is(200);
+}
+
+/// A value as it stands in the query of an address.
+fn escaped(value: &str) -> String {
+    encoded(&[("", value)]).trim_start_matches('=').to_owned()
+}
+
+/// R595: who is asked at a page as somebody else signs in again, and comes back to what was asked.
+#[test]
+fn a_page_that_asks_can_be_answered_as_somebody_else() {
+    let (server, admin) = Server::with_admin();
+    let id = registered(&admin);
+    server.user(&admin, "max@example.com", "member");
+    let codes = server.nobody().form("/auth/device/code", "name=laptop&scope=agents.read").is(200);
+    let app = format!("/oauth/authorize?{}", request_for(&id, CALLBACK, "agents.read"));
+    for path in [app, format!("/device?user_code={}", text(&codes["user_code"]))] {
+        let browser = Browser::of(&server, &server.sign_in("ada@example.com", None));
+        let page = browser.page(&path);
+        assert!(page.contains("ada@example.com, admin in"), "{page}");
+        let form = page.split("<form").find(|form| form.contains("Sign in as somebody else")).unwrap();
+        let left = browser.submit_in(&format!("<form{form}"), "/logout", &[]);
+        let to = left.header("location");
+        assert_eq!(left.status(), 303);
+        let begin = escaped(path.split_once('?').unwrap().0);
+        assert!(to.starts_with(&format!("/login?next={begin}%3F")), "{to}");
+        browser.page(to);
+        let back = browser.sign_in("max@example.com", PASSWORD, &path);
+        assert_eq!((back.status(), back.header("location")), (303, path.as_str()));
+        assert!(browser.page(&path).contains("max@example.com, member in"));
+    }
+}
+
 /// R220: what a code or a refresh token that is sent twice has ended is a closure, which the trail names and the person can follow.
 #[test]
 fn what_is_sent_twice_has_a_closure() {

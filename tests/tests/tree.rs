@@ -39,6 +39,26 @@ fn moves_at_once_make_no_cycle() {
     assert_eq!(server.number(rooted), 5);
 }
 
+/// R597: a code that waits is in the hands of whom the former owner chose: it ends with what else they gave, also of the agents below.
+#[test]
+fn a_code_ends_when_its_agent_gets_another_owner() {
+    let (server, admin) = Server::with_admin();
+    let max = server.user(&admin, "max@example.com", "member");
+    server.agent(&admin, "gift", &["agents.*"]);
+    admin.post("/api/agents", &json!({ "name": "below", "parent": "gift", "scope": ["agents.read"] })).is(201);
+    let made = ["gift", "below"]
+        .map(|name| text(&admin.post(&format!("/api/agents/{name}/enrolment"), &json!({})).is(201)["code"]).to_owned());
+    admin.patch("/api/agents/gift", &json!({ "owner": "max@example.com" })).is(200);
+    for code in made {
+        server.nobody().post("/api/agents/enroll", &json!({ "code": code })).refused(400, "invalid_enrolment_code");
+    }
+    let live = "SELECT count(*) FROM credentials WHERE kind = 'agent_token' AND revoked_at IS NULL";
+    assert_eq!((server.number("SELECT count(*) FROM codes"), server.number(live)), (0, 0));
+    // The new owner makes one of their own.
+    let made = max.post("/api/agents/gift/enrolment", &json!({})).is(201);
+    server.nobody().post("/api/agents/enroll", &json!({ "code": made["code"] })).is(200);
+}
+
 /// R42, R38: while a tree is archived, others register below it: each new agent was archived with it, or was refused; no
 /// credential of it lives.
 #[test]

@@ -259,8 +259,18 @@ main() {
   say "Installed: $bin/accredit"
   configure
 
+  first=$(command -v accredit || true)
   case ":${PATH:-}:" in
-    *":$bin:"*) start=accredit ;;
+    *":$bin:"* | *":$bin/:"*)
+      case "$first" in
+        "" | "$bin/accredit" | "$bin//accredit") start=accredit ;;
+        *)
+          start=$(word "$bin/accredit")
+          say ""
+          say "Another accredit comes first in your PATH: $first"
+          ;;
+      esac
+      ;;
     *)
       start=$(word "$bin/accredit")
       say ""

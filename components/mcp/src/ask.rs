@@ -7,7 +7,9 @@
 
 use common::{
     id::{AccessRequestId, is_id},
+    role::Role,
     route,
+    scope::Scope,
 };
 use serde_json::{Value as Json, json};
 use service::{inside, site};
@@ -71,8 +73,22 @@ pub(crate) async fn missing(
 ) -> Result<Json, Fault> {
     let whoami = api.whoami().await?;
     if !is_agent(&whoami) {
-        // A person's client can get a token with more from its person, who is asked by the authorization server.
-        return Err(Fault::insufficient_scope(envelope, call.scopes().join(" ")));
+        let role = whoami.get("role").and_then(Json::as_str).and_then(Role::from_word);
+        let is_within = |scope| role.is_some_and(|role| role.ceiling().contains(scope));
+        if !call.scopes().into_iter().filter_map(Scope::from_text).all(is_within) {
+            // No token of this person's can have it.
+            return Ok(refused(envelope));
+        }
+        // A person's client can get a token with more from its person, who is asked by the authorization server. Clients of earlier revisions
+        // ask for what they are told and nothing else, and would lose what they have.
+        let had = whoami.get("scope").and_then(Json::as_array).filter(|_| !message.is_modern);
+        let mut scopes: Vec<&str> = had.into_iter().flatten().filter_map(Json::as_str).collect();
+        for scope in call.scopes() {
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        return Err(Fault::insufficient_scope(envelope, scopes.join(" ")));
     }
     let owner = whoami.get("owner").and_then(Json::as_str).unwrap_or("Your owner").to_owned();
     let request = match earlier {

@@ -62,9 +62,44 @@ fn whole(value: Json) -> Json {
     }
 }
 
+/// Leaves out what was sent as null where null means nothing: many models write so what they do not set.
+fn without_nulls(value: &mut Json, schema: &Json) {
+    match value {
+        Json::Object(members) => {
+            let of = |name: &str| schema.get("properties").and_then(|all| all.get(name));
+            members.retain(|name, value| !(value.is_null() && of(name).is_some_and(refuses_null)));
+            for (name, value) in members {
+                if let Some(schema) = of(name) {
+                    without_nulls(value, schema);
+                }
+            }
+        }
+        Json::Array(items) => {
+            if let Some(schema) = schema.get("items") {
+                items.iter_mut().for_each(|item| without_nulls(item, schema));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether a field's schema has no null: it says of what type a value is, and never that.
+fn refuses_null(schema: &Json) -> bool {
+    let is_of = |schema: &Json| schema.get("type").is_some_and(|kind| kind != "null");
+    match schema.get("anyOf").and_then(Json::as_array) {
+        Some(any) => any.iter().all(is_of),
+        None => is_of(schema),
+    }
+}
+
 impl Call {
     /// Shares the arguments out to path, query and body. What the route does not know goes there too, so that it says so.
     pub(crate) fn new(route: &'static Route, mut arguments: Map<String, Json>) -> Result<Self, ApiError> {
+        if let Some(tool) = reference().ok().and_then(|known| known.tools.get(&tool::name(route))) {
+            let mut sent = Json::Object(arguments);
+            without_nulls(&mut sent, tool.get("inputSchema").unwrap_or(&Json::Null));
+            arguments = if let Json::Object(left) = sent { left } else { Map::new() };
+        }
         let mut names = Vec::new();
         for name in tool::path_arguments(route) {
             names.push(match arguments.shift_remove(&name) {
@@ -226,6 +261,32 @@ mod tests {
         }
         assert_eq!(reference.tools.len(), tool::tools().count());
         assert!(reference.pages.contains_key("agents/concepts/mcp"));
+    }
+
+    /// R590: what a tool's schema has no null for is left out where it is null, at each depth; what null clears is sent, and so is what is
+    /// unknown.
+    #[test]
+    fn null_is_left_out_where_it_means_nothing() {
+        let made =
+            call(route::LOGS_APPEND, json!({ "agent": "me", "lines": [{ "text": "x", "level": null }], "text": null }))
+                .unwrap();
+        assert_eq!(made.body, Some(json!({ "lines": [{ "text": "x" }] })));
+        let sent = json!({ "agent": "a", "model": null, "compute": null, "labels": null, "tier": null, "x": null });
+        let made = call(route::AGENTS_PATCH, sent).unwrap();
+        assert_eq!(made.body, Some(json!({ "model": null, "compute": null, "x": null })));
+        let made = call(route::AGENTS_CREATE, json!({ "name": "a", "idempotency_key": null })).unwrap();
+        assert_eq!(made.key, None);
+        // Every field that a tool does not need can be null, of every tool.
+        for (name, tool) in &reference().unwrap().tools {
+            let schema = &tool["inputSchema"];
+            let all = schema["properties"].as_object().unwrap().keys().map(|name| (name.clone(), Json::Null));
+            let mut sent = Json::Object(all.collect());
+            without_nulls(&mut sent, schema);
+            for (field, _) in sent.as_object().unwrap() {
+                let means = &schema["properties"][field];
+                assert!(means.get("type").is_none(), "{name} {field}: {means}");
+            }
+        }
     }
 
     /// R138, R494: arguments go to path, query and body, and what nobody knows goes along, so that it is refused.

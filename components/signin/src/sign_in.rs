@@ -38,7 +38,7 @@ form! {
     pub(crate) struct SignIn {
         email: String,
         password: String,
-        code: Option<String>,
+        code: Option<Nullable<String>>,
         tenant: Option<Nullable<String>>,
     }
 }
@@ -48,7 +48,11 @@ pub(crate) async fn sign_in(app: App, Body(body): Body<SignIn>) -> Result<Respon
     let SignIn { email, password, code, tenant } = body;
     // As it is stored, however it was written. A text that is no address is nobody's.
     let email = email::parse(&email).unwrap_or(email);
-    let tenant = tenant.and_then(|Nullable(slug)| slug).map(|slug| slug.trim().to_ascii_lowercase());
+    // A form sends the fields that nobody has filled in, too.
+    let typed = |field: Option<Nullable<String>>| {
+        field.and_then(|Nullable(text)| text).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    };
+    let (code, tenant) = (typed(code), typed(tenant).map(|slug| slug.to_ascii_lowercase()));
     let check = check(&app, &email, &password, code.as_deref(), tenant.as_deref());
     let check = slowed(&app, &email, tenant.as_deref(), check);
     let outcome = tries::check(&app, &guesses(&app, &email), Code::LoginFailed, check).await;
@@ -116,7 +120,10 @@ async fn check(
     let typed = Typed::read(code);
     let finish = async {
         let tx = app.db().begin(Purpose::Entry).await?;
-        let second = factor::take(app, &tx, &login.id, &typed).await?;
+        let second = factor::take(app, &tx, &login.id, &typed).await.map_err(|refusal| match refusal.code() {
+            Code::NoSecondFactor => refusal.fix("Send the same without code: this account has no second factor."),
+            _ => refusal,
+        })?;
         let by = (Entrance::Password, second);
         session::let_in_by_code(app, tx, login, by, rehashed.as_deref(), Code::LoginFailed).await
     };

@@ -1,15 +1,15 @@
 //! The audit trail: list, export, verify.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use common::{
     agent::AgentName,
     email,
     error::{ApiError, Code},
-    id::is_id,
+    id::{PREFIXES, is_id},
     json as lines,
-    route::{Access, ROUTES, Route},
+    route::{Access, OTHER_ACTIONS, ROUTES, Route},
     scope::Scope,
     text::{moment, text},
 };
@@ -55,10 +55,11 @@ form! {
 }
 
 /// What `actor` can be.
-const ACTORS: &str = "a user's id (usr_…), address, or a part of it in small letters, digits and hyphens, or an agent's id (agt_…) or name";
+const ACTORS: &str =
+    "a user's id (usr_…), address or a part of it, for admins of the name too, or an agent's id (agt_…) or name";
 /// What `object` can be.
-const OBJECTS: &str = "a user's id (usr_…) or address, an agent's id (agt_…) or name, the id of a credential (tok_…), a mail (out_…) or the \
-     tenant (ten_…), or the name of a scope or a preset. What a key did is found by credential, and what was done to it by its agent as object";
+const OBJECTS: &str = "a user's id (usr_…), address or what stands before its @, an agent's id (agt_…) or name, the object of another row, such \
+     as the id of a credential (tok_…) or an OAuth client (cli_…), or the name of a scope or a preset. What a key did is found by credential, and what was done to it by its agent as object";
 /// What `credential` can be.
 const CREDENTIALS: &str = "the id of a credential (tok_…) or of an agent's key (key_…); never the credential itself";
 /// What `request` can be.
@@ -99,9 +100,37 @@ fn read_action(sent: &str) -> Result<String, ApiError> {
     Err(Code::InvalidFilter.detail(detail).with("field", "action").with("valid", valid))
 }
 
-/// A user's address, or the name of an agent, which presets' names look like.
-fn is_address_or_name(value: &str) -> bool {
-    email::parse(value).is_some() || AgentName::is_one(value)
+/// The actions that rows can have.
+fn actions() -> impl Iterator<Item = &'static str> {
+    ROUTES.iter().filter_map(|row| row.audit).chain(OTHER_ACTIONS)
+}
+
+/// Whether rows can have it: an action, or the slug of a refusal.
+fn is_action(action: &str) -> bool {
+    actions().any(|known| known == action) || Code::ALL.iter().any(|code| code.row().slug == action)
+}
+
+/// The refusal of an action that no row has, with those that begin as it does.
+fn no_action(action: &str) -> ApiError {
+    let group = action.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let near: BTreeSet<&str> = actions().filter(|known| known.split('.').next() == Some(&group)).collect();
+    let valid = match near.is_empty() {
+        true => "an action such as agent.create, or a slug such as scope_denied".to_owned(),
+        false => near.into_iter().collect::<Vec<_>>().join(", "),
+    };
+    Code::InvalidFilter.detail("No row has this action.").with("field", "action").with("valid", valid)
+}
+
+/// Whether it can be a person's, or the name of an agent: an id is neither, nor is one that was cut off, nor the beginning of a credential.
+fn is_no_id(value: &str) -> bool {
+    !PREFIXES.iter().chain(&["acr_"]).any(|prefix| value.starts_with(prefix))
+}
+
+/// What a row can be about that has no id: a person by the address or what stands before its @; an agent, a preset or a scope by its name; or
+/// a source of guides.
+fn is_named(value: &str) -> bool {
+    let is_of_person = email::parse(value).is_some() || email::parse(&format!("{value}@a.example")).is_some();
+    is_no_id(value) && !value.contains(char::is_uppercase) && (is_of_person || value.starts_with("app:"))
 }
 
 impl List {
@@ -124,8 +153,15 @@ impl List {
     /// The filter. A name is that of an agent that the caller may know of, or else of people.
     async fn filter(&self, app: &App, caller: &Caller) -> Result<Filter, ApiError> {
         let mut filter = self.read()?;
-        if let Some(name) = filter.actor.take_if(|actor| AgentName::is_one(actor)) {
-            match trail::is_agent(app.db(), caller.subject(), sees_all(caller), &name).await? {
+        if let Some(action) = filter.action.as_ref().filter(|action| !is_action(action)) {
+            let of_earlier_releases = Filter { action: Some(action.clone()), ..Filter::default() };
+            if read(app, caller, &of_earlier_releases, "", 1).await?.is_empty() {
+                return Err(no_action(action));
+            }
+        }
+        if let Some(name) = filter.actor.take_if(|actor| is_no_id(actor) && email::parse(actor).is_none()) {
+            let can_be_agent = AgentName::is_one(&name);
+            match can_be_agent && trail::is_agent(app.db(), caller.subject(), sees_all(caller), &name).await? {
                 true => filter.actor = Some(name),
                 false => filter.people = caller.named("actor", Some(&name))?,
             }
@@ -138,13 +174,12 @@ impl List {
         if self.outcome.as_deref().is_some_and(|outcome| !["done", "refused"].contains(&outcome)) {
             return Err(Code::InvalidFilter.with("field", "outcome").with("valid", "done, refused"));
         }
-        let objects = (["usr_", "agt_", "tok_", "out_", "ten_"].as_slice(), OBJECTS);
+        // What is done to a key is about its agent.
+        let ids: Vec<&str> = PREFIXES.iter().copied().filter(|prefix| !["key_", "req_"].contains(prefix)).collect();
         Ok(Filter {
-            actor: named("actor", self.actor.as_ref(), (&["usr_", "agt_"], ACTORS), is_address_or_name)?,
+            actor: named("actor", self.actor.as_ref(), (&["usr_", "agt_"], ACTORS), is_no_id)?,
             action: self.action.as_deref().map(read_action).transpose()?,
-            object: named("object", self.object.as_ref(), objects, |value| {
-                is_address_or_name(value) || value.starts_with("x.")
-            })?,
+            object: named("object", self.object.as_ref(), (&ids, OBJECTS), is_named)?,
             credential: named("credential", self.credential.as_ref(), (&["tok_", "key_"], CREDENTIALS), |_| false)?,
             request: named("request", self.request.as_ref(), (&["req_"], REQUESTS), |_| false)?,
             outcome: self.outcome.clone(),

@@ -304,7 +304,11 @@ pub(crate) async fn sign_out(app: App, typed: Form) -> Result<Response, ApiError
             }
             Err(trouble) => return Err(trouble),
         }
-        let response = see(&app, "/login?done=signed-out");
+        // Who wants to be somebody else goes on with what they were asked.
+        let response = match local(typed.text("next")) {
+            "" | "/" => see(&app, "/login?done=signed-out"),
+            next => see(&app, &format!("/login?{}", query(&[("next", next)]))),
+        };
         // The next visitor finds nothing of theirs.
         let response = LAST.forget(&app, KEPT.forget_all(&app, response));
         Ok(match session::no_cookie(&app) {

@@ -70,7 +70,11 @@ macro_rules! ids {
                 if text.starts_with($prefix) { Ok(Self(text)) } else { Err(text) }
             }
         }
-    )*};
+    )*
+
+        /// The prefixes of all kinds.
+        pub const PREFIXES: &[&str] = &[$($prefix),*];
+    };
 }
 
 ids! {

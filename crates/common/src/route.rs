@@ -487,6 +487,20 @@ impl Route {
     }
 }
 
+/// Actions of audit rows that no route has for its own.
+pub const OTHER_ACTIONS: [&str; 10] = [
+    "access.spend",
+    "agent.federated_credential.use",
+    "credential.end",
+    "identity.link",
+    "oauth.refresh",
+    "oauth.replay",
+    "oauth.token",
+    "session.start",
+    "token.exchange",
+    "token.first_use_new_ip",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -34,7 +34,10 @@ fn retry_after(headers: &HeaderMap) -> Option<i64> {
     let asked = text(header::RETRY_AFTER)?;
     // A date is one by the server's own clock.
     let until = || Some(http_date(text(header::DATE)?)?.seconds_until(http_date(asked)?));
-    asked.parse().ok().or_else(until).filter(|seconds| *seconds > 0)
+    // So many digits that they are no number are a long time all the same.
+    let is_digits = !asked.is_empty() && asked.bytes().all(|b| b.is_ascii_digit());
+    let number = asked.parse().ok().or(is_digits.then_some(i64::from(i32::MAX)));
+    number.or_else(until).filter(|seconds| *seconds > 0)
 }
 
 /// A date as headers have it (RFC 9110, section 5.6.7).
@@ -231,6 +234,7 @@ mod tests {
         };
         let date = "Sat, 28 Nov 2026 20:54:32 GMT";
         assert_eq!(asked("120", ""), Some(120));
+        assert_eq!(asked("99999999999999999999", ""), Some(i64::from(i32::MAX)));
         assert_eq!(asked("Sat, 28 Nov 2026 20:56:02 GMT", date), Some(90));
         for nothing in ["Sat, 28 Nov 2026 20:54:32 GMT", "Fri, 27 Nov 2026 20:54:32 GMT", "0", "-1", "soon", ""] {
             assert_eq!(asked(nothing, date), None, "{nothing}");

@@ -461,7 +461,21 @@ pub async fn is_known_network(reads: &dyn Rows, user: Option<&UserId>, network: 
 pub async fn revoke_session(tx: &Tx<'_>, user: &UserId, id: &str, now: Timestamp) -> Result<bool, DbError> {
     let sql = "UPDATE credentials SET revoked_at = ?3
                WHERE id = ?1 AND user_id = ?2 AND kind = 'session' AND revoked_at IS NULL RETURNING 1";
-    Ok(tx.optional::<Affected>(sql, args![id, user, now]).await?.is_some())
+    let is_one = tx.optional::<Affected>(sql, args![id, user, now]).await?.is_some();
+    if is_one {
+        end_what_waits(tx, user).await?;
+    }
+    Ok(is_one)
+}
+
+/// Ends what a person's ended sessions have let in and nobody has fetched yet: it would become a credential that no list shows before.
+async fn end_what_waits(tx: &Tx<'_>, user: &UserId) -> Result<(), DbError> {
+    let sql = "UPDATE device_requests SET state = 'denied' WHERE user_id = ?1 AND state = 'approved'
+               AND NOT EXISTS (SELECT 1 FROM credentials c WHERE c.id = approved_by AND c.revoked_at IS NULL)";
+    tx.execute(sql, args![user]).await?;
+    // They live for a minute: which session has made one is not kept.
+    let sql = "DELETE FROM codes WHERE user_id = ?1 AND kind = 'authorization' AND spent_at IS NULL";
+    tx.execute(sql, args![user]).await
 }
 
 /// Revokes a person's sessions, all but the one given; gives how many there were.
@@ -473,7 +487,9 @@ pub async fn revoke_sessions(
 ) -> Result<usize, DbError> {
     let sql = "UPDATE credentials SET revoked_at = ?3
                WHERE user_id = ?1 AND kind = 'session' AND revoked_at IS NULL AND id IS NOT ?2 RETURNING 1";
-    Ok(tx.list::<Affected>(sql, args![user, but, now]).await?.len())
+    let ended = tx.list::<Affected>(sql, args![user, but, now]).await?.len();
+    end_what_waits(tx, user).await?;
+    Ok(ended)
 }
 
 /// Revokes a person's sessions that have proved one factor alone, all but the one given; gives how many there were.
@@ -485,7 +501,9 @@ pub async fn revoke_of_one_factor(
 ) -> Result<usize, DbError> {
     let sql = "UPDATE credentials SET revoked_at = ?3
                WHERE user_id = ?1 AND kind = 'session' AND two_factors = 0 AND revoked_at IS NULL AND id <> ?2 RETURNING 1";
-    Ok(tx.list::<Affected>(sql, args![user, but, now]).await?.len())
+    let ended = tx.list::<Affected>(sql, args![user, but, now]).await?.len();
+    end_what_waits(tx, user).await?;
+    Ok(ended)
 }
 
 /// A person's session, as that person and the tenant's admins may see it.

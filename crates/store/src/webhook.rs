@@ -197,10 +197,12 @@ pub async fn insert(
     Ok(Inserted::Created)
 }
 
-/// Changes a webhook's settings; `false`: they are so already.
+/// Changes a webhook's settings; `false`: they are so already. Another address has none of the failures of the one before.
 pub async fn update(tx: &Tx<'_>, id: &WebhookId, settings: &Settings<'_>, now: Timestamp) -> Result<bool, DbError> {
     let sql =
-        "UPDATE webhooks SET name = ?2, url = ?3, kinds = ?4, agents = ?5, takes_notifications = ?6, updated_at = ?7
+        "UPDATE webhooks SET name = ?2, url = ?3, kinds = ?4, agents = ?5, takes_notifications = ?6, updated_at = ?7,
+                             failures = iif(url = ?3, failures, 0), failing_since = iif(url = ?3, failing_since, NULL),
+                             leased_until = iif(url = ?3, leased_until, 0)
                WHERE id = ?1 AND (name, url, kinds, agents) IS NOT (?2, ?3, ?4, ?5) RETURNING 1";
     let Settings { name, url, kinds, agents, takes_notifications } = settings;
     let (kinds, agents) = (kinds.map(json::to_text), agents.map(json::to_text));

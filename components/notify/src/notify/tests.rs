@@ -99,6 +99,9 @@ async fn a_text_or_link_that_cannot_be_shown_is_refused() {
         ("action_url", "https://OWN.example/device?user_code=BCDF-GHJK", "invalid_url"),
         ("action_url", "https://own.example:8443/device", "invalid_url"),
         ("action_url", "https://own.example/agents/%2e%2e/device", "invalid_url"),
+        // R602.
+        ("action_url", "/agents/..%2f..%2Flogin", "invalid_url"),
+        ("action_url", "/agents/a%5Cb", "invalid_url"),
     ] {
         let mut body = json!({ "title": "a", "body": "b" });
         body[field] = json!(value);

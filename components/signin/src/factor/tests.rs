@@ -198,7 +198,13 @@ async fn only_the_right_password_tells_of_a_second_factor() {
 async fn a_code_without_a_second_factor_is_refused() {
     let (t, _) = with_ada().await;
     let body = json!({ "email": "ada@example.com", "password": PASSWORD, "code": "123456" });
-    t.nobody("POST", "/auth/token", body).await.refused(404, "no_second_factor");
+    let refused = t.nobody("POST", "/auth/token", body).await.refused(404, "no_second_factor");
+    // R594: what a stranger can do about it; and what nobody has filled in is not sent.
+    assert_eq!(refused["fix"], "Send the same without code: this account has no second factor.");
+    for nothing in [json!(""), json!(" "), Null] {
+        let body = json!({ "email": "ada@example.com", "password": PASSWORD, "code": nothing, "tenant": nothing });
+        t.nobody("POST", "/auth/token", body).await.is(200);
+    }
 }
 
 /// R97: a code works once, whichever way it comes, also one step later and at the clock's other side.

@@ -202,7 +202,7 @@ async fn filters_narrow_the_list() {
             vec!["hidden_scout", "ada_hidden", "user"],
         ),
         ("?since=2026-01-02T03:05:05.001Z".to_owned(), vec![]),
-        ("?action=x".to_owned(), vec![]),
+        ("?action=agent.purge".to_owned(), vec![]),
     ] {
         assert_eq!(s.sees(&s.ada, &query).await, expected, "{query}");
     }
@@ -265,7 +265,7 @@ async fn the_trail_tells_what_a_credential_and_a_request_did() {
         (format!("?credential={}", secrets[1].credential), vec!["key1"]),
         (format!("?credential={}", s.scout.credential), vec!["token"]),
         (format!("?credential={}", s.mia.credential), vec!["session"]),
-        (format!("?credential={}&action=x.nothing", s.mia.credential), vec![]),
+        (format!("?credential={}&action=agent.purge", s.mia.credential), vec![]),
         (format!("?request={request}"), vec!["req2", "req1"]),
         (format!("?request={request}&limit=1"), vec!["req2"]),
         ("?credential=tok_00000000000000000000000000".to_owned(), vec![]),
@@ -310,6 +310,9 @@ async fn the_trail_tells_what_a_credential_and_a_request_did() {
     }
 }
 
+const CLIENT: &str = "cli_01kdyak348axzwnnqwv1cjqy5m";
+const GRANT: &str = "apg_01kdyak348axzwnnqwv1cjqy5m";
+
 /// R77: a value that can be the name of nothing that a filter looks for is refused, never an empty list; the refusal says what the
 /// filter takes.
 #[tokio::test]
@@ -319,22 +322,38 @@ async fn a_filter_that_can_match_nothing_is_refused() {
     for (field, good, bad) in [
         (
             "actor",
-            vec![user.as_str(), &agent, "scout", "nobody", "mia@example.com"],
+            // R592: also a part of an address or a name, as every filter by a person.
             vec![
-                token.as_str(),
-                "key_01kdyak348axzwnnqwv1cjqy5m",
-                "Scout",
-                "me",
-                "a b",
+                user.as_str(),
+                &agent,
+                "scout",
+                "nobody",
+                "mia@example.com",
                 "mia@",
-                "usr_1",
-                &user[..20],
-                "x.crm.read",
+                "@example.com",
+                "mia.x",
+                "Mia",
+                "a b",
+                "me",
             ],
+            vec![token.as_str(), "key_01kdyak348axzwnnqwv1cjqy5m", "usr_1", "acr_ses_12345678", &user[..20]],
         ),
         (
             "object",
-            vec![user.as_str(), &agent, &token, "scout", "worker", "x.crm.read", "mia@example.com"],
+            // R591: also what rows of other kinds have there.
+            vec![
+                user.as_str(),
+                &agent,
+                &token,
+                "scout",
+                "worker",
+                "x.crm.read",
+                "mia@example.com",
+                "mia.x",
+                "app:one",
+                CLIENT,
+                GRANT,
+            ],
             vec![
                 "key_01kdyak348axzwnnqwv1cjqy5m",
                 "req_01kdyak348axzwnnqwv1cjqy5m",
@@ -349,7 +368,21 @@ async fn a_filter_that_can_match_nothing_is_refused() {
             vec![user.as_str(), "scout", "laptop", "tok_x", "acr_ses_12345678"],
         ),
         // R525
-        ("action", vec!["agent.create", "scope_denied", "x"], vec!["agents.create", "agents.read"]),
+        // R593: nor any other word that no row has.
+        (
+            "action",
+            vec!["agent.create", "scope_denied", "oauth.token", "session.start"],
+            vec![
+                "agents.create",
+                "agents.read",
+                "x",
+                "user",
+                "user.created",
+                "USER.CREATE",
+                "user.create,user.update",
+                "user.*",
+            ],
+        ),
         ("request", vec!["req_01kdyak348axzwnnqwv1cjqy5m"], vec!["01kdyak348axzwnnqwv1cjqy5m", &token, "req_1"]),
     ] {
         for route in ["/api/audit", "/api/audit/export"] {

@@ -241,6 +241,12 @@ async fn what_fails_is_tried_for_a_day_and_a_dead_one_is_sent_again() {
     assert_eq!(s.t.texts(STATE).await, ["agent.state_changed dead 10 no answer: no"]);
     let found = s.t.as_(&s.max, "GET", &format!("{WEBHOOKS}/{}", id(&made)), Null).await.is(200);
     assert_eq!((&found["failures"], &found["state"]), (&json!(10), &json!("active")));
+    // R598: they are those of this address.
+    let path = format!("{WEBHOOKS}/{}", id(&made));
+    let named = s.t.as_(&s.max, "PATCH", &path, json!({ "name": "other" })).await.is(200);
+    assert_eq!(named["failures"], json!(10));
+    let moved = s.t.as_(&s.max, "PATCH", &path, json!({ "url": "https://hooks.example/moved" })).await.is(200);
+    assert_eq!((&moved["failures"], &moved["failing_since"]), (&json!(0), &Null));
     let deliveries = format!("{WEBHOOKS}/{}/deliveries", id(&made));
     let dead = s.t.as_(&s.max, "GET", &format!("{deliveries}?state=dead"), Null).await.is(200)["items"][0].clone();
     // Ten tries took what is left of the stub's answers.

@@ -193,8 +193,12 @@ async fn end_for_new_owner(
     audit::insert_for_many(tx, origin, action, &Many { with, which, subject, member, after, is_archived }).await?;
     end_rights(tx, (with, subject), origin.now).await?;
     delete_keys(tx, (with, subject)).await?;
-    let sql = format!("{with} DELETE FROM grants WHERE object_id IN (SELECT id FROM below)");
-    tx.execute(&sql, args![subject]).await
+    // A code that waits is in the hands of whom the former owner chose.
+    for (table, agent) in [("codes", "agent_id"), ("grants", "object_id")] {
+        let sql = format!("{with} DELETE FROM {table} WHERE {agent} IN (SELECT id FROM below)");
+        tx.execute(&sql, args![subject]).await?;
+    }
+    Ok(())
 }
 
 /// Archives an agent and all below it: their credentials and grants end, their names become free. Gives the ids of

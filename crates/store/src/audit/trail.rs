@@ -12,9 +12,8 @@ use crate::{
     subject::Subject,
 };
 use common::{
-    agent::AgentName,
     email,
-    id::{AuditId, KeyId, UserId},
+    id::{AuditId, KeyId, PREFIXES, UserId},
     json,
     permission::Action,
     time::Timestamp,
@@ -233,13 +232,13 @@ fn conditions(
         let (id, name) = (id_of(object, (tenant, may), binder), binder.bind(object));
         // A person is shown without the domain.
         let (begin, end) = (binder.bind(format!("{object}@")), binder.bind(format!("{object}A")));
-        wanted.push_str(&match AgentName::is_one(object) {
-            true => format!(
+        wanted.push_str(&match PREFIXES.iter().any(|prefix| object.starts_with(prefix)) {
+            false => format!(
                 " AND r.object_id IN (SELECT ifnull({id}, {name}) AS id
                                       UNION ALL SELECT u.id FROM users u
                                       WHERE u.tenant_id = {tenant} AND u.email_key >= {begin} AND u.email_key < {end})"
             ),
-            false => format!(" AND r.object_id = ifnull({id}, {name})"),
+            true => format!(" AND r.object_id = {name}"),
         });
     }
     if let Some(credential) = &filter.credential {
