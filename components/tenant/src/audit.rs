@@ -105,15 +105,21 @@ fn actions() -> impl Iterator<Item = &'static str> {
     ROUTES.iter().filter_map(|row| row.audit).chain(OTHER_ACTIONS)
 }
 
-/// Whether rows can have it: an action, or the slug of a refusal.
+/// Whether rows can have it: an action, or what looks as the slug of a refusal. The words of all refusals are not part of this component.
 fn is_action(action: &str) -> bool {
-    actions().any(|known| known == action) || Code::ALL.iter().any(|code| code.row().slug == action)
+    let looks_as_slug = action.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    actions().any(|known| known == action) || looks_as_slug && actions().all(|known| group(known) != action)
+}
+
+/// What an action begins with.
+fn group(action: &str) -> &str {
+    action.split('.').next().unwrap_or_default()
 }
 
 /// The refusal of an action that no row has, with those that begin as it does.
 fn no_action(action: &str) -> ApiError {
-    let group = action.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    let near: BTreeSet<&str> = actions().filter(|known| known.split('.').next() == Some(&group)).collect();
+    let begin = group(action).to_ascii_lowercase();
+    let near: BTreeSet<&str> = actions().filter(|known| group(known) == begin).collect();
     let valid = match near.is_empty() {
         true => "an action such as agent.create, or a slug such as scope_denied".to_owned(),
         false => near.into_iter().collect::<Vec<_>>().join(", "),

@@ -375,7 +375,6 @@ async fn a_filter_that_can_match_nothing_is_refused() {
             vec![
                 "agents.create",
                 "agents.read",
-                "x",
                 "user",
                 "user.created",
                 "USER.CREATE",
