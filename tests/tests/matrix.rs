@@ -236,9 +236,13 @@ fn check_tool(caller: &Caller, row: &Row, tool: &Tool) {
             assert!(fields.any(|field| field["field"] == UNKNOWN), "{what}: {refused}");
         }
         Some("scope_denied") => {
-            // An agent has asked for it by this; a person's client can get a token with more, from its person.
+            // An agent has asked for it by this; a person's client can get a token with more, from its person, where their role allows it.
             let refused = if caller.kind == Kind::Agent {
                 told(&answer, &what)
+            } else if answer.header("www-authenticate").is_empty() {
+                let refused = told(&answer, &what);
+                assert!(text(&refused["fix"]).contains("raise your role"), "{what}: {refused}");
+                refused
             } else {
                 let challenge = format!("error=\"insufficient_scope\", scope=\"{}\"", row.access);
                 assert!(answer.header("www-authenticate").contains(&challenge), "{what}: {answer:?}");

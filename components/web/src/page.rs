@@ -101,7 +101,10 @@ const DONE: &[(&str, &str)] = &[
         "reset-asked",
         "If this address has an account, a mail with a link to set a new password is on its way. The link works once, for 24 hours.",
     ),
-    ("person-deleted", "Deleted, with all of their sessions and tokens."),
+    (
+        "person-deleted",
+        "Deleted, with all of their sessions and tokens. Agents of theirs that were not given away are archived.",
+    ),
     ("ran", "Run. Its result is in the list."),
     ("restarted", "Restarted."),
     ("restored", "Restored: it is stopped, and has no credentials. Issue a token and start it."),

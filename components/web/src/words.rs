@@ -353,6 +353,11 @@ pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
         _ if is_refused => "was refused:".to_owned(),
         // Each of them has a row of its own.
         Some(_) if action == "agent.stop_all" && object.starts_with("agt_") => "stopped".to_owned(),
+        // So has each agent of a person who was deleted.
+        Some(_) if action == "user.delete" && object.starts_with("agt_") => match row.at("after").is("archived") {
+            true => "archived".to_owned(),
+            false => "gave away".to_owned(),
+        },
         Some(_) if action == "agent.start_all" && object.starts_with("agt_") => "undid the stop of".to_owned(),
         Some((_, verb)) => (*verb).to_owned(),
         None => action.to_owned(),
@@ -696,6 +701,8 @@ mod tests {
             ("user.set_password", "usr_2", "max@example.com", "set the password of max@example.com"),
             ("agent.stop_all", "agt_1", "scout", "stopped scout"),
             ("agent.stop_all", "ten_1", "main", "stopped every agent "),
+            ("user.delete", "agt_1", "scout", "gave away scout"),
+            ("user.delete", "usr_1", "max@example.com", "deleted max@example.com"),
             ("agent.start_all", "agt_1", "scout", "undid the stop of scout"),
             ("agent.start_all", "ten_1", "main", "undid the stop of every agent "),
         ] {

@@ -180,7 +180,7 @@ fn agent_steps(row: &CredentialRow, agent: &AgentRow, scope: &[&str]) -> String 
         );
     }
     if row.kind == Kind::ApiKey {
-        let step = widened(row, agent, scope, |scopes| {
+        let step = widened(row, agent, scope, &|scopes| {
             format!("POST /api/agents/{}/keys {{\"name\": \"<a new name>\", \"scope\": {scopes}}}", agent.name)
         });
         return format!(
@@ -189,9 +189,7 @@ fn agent_steps(row: &CredentialRow, agent: &AgentRow, scope: &[&str]) -> String 
         );
     }
     if row.subject.grantee.is_some() {
-        let step = widened(row, agent, scope, |scopes| {
-            format!("POST /api/agents/{}/token/issue {{\"scope\": {scopes}}}", agent.name)
-        });
+        let step = reissued(row, agent, scope);
         return format!(
             "{owner} can send {step} and give you the token of the response. What people approve at /api/access-requests does not apply \
              to a credential that an editor issued"
@@ -205,9 +203,20 @@ fn agent_steps(row: &CredentialRow, agent: &AgentRow, scope: &[&str]) -> String 
         [one] => json!(one),
         several => json!(several),
     };
+    let covered = |patterns: &str| Scopes::stored(patterns, &row.custom_scopes);
+    // The owner has widened what the agent may have; its token is the one from before.
+    let is_allowed = covered(&scope.join(" ")).without(&covered(&agent.scope)).is_empty();
+    let or_anew = if is_allowed {
+        let step = reissued(row, agent, scope);
+        format!(
+            ". You may have it for good, and only your token lacks it: {owner} can send {step} and give you the token of the response"
+        )
+    } else {
+        String::new()
+    };
     format!(
         "POST /api/access-requests {{\"scope\": {asked}, \"reason\": \"…\"}}. When {owner} or an admin has approved it, your \
-         token can use it"
+         token can use it{or_anew}"
     )
 }
 
@@ -215,14 +224,17 @@ fn agent_steps(row: &CredentialRow, agent: &AgentRow, scope: &[&str]) -> String 
 /// ceiling. Empty for a person.
 pub(crate) fn sharing(row: &CredentialRow) -> String {
     let Some(agent) = &row.agent else { return String::new() };
-    widened(row, agent, &[Scope::AgentsShare.as_str()], |scopes| {
-        format!("POST /api/agents/{}/token/issue {{\"scope\": {scopes}}}", agent.name)
-    })
+    reissued(row, agent, &[Scope::AgentsShare.as_str()])
+}
+
+/// The step that issues another token with `scope`.
+fn reissued(row: &CredentialRow, agent: &AgentRow, scope: &[&str]) -> String {
+    widened(row, agent, scope, &|scopes| format!("POST /api/agents/{}/token/issue {{\"scope\": {scopes}}}", agent.name))
 }
 
 /// The step that makes a credential with `scope` and everything that this one carries within the ceiling; before it the step that puts
 /// the scope into the agent's ceiling, if it is not there.
-fn widened(row: &CredentialRow, agent: &AgentRow, scope: &[&str], make: impl Fn(String) -> String) -> String {
+fn widened(row: &CredentialRow, agent: &AgentRow, scope: &[&str], make: &dyn Fn(String) -> String) -> String {
     let covered = |patterns: &str| Scopes::stored(patterns, &row.custom_scopes);
     let as_json = |names: Vec<&str>| json!(names).to_string();
     let (ceiling, needed) = (covered(&agent.scope), covered(&scope.join(" ")));

@@ -25,7 +25,26 @@ struct SecretsPage {
     probes: Option<Vec<Json>>,
 }
 
+/// The patterns that let an agent read the values of its secrets.
+const READS: [&str; 4] = ["*", "agents.*", "agents.secrets.*", "agents.secrets.read"];
+
 impl SecretsPage {
+    /// Why the agent cannot read the values that stand there; empty: it can, or there are none.
+    fn unread(&self) -> &'static str {
+        let reads = |of: &Json| of.words("scope").iter().any(|pattern| READS.contains(pattern));
+        let agent = &self.head.agent;
+        match () {
+            () if self.secrets.as_ref().is_none_or(Vec::is_empty) => "",
+            () if !reads(agent) => {
+                "its scope lacks agents.secrets.read. Add it under Settings, then replace its token under Credentials."
+            }
+            () if agent.is("has_token") && !reads(agent.at("token")) => {
+                "its token lacks agents.secrets.read. Replace it under Credentials."
+            }
+            () => "",
+        }
+    }
+
     fn result(&self, probe: &Json) -> Html {
         words::state(match probe.text("status") {
             "" => "not run",
