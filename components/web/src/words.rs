@@ -702,7 +702,7 @@ mod tests {
             ("agent.stop_all", "agt_1", "scout", "stopped scout"),
             ("agent.stop_all", "ten_1", "main", "stopped every agent "),
             ("user.delete", "agt_1", "scout", "gave away scout"),
-            ("user.delete", "usr_1", "max@example.com", "deleted max@example.com"),
+            ("user.delete", "usr_2", "max@example.com", "deleted max@example.com"),
             ("agent.start_all", "agt_1", "scout", "undid the stop of scout"),
             ("agent.start_all", "ten_1", "main", "undid the stop of every agent "),
         ] {
