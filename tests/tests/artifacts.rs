@@ -477,6 +477,19 @@ fn the_script_installs_into_an_empty_home() {
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin", home.path(".local/bin").display());
         let again = home.run_with(shell, &script, &[], &path);
         assert!(again.status.success() && !said(&again).contains("not in your PATH"), "{}", said(&again));
+        // R601: another one that comes first is named, and the next steps go by the whole path; a slash at the end is none.
+        let first = home.path("first");
+        fs::create_dir(&first).unwrap();
+        fs::copy(home.path(".local/bin/accredit"), first.join("accredit")).unwrap();
+        let hidden = said(&home.run_with(shell, &script, &[], &format!("{}:{path}", first.display())));
+        assert!(
+            hidden.contains(&format!("Another accredit comes first in your PATH: {}/accredit", first.display())),
+            "{hidden}"
+        );
+        assert!(hidden.contains(".local/bin/accredit auth login"), "{hidden}");
+        let slash = said(&home.run_with(shell, &script, &[], &path.replacen(':', "/:", 1)));
+        assert!(slash.contains("  accredit auth login") && !slash.contains("PATH"), "{slash}");
+        fs::remove_dir_all(first).unwrap();
         assert!(home.state() == before && home.has_no_leftovers(), "{shell:?}");
     }
 }

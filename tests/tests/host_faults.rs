@@ -200,7 +200,7 @@ fn a_database_that_was_moved_away_is_not_made_anew() {
     assert_eq!(server.texts("PRAGMA integrity_check"), ["ok"]);
 }
 
-/// R376: a host that has no log to open anew goes on when it is asked to.
+/// R376, R600: a host that has no log to open anew goes on when it is asked to, in whichever way.
 #[test]
 fn a_hang_up_ends_no_host() {
     let mut host = Start::trap(&trap_manifest()).run();
