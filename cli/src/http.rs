@@ -30,9 +30,10 @@ use crate::{
 
 /// What a segment of a path cannot hold as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-/// The longest answer that is read: an export of the audit trail of a large tenant; and of all else, which a stranger may answer.
-const MOST: u64 = 1 << 30;
-const MOST_OF_OTHERS: u64 = 64 << 20;
+/// The longest export that is read, bytes: the audit trail of a large tenant.
+const MOST_OF_EXPORT: u64 = 1 << 30;
+/// The longest other answer that is read, bytes. It may be that of another server.
+const MOST: u64 = 64 << 20;
 /// The step of a refusal that carries an ask.
 const ASK: &str = "Ask for exactly this by the command below, which a person can approve. Its answer says how to wait for the decision. \
                    Once it is approved, run your command again.";
@@ -277,11 +278,12 @@ impl Client {
         let status = parts.status.as_u16();
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media = header("content-type").split(';').next().unwrap_or_default().trim();
-        let most = if matches!(media, "application/x-ndjson" | "text/csv") { MOST } else { MOST_OF_OTHERS };
+        let is_export = matches!(media, "application/x-ndjson" | "text/csv");
+        let most = if is_export { MOST_OF_EXPORT } else { MOST };
         let text = body.with_config().limit(most).read_to_string().map_err(|error| self.lost(&error))?;
         let is_json = JSON.contains(&media);
         // Nothing that others have written controls a terminal.
-        let text = if is_json || matches!(media, "application/x-ndjson" | "text/csv") { escaped(&text) } else { text };
+        let text = if is_json || is_export { escaped(&text) } else { text };
         let json = if is_json { serde_json::from_str(&text).unwrap_or_default() } else { Json::Null };
         let given = |name: &str| Some(header(name)).filter(|value| !value.is_empty()).map(str::to_owned);
         let (tag, closure) = (given("etag"), given("x-accredit-closure"));

@@ -75,7 +75,7 @@ export async function visitor(browser, server, { also = [], ...options } = MODES
 /** The longest that Chromium may take to close a visitor's pages, ms. */
 const CLOSING = 20_000;
 
-/** Closes a visitor's pages. One that is closed while it loads can keep Chromium from saying that it is; the browser's end takes it along. */
+/** Closes a visitor's pages. Chromium may never report that a page which was still loading is closed; it ends with the browser then. */
 async function close(context) {
   await Promise.all(context.pages().map((page) => page.waitForLoadState("load", { timeout: CLOSING }).catch(() => {})));
   let timer;

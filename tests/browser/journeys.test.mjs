@@ -36,14 +36,14 @@ async function as(email, work, options) {
     if (email) await enter(guest.page, email);
     await work(guest.page, guest);
   } catch (error) {
-    error.stack += `\n${await stand(guest.page)}`;
+    error.stack += `\n${await describe(guest.page)}`;
     throw error;
   }
   assert.deepEqual(guest.faults, []);
 }
 
-/** Where a page is when a test fails: its address, what it says is wrong, and where the keyboard is. */
-async function stand(page) {
+/** Describes a page on which a test failed: its address, its messages, and the field with the focus. */
+async function describe(page) {
   const read = page.evaluate(() => {
     const said = [...document.querySelectorAll("[role=alert], [role=status]")].map((one) => one.innerText).join(" | ");
     const field = document.activeElement;
@@ -430,7 +430,7 @@ function keyboard(page) {
   const press = (key) => page.keyboard.press(key);
   /** Presses a key that leads away. The page that took it may be gone before it says so: what comes of it is waited for, and not its word. */
   const leave = (key) => void press(key).catch(() => {});
-  /** Waits until the page is there and was drawn: its first field has the focus only then, and what is typed before is lost. */
+  /** Waits until the page was drawn. Only then does its first field have the focus; what is typed before that is lost. */
   const drawn = async () => {
     await page.waitForLoadState();
     await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));

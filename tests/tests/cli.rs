@@ -60,6 +60,27 @@ fn saying(answer: &'static str) -> String {
     format!("http://{address}")
 }
 
+/// R605: the command stops reading what has no end.
+#[test]
+fn an_answer_without_end_is_not_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let sender = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        drop(stream.read(&mut [0; 4096]));
+        let mut sent = 0_usize;
+        let mut next = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n".to_vec();
+        while sent < 512 << 20 && stream.write_all(&next).is_ok() {
+            sent += next.len();
+            next = vec![b' '; 1 << 20];
+        }
+        sent
+    });
+    Cli::of(&url).run(&["ready"]).is(3);
+    let sent = sender.join().unwrap();
+    assert!((64 << 20..128 << 20).contains(&sent), "{sent} bytes");
+}
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o777
 }

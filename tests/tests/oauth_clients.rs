@@ -436,8 +436,8 @@ fn twenty_at_once_get_one_token_for_a_device() {
     }
 }
 
-/// R589: what a session has let in and nobody has fetched yet ends with that session, whichever way it ends; by their own sign-out nobody
-/// takes back what they have just approved.
+/// R589: what was approved in a session and not fetched yet ends with that session, whichever way it ends, but for the person's own
+/// sign-out: people sign out right after they approve a device.
 #[test]
 fn what_was_let_in_and_not_fetched_ends_with_the_session() {
     let (server, admin) = Server::with_admin();
@@ -450,6 +450,7 @@ fn what_was_let_in_and_not_fetched_ends_with_the_session() {
             "SELECT count(*) FROM credentials c JOIN users u ON u.id = c.user_id WHERE u.email = '{email}' AND c.kind <> 'session'"
         )
     };
+    let id_of = |session: &Client| text(&session.get("/api/auth/whoami").is(200)["credential"]["id"]).to_owned();
     // A device and an app that wait for what `session` has approved.
     let waiting = |session: &Client| {
         let codes = server.nobody().form("/auth/device/code", "name=laptop&scope=agents.read").is(200);
@@ -460,12 +461,13 @@ fn what_was_let_in_and_not_fetched_ends_with_the_session() {
     let sign_in = || server.sign_in("max@example.com", None);
     let (change, sessions) = (json!({ "current": PASSWORD, "new": PASSWORD }), format!("/api/users/{user}/sessions"));
     type End<'a> = (&'a str, &'a dyn Fn(&Client, &Client) -> Answer);
-    let ends: [End<'_>; 5] = [
+    let ends: [End<'_>; 7] = [
         ("a changed password", &|_, other| other.post("/auth/password", &change)),
         ("the end of all others", &|_, other| other.delete("/auth/sessions")),
-        ("the end of this one", &|session, other| {
-            let own = text(&session.get("/api/auth/whoami").is(200)["credential"]["id"]).to_owned();
-            other.delete(&format!("/auth/sessions/{own}"))
+        ("the end of this one", &|session, other| other.delete(&format!("/auth/sessions/{}", id_of(session)))),
+        ("a leak", &|session, _| server.nobody().post("/auth/leaks", &json!({ "token": session.bearer() }))),
+        ("the end of this one by an admin", &|session, _| {
+            admin.delete(&format!("/auth/admin/tokens/{}", id_of(session)))
         }),
         ("a password that an admin sets", &|_, _| {
             admin.post(&format!("/api/users/{user}/set-password"), &json!({ "password": PASSWORD }))
@@ -492,7 +494,7 @@ fn escaped(value: &str) -> String {
     encoded(&[("", value)]).trim_start_matches('=').to_owned()
 }
 
-/// R595: who is asked at a page as somebody else signs in again, and comes back to what was asked.
+/// R595: a person who is asked under another account signs in as somebody else, and comes back to the question.
 #[test]
 fn a_page_that_asks_can_be_answered_as_somebody_else() {
     let (server, admin) = Server::with_admin();

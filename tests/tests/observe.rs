@@ -70,7 +70,7 @@ fn each_request_is_a_line_without_a_value_of_its_own() {
     }
 }
 
-/// R151: a log that was moved is opened anew, and a stop loses no line.
+/// R151, R600: a log that was moved is opened anew by either signal, and a stop loses no line.
 #[test]
 fn a_log_can_be_moved_and_is_whole_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
@@ -79,9 +79,11 @@ fn a_log_can_be_moved_and_is_whole_at_the_end() {
     nobody.get("/healthz").is(200);
     lines(&log, 1);
     let moved = folder.path().join("access.log.1");
-    fs::rename(&log, &moved).unwrap();
-    process::signal(server.host().id(), Signal::HUP);
-    until("the new file", || log.exists().then_some(()));
+    for (signal, to) in [(Signal::HUP, &moved), (Signal::USR1, &folder.path().join("access.log.2"))] {
+        fs::rename(&log, to).unwrap();
+        process::signal(server.host().id(), signal);
+        until("the new file", || log.exists().then_some(()));
+    }
     for _ in 0..40 {
         nobody.get("/healthz").is(200);
     }

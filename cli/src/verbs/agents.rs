@@ -67,7 +67,7 @@ fn state() -> Vec<Verb> {
         Verb::new("agents stop-all", route::STOP_ALL)
             .asks("Stop every agent of the tenant?")
             .done("Stopped every agent of the tenant."),
-        Verb::new("agents start-all", route::START_ALL).done("The agents are as they were before stop-all."),
+        Verb::new("agents start-all", route::START_ALL).show(Show::Facts),
         Verb::new("agents deploy", route::DEPLOY)
             .takes("name", Kind::Text)
             .field("create", Kind::Data)

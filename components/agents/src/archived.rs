@@ -105,7 +105,8 @@ async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Archived, A
 pub(crate) async fn restore(change: Change<Body<Empty>>, Path(id): Path) -> Result<Response, ApiError> {
     change
         .on(&id, find, async |write, found, _| {
-            let name = AgentName::parse(&found.name);
+            // A word that became one of the routes meanwhile is no name any more.
+            let name = AgentName::parse(&found.name).or_else(|| AgentName::parse(&format!("{}-2", found.name)));
             let name = name.ok_or_else(|| ApiError::from(Code::Internal).cause("a stored name"))?;
             quota::check_agents(write.app(), &write.tx, &write.caller, &found.owner.id).await?;
             let parent = former_parent(write, &found).await?;

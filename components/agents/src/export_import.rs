@@ -221,6 +221,8 @@ mod tests {
             (json!({ "name": "me" }), 400, "invalid_name"),
             (json!({ "name": "x", "scope": ["agents.delete"] }), 400, "scope_too_wide"),
             (json!({ "name": "x", "tier": 9 }), 400, "invalid_number"),
+            // R587: an import issues no token unless it is asked to.
+            (json!({ "name": "x", "scope": ["agents.read"], "expires_in_days": 9 }), 422, "validation_error"),
             (json!({ "name": "x", "scope": ["agents.read"], "parent": "nobody" }), 404, "parent_not_found"),
         ] {
             let refused =

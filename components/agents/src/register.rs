@@ -76,12 +76,13 @@ impl Draft {
         let name = flaws.check("name", AgentName::parse(&body.name).ok_or_else(|| Code::InvalidName.into()));
         let lifetime = flaws.check(body.life.field(), body.life.read());
         let issue_token = body.issue_token.unwrap_or(true);
-        if !issue_token && matches!(lifetime, Some(Some(_))) {
-            flaws.check::<()>(
-                body.life.field(),
-                Err(ApiError::field(body.life.field(), "is that of a token, and issue_token is false")),
-            );
-        }
+        let lifetime = match lifetime {
+            Some(Some(_)) if !issue_token => {
+                let problem = "is the lifetime of a token, and none is issued: send issue_token true, or leave it out";
+                flaws.check(body.life.field(), Err(ApiError::field(body.life.field(), problem)))
+            }
+            lifetime => lifetime,
+        };
         let ceiling = flaws.check("scope", body.changes.ceiling(app.db(), caller).await);
         body.changes.put(&mut AgentSettings::new(Patterns::stored("")), &mut flaws);
         let (Some(name), Some(lifetime), Some(ceiling)) = (name, lifetime, ceiling) else {

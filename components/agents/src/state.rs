@@ -240,11 +240,10 @@ pub(crate) async fn stop_all(change: Change<Body<Empty>>) -> Result<Response, Ap
         .run(async |write, _| {
             let by = actor(&write.caller);
             let data = json!({ "step": "stop-all", "state": AgentState::Stopped, "by": by });
-            let event = (EventKind::AgentStateChanged, &data);
             let body =
                 format!("{} stopped all agents of the tenant. Each stays stopped until it is started.", write.author());
             notification::insert_for_owners_of_running(&write.tx, &write.origin(), &write.cause, &body).await?;
-            let stopped = state::stop_all(&write.tx, (&write.origin(), write.action()), &by, event).await?;
+            let stopped = state::stop_all(&write.tx, (&write.origin(), write.action()), &by, &data).await?;
             let form = json!({ "stopped": stopped });
             let answer = Answer::ok(&form)?;
             Ok(match stopped {
@@ -255,18 +254,18 @@ pub(crate) async fn stop_all(change: Change<Body<Empty>>) -> Result<Response, Ap
         .await
 }
 
-/// `POST /api/agents/start-all`: takes back what `stop-all` has done to each agent of the tenant whose state nobody has set since: those
-/// that ran run, and those that were paused are paused.
+/// `POST /api/agents/start-all`: undoes the last `stop-all` for the agents whose state nobody has set since. Each is running or paused, as
+/// `stop-all` found it.
 pub(crate) async fn start_all(change: Change<Body<Empty>>) -> Result<Response, ApiError> {
     change
         .run(async |write, _| {
             let by = actor(&write.caller);
             let (origin, action) = (write.origin(), write.action());
-            let back = async |to: AgentState| {
+            let restore = async |to: AgentState| {
                 let data = json!({ "step": "start-all", "state": to, "by": by });
                 state::start_all(&write.tx, (&origin, action), &by, to, &data).await
             };
-            let (started, paused) = (back(AgentState::Running).await?, back(AgentState::Paused).await?);
+            let (started, paused) = (restore(AgentState::Running).await?, restore(AgentState::Paused).await?);
             let form = json!({ "started": started, "paused": paused });
             let answer = Answer::ok(&form)?;
             Ok(match started + paused {

@@ -73,21 +73,21 @@ pub(crate) async fn missing(
 ) -> Result<Json, Fault> {
     let whoami = api.whoami().await?;
     if !is_agent(&whoami) {
+        let needed = call.scopes();
         let role = whoami.get("role").and_then(Json::as_str).and_then(Role::from_word);
-        let is_within = |scope| role.is_some_and(|role| role.ceiling().contains(scope));
-        if !call.scopes().into_iter().filter_map(Scope::from_text).all(is_within) {
-            // No token of this person's can have it.
+        let is_allowed = |scope: &&str| {
+            role.zip(Scope::from_text(scope)).is_some_and(|(role, scope)| role.ceiling().contains(scope))
+        };
+        if !needed.iter().all(is_allowed) {
+            // No token of this person can carry it.
             return Ok(refused(envelope));
         }
-        // A person's client can get a token with more from its person, who is asked by the authorization server. Clients of earlier revisions
-        // ask for what they are told and nothing else, and would lose what they have.
-        let had = whoami.get("scope").and_then(Json::as_array).filter(|_| !message.is_modern);
-        let mut scopes: Vec<&str> = had.into_iter().flatten().filter_map(Json::as_str).collect();
-        for scope in call.scopes() {
-            if !scopes.contains(&scope) {
-                scopes.push(scope);
-            }
-        }
+        // A person's client can ask its person for a token with more, at the authorization server. Clients of earlier revisions ask for exactly
+        // the scopes that they are told, so they are told those that they have too.
+        let has = whoami.get("scope").and_then(Json::as_array).filter(|_| !message.is_modern);
+        let mut scopes: Vec<&str> = has.into_iter().flatten().filter_map(Json::as_str).collect();
+        scopes.retain(|scope| !needed.contains(scope));
+        scopes.extend(needed);
         return Err(Fault::insufficient_scope(envelope, scopes.join(" ")));
     }
     let owner = whoami.get("owner").and_then(Json::as_str).unwrap_or("Your owner").to_owned();

@@ -62,7 +62,7 @@ fn whole(value: Json) -> Json {
     }
 }
 
-/// Leaves out what was sent as null where null means nothing: many models write so what they do not set.
+/// Removes members that are null where their schema does not allow null: many models send null for each field that they do not set.
 fn without_nulls(value: &mut Json, schema: &Json) {
     match value {
         Json::Object(members) => {
@@ -83,12 +83,12 @@ fn without_nulls(value: &mut Json, schema: &Json) {
     }
 }
 
-/// Whether a field's schema has no null: it says of what type a value is, and never that.
+/// Whether a schema names types, and null is none of them. (R494: no schema of a tool has a list of types.)
 fn refuses_null(schema: &Json) -> bool {
-    let is_of = |schema: &Json| schema.get("type").is_some_and(|kind| kind != "null");
+    let names_another = |schema: &Json| schema.get("type").and_then(Json::as_str).is_some_and(|kind| kind != "null");
     match schema.get("anyOf").and_then(Json::as_array) {
-        Some(any) => any.iter().all(is_of),
-        None => is_of(schema),
+        Some(any) => any.iter().all(names_another),
+        None => names_another(schema),
     }
 }
 

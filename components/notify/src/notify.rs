@@ -153,9 +153,7 @@ fn is_path_of_this_site(text: &str) -> bool {
         && url::is_plain(rest)
         && url::is_plain(fragment)
         && !path.contains("//")
-        && !url::has_dot_segments(path)
-        // What a proxy makes of an encoded slash may lead away too.
-        && !["%2f", "%5c"].iter().any(|part| path.to_ascii_lowercase().contains(part))
+        && !url::is_ambiguous_path(path)
 }
 
 #[cfg(test)]

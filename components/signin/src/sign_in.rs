@@ -48,7 +48,7 @@ pub(crate) async fn sign_in(app: App, Body(body): Body<SignIn>) -> Result<Respon
     let SignIn { email, password, code, tenant } = body;
     // As it is stored, however it was written. A text that is no address is nobody's.
     let email = email::parse(&email).unwrap_or(email);
-    // A form sends the fields that nobody has filled in, too.
+    // Forms send empty fields too.
     let typed = |field: Option<Nullable<String>>| {
         field.and_then(|Nullable(text)| text).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     };

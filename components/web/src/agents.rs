@@ -275,26 +275,24 @@ struct StopAllPage {
     shell: Shell,
     /// Agents that are not stopped yet.
     live: usize,
-    /// Agents that are.
-    stopped: usize,
+    /// Whether there are agents that are.
+    has_stopped: bool,
 }
 
-/// `GET /stop-all`: says how many; and offers to take it back.
+/// `GET /stop-all`: asks whether to stop all agents, and offers to undo that.
 pub(crate) async fn confirm_stop_all(app: App) -> Result<Response, ApiError> {
     answer(&app, async {
         let api = Api::of(&app)?;
         let (overview, tenant) = join(api.get(route::OVERVIEW, &[], &[]), api.get(route::TENANT, &[], &[])).await;
         let overview = overview?;
         let (shell, agents) = (Shell::of(&app, "Stop all", "agents", (&overview, tenant, None)), overview.at("agents"));
-        let count = |states: &[&str]| {
-            states.iter().map(|state| agents.number(state)).sum::<i64>().try_into().unwrap_or_default()
-        };
-        let (live, stopped) = (count(&["running", "paused"]), count(&["stopped"]));
+        let live = usize::try_from(agents.number("running") + agents.number("paused")).unwrap_or_default();
+        let has_stopped = agents.number("stopped") > 0;
         if !shell.may("agents.stop_all") {
             let fix = "Ask an admin. You can stop each of your own agents on its page.";
             return Err(Trouble::Refused(Refusal::own(403, "Only admins can stop every agent of the tenant.", fix)));
         }
-        write(&StopAllPage { shell, live, stopped })
+        write(&StopAllPage { shell, live, has_stopped })
     })
     .await
 }
@@ -313,8 +311,9 @@ pub(crate) async fn stop_all(app: App, typed: Form) -> Result<Response, ApiError
 pub(crate) async fn start_all(app: App, typed: Form) -> Result<Response, ApiError> {
     answer_form(&app, &typed, async {
         let change = Change { form: &typed, body: Json::Null };
-        Api::of(&app)?.change(route::START_ALL, &[], change).await?;
-        Ok(see(&app, "/?done=started-all"))
+        let started = Api::of(&app)?.change(route::START_ALL, &[], change).await?;
+        let is_any = started.number("started") + started.number("paused") > 0;
+        Ok(see(&app, if is_any { "/?done=started-all" } else { "/stop-all?done=nothing-to-undo" }))
     })
     .await
 }

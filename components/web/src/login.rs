@@ -304,7 +304,7 @@ pub(crate) async fn sign_out(app: App, typed: Form) -> Result<Response, ApiError
             }
             Err(trouble) => return Err(trouble),
         }
-        // Who wants to be somebody else goes on with what they were asked.
+        // After "Sign in as somebody else" the next person answers the same question.
         let response = match local(typed.text("next")) {
             "" | "/" => see(&app, "/login?done=signed-out"),
             next => see(&app, &format!("/login?{}", query(&[("next", next)]))),

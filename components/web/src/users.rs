@@ -306,15 +306,14 @@ async fn delete(app: &App, id: &str, typed: &Form) -> Result<Response, Trouble> 
         "transfer" => vec![("agents", to.as_str())],
         other => vec![("agents", other)],
     };
-    if typed.is("agents", "archive") && !typed.text("to").is_empty() {
-        let fix = "Choose “Give them away”, or leave the field empty to archive them.";
-        let mut refusal =
-            Refusal::own(422, "It is for the second choice, and the first one was ticked. Nobody was deleted.", fix);
-        refusal.fields = vec![("to".to_owned(), "is for the second choice".to_owned())];
-        return show_one(app, id, typed, Some(refusal)).await;
-    }
     let change = Change { form: typed, body: Json::Null };
-    match Api::of(app)?.change_with(route::USERS_DELETE, &[id], &agents, change).await {
+    let outcome = if typed.is("agents", "archive") && !typed.text("to").is_empty() {
+        let fix = "Choose “Give them away”, or leave the field empty to archive them.";
+        Err(Refusal::of_field("to", "A new owner was named, but “Archive them” is ticked. Nobody was deleted.", fix))
+    } else {
+        Api::of(app)?.change_with(route::USERS_DELETE, &[id], &agents, change).await
+    };
+    match outcome {
         Ok(_) => Ok(see(app, "/admin/users?done=person-deleted")),
         Err(Trouble::Refused(mut refusal)) if refusal.is_for_the_form() || refusal.slug == "owner_not_found" => {
             // The API has one field for the choice and for the person.

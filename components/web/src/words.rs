@@ -353,7 +353,7 @@ pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
         _ if is_refused => "was refused:".to_owned(),
         // Each of them has a row of its own.
         Some(_) if action == "agent.stop_all" && object.starts_with("agt_") => "stopped".to_owned(),
-        // So has each agent of a person who was deleted.
+        // Deleting a person archives their agents or gives them away.
         Some(_) if action == "user.delete" && object.starts_with("agt_") => match row.at("after").is("archived") {
             true => "archived".to_owned(),
             false => "gave away".to_owned(),

@@ -278,8 +278,10 @@ async fn attempt(app: &App, id: &WebhookId, due: &Due) -> Result<Tried, DbError>
     log(app.request_id(), &what, outcome.error.as_deref().unwrap_or_default());
     let is_gone = outcome.status == Some(410);
     delivery::failed(app.db(), due, &outcome, is_gone, now).await?;
-    // Of a webhook that was deleted meanwhile there is nothing to count.
-    let Some((failures, since)) = webhook::count_failure(app.db(), id, now).await? else { return Ok(Tried::Failed(0)) };
+    // A webhook that was deleted or got another address meanwhile has nothing to count.
+    let Some((failures, since)) = webhook::count_failure(app.db(), (id, &due.url), now).await? else {
+        return Ok(Tried::Failed(0));
+    };
     if is_gone {
         turn_off(app, id, Why::Gone, "its receiver answered 410, which means that it is gone for good").await?;
     } else if since.plus_seconds(PATIENCE) <= now {

@@ -128,6 +128,11 @@ pub fn is_id(text: &str, prefixes: &[&str]) -> bool {
     rest.is_some_and(|rest| rest.len() == LENGTH && rest.bytes().all(|byte| ALPHABET.contains(&byte)))
 }
 
+/// Whether a text begins as an id does: it is one, or what is left of one that was cut off.
+pub fn begins_as_id(text: &str) -> bool {
+    PREFIXES.iter().any(|prefix| text.starts_with(prefix))
+}
+
 impl NotificationId {
     /// The first one of its moment: all that were made before sort before it.
     pub fn first_at(now: Timestamp) -> Self {

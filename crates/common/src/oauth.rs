@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
     secret::Digest,
-    url::{Url, has_dot_segments, is_plain},
+    url::{Url, is_ambiguous_path, is_plain},
 };
 
 /// The longest redirect URI and client id, characters.
@@ -25,18 +25,13 @@ fn path_of<'a>(url: &Url<'a>) -> &'a str {
     url.path.split('?').next().unwrap_or_default()
 }
 
-/// Whether a path has segments that another reader would take away, or slashes that are encoded.
-fn has_dots(path: &str) -> bool {
-    let lower = path.to_ascii_lowercase();
-    has_dot_segments(path) || lower.contains("%2f") || lower.contains("%5c")
-}
-
 /// Takes a redirect URI that a client may register: https, or http of this computer itself; without a user part, a fragment, segments of
 /// dots or encoded slashes, and without a parameter that an answer adds.
 pub fn redirect_uri(text: &str) -> Option<Url<'_>> {
     let url = Url::parse(text).filter(|url| url.fragment.is_none() && text.len() <= MOST_URI)?;
     let query = url.path.split_once('?').map_or("", |(_, query)| query);
-    let is_good = (url.is_secure || is_loopback(&url)) && !has_dots(path_of(&url)) && !query.split('&').any(adds);
+    let is_good =
+        (url.is_secure || is_loopback(&url)) && !is_ambiguous_path(path_of(&url)) && !query.split('&').any(adds);
     is_good.then_some(url)
 }
 
@@ -79,7 +74,7 @@ pub fn private_use(text: &str) -> Option<&str> {
     let has_user =
         path.strip_prefix("//").and_then(|rest| rest.split('/').next()).is_some_and(|host| host.contains('@'));
     let is_good =
-        path.starts_with('/') && is_plain(rest) && !has_user && !has_dots(path) && !query.split('&').any(adds);
+        path.starts_with('/') && is_plain(rest) && !has_user && !is_ambiguous_path(path) && !query.split('&').any(adds);
     (is_scheme && !is_common && is_good).then_some(scheme)
 }
 
@@ -126,7 +121,7 @@ pub fn origin_of(redirect: &str) -> Option<&str> {
 /// path, without segments of dots and without a fragment. One with a query is refused too, as the draft discourages them.
 pub fn document_url(text: &str) -> Option<Url<'_>> {
     let url = Url::parse(text).filter(|url| url.is_secure && url.fragment.is_none() && text.len() <= MOST_URI)?;
-    let is_good = url.path.starts_with('/') && !url.path.contains('?') && !has_dots(url.path);
+    let is_good = url.path.starts_with('/') && !url.path.contains('?') && !is_ambiguous_path(url.path);
     is_good.then_some(url)
 }
 

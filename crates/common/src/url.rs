@@ -93,8 +93,14 @@ pub fn is_label(text: &str) -> bool {
 }
 
 /// Whether a path has segments that a browser takes away, with what stands before them: `.` and `..`, also where the dots are encoded.
-pub fn has_dot_segments(path: &str) -> bool {
+fn has_dot_segments(path: &str) -> bool {
     path.to_ascii_lowercase().replace("%2e", ".").split('/').any(|segment| matches!(segment, "." | ".."))
+}
+
+/// Whether another reader of a path may find other segments in it: by dot segments, or by slashes that are encoded.
+pub fn is_ambiguous_path(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    has_dot_segments(path) || lower.contains("%2f") || lower.contains("%5c")
 }
 
 /// Whether a text is of the characters that may stand behind a host. Every `%` is followed by two hexadecimal digits.

@@ -204,12 +204,12 @@ fn agent_steps(row: &CredentialRow, agent: &AgentRow, scope: &[&str]) -> String 
         several => json!(several),
     };
     let covered = |patterns: &str| Scopes::stored(patterns, &row.custom_scopes);
-    // The owner has widened what the agent may have; its token is the one from before.
-    let is_allowed = covered(&scope.join(" ")).without(&covered(&agent.scope)).is_empty();
-    let or_anew = if is_allowed {
+    // After the ceiling was widened, the token is still the one from before.
+    let is_within_ceiling = covered(&scope.join(" ")).without(&covered(&agent.scope)).is_empty();
+    let or_anew = if is_within_ceiling {
         let step = reissued(row, agent, scope);
         format!(
-            ". You may have it for good, and only your token lacks it: {owner} can send {step} and give you the token of the response"
+            ". Your ceiling allows it, and only your token lacks it: {owner} can send {step} and give you the token of the response"
         )
     } else {
         String::new()

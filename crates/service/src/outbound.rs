@@ -34,7 +34,7 @@ fn retry_after(headers: &HeaderMap) -> Option<i64> {
     let asked = text(header::RETRY_AFTER)?;
     // A date is one by the server's own clock.
     let until = || Some(http_date(text(header::DATE)?)?.seconds_until(http_date(asked)?));
-    // So many digits that they are no number are a long time all the same.
+    // A number that does not fit is a long time all the same.
     let is_digits = !asked.is_empty() && asked.bytes().all(|b| b.is_ascii_digit());
     let number = asked.parse().ok().or(is_digits.then_some(i64::from(i32::MAX)));
     number.or_else(until).filter(|seconds| *seconds > 0)

@@ -7,7 +7,7 @@ use common::{
     secret::{Digest, Key},
     signing,
     text::is_unseen,
-    url::{OutboundHosts, is_label},
+    url::{OutboundHosts, is_ambiguous_path, is_label},
     vault::Vault,
 };
 use ipnet::IpNet;
@@ -316,11 +316,9 @@ impl PublicUrl {
         };
         let port_is_one = port.is_empty()
             || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
-        // A browser walks up such a path, so that links would lead elsewhere.
-        let path_walks = path.split('/').any(|part| matches!(part, "." | ".."));
         if !host_is_plain
             || !path_is_plain
-            || path_walks
+            || is_ambiguous_path(path)
             || name.is_empty()
             || name.contains(['[', ']'])
             || !port_is_one

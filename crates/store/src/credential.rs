@@ -351,6 +351,10 @@ pub async fn revoke_with_former(tx: &Tx<'_>, id: &CredentialId, now: Timestamp) 
     let mut ended = revoke_former(tx, id, now).await?;
     if revoke(tx, id, now).await? {
         ended.insert(0, id.to_string());
+        let sql = "SELECT user_id FROM credentials WHERE id = ?1 AND kind = 'session'";
+        if let Some(user) = tx.optional::<UserId>(sql, args![id]).await? {
+            end_what_waits(tx, &user).await?;
+        }
     }
     Ok(ended)
 }
@@ -468,7 +472,8 @@ pub async fn revoke_session(tx: &Tx<'_>, user: &UserId, id: &str, now: Timestamp
     Ok(is_one)
 }
 
-/// Ends what a person's ended sessions have let in and nobody has fetched yet: it would become a credential that no list shows before.
+/// Ends what the ended sessions of a person approved and nobody has fetched yet: devices, and codes for apps. Each would become a credential
+/// that no list showed before. [`revoke`] leaves it, since people sign out right after they approve a device.
 async fn end_what_waits(tx: &Tx<'_>, user: &UserId) -> Result<(), DbError> {
     let sql = "UPDATE device_requests SET state = 'denied' WHERE user_id = ?1 AND state = 'approved'
                AND NOT EXISTS (SELECT 1 FROM credentials c WHERE c.id = approved_by AND c.revoked_at IS NULL)";

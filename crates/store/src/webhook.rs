@@ -202,7 +202,7 @@ pub async fn update(tx: &Tx<'_>, id: &WebhookId, settings: &Settings<'_>, now: T
     let sql =
         "UPDATE webhooks SET name = ?2, url = ?3, kinds = ?4, agents = ?5, takes_notifications = ?6, updated_at = ?7,
                              failures = iif(url = ?3, failures, 0), failing_since = iif(url = ?3, failing_since, NULL),
-                             leased_until = iif(url = ?3, leased_until, 0)
+                             leased_until = iif(url = ?3 OR failures = 0, leased_until, 0)
                WHERE id = ?1 AND (name, url, kinds, agents) IS NOT (?2, ?3, ?4, ?5) RETURNING 1";
     let Settings { name, url, kinds, agents, takes_notifications } = settings;
     let (kinds, agents) = (kinds.map(json::to_text), agents.map(json::to_text));
@@ -293,10 +293,19 @@ pub async fn give_back(db: &Db, id: &WebhookId, ends: Timestamp, next: Timestamp
 }
 
 /// Counts a try that did not arrive; gives how many there were in a row, and since when.
-pub async fn count_failure(db: &Db, id: &WebhookId, now: Timestamp) -> Result<Option<(i64, Timestamp)>, DbError> {
-    let sql = "UPDATE webhooks SET failures = failures + 1, failing_since = ifnull(failing_since, ?2) WHERE id = ?1
+pub async fn count_failure(
+    db: &Db,
+    (id, url): (&WebhookId, &str),
+    now: Timestamp,
+) -> Result<Option<(i64, Timestamp)>, DbError> {
+    let sql = "UPDATE webhooks SET failures = failures + 1, failing_since = ifnull(failing_since, ?2) WHERE id = ?1 AND url = ?3
                RETURNING failures, failing_since";
-    Ok(db.hot::<Failures>(sql, args![id, now]).await?.into_iter().next().map(|Failures(number, since)| (number, since)))
+    Ok(db
+        .hot::<Failures>(sql, args![id, now, url])
+        .await?
+        .into_iter()
+        .next()
+        .map(|Failures(number, since)| (number, since)))
 }
 
 struct Failures(i64, Timestamp);

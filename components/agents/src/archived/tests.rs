@@ -85,6 +85,18 @@ async fn a_restored_agent_has_nothing_but_its_ceiling() {
     assert_eq!(archived(&t, &ada).await, Vec::<Json>::new());
 }
 
+/// R42: an agent whose name became a word of the routes while it was archived gets another one.
+#[tokio::test]
+async fn an_agent_with_a_reserved_name_is_restored() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let hand = t.agent(&ada, "hand", "agents.read").await;
+    t.as_(&ada, "DELETE", "/api/agents/hand", Null).await.is(204);
+    t.execute("UPDATE agents SET name = 'start-all'").await.unwrap();
+    let path = format!("/api/agents/archived/{}/restore", hand.agent.unwrap());
+    assert_eq!(t.as_(&ada, "POST", &path, Null).await.is(200)["name"], "start-all-2");
+}
+
 /// R88: an agent restores below itself only what it could register there: tier and tasks are bounded as the budget is. A person restores
 /// all of it.
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! The tab of the secrets and of the probes that try them.
 
 use askama::Template;
-use common::route;
+use common::{
+    route,
+    scope::{Scope, ScopeSet},
+};
 use futures_util::future::join;
 use serde_json::Value as Json;
 use service::response::Response;
@@ -25,24 +28,26 @@ struct SecretsPage {
     probes: Option<Vec<Json>>,
 }
 
-/// The patterns that let an agent read the values of its secrets.
-const READS: [&str; 4] = ["*", "agents.*", "agents.secrets.*", "agents.secrets.read"];
-
 impl SecretsPage {
-    /// Why the agent cannot read the values that stand there; empty: it can, or there are none.
-    fn unread(&self) -> &'static str {
-        let reads = |of: &Json| of.words("scope").iter().any(|pattern| READS.contains(pattern));
+    /// What keeps the agent from reading its secrets, as a sentence. `None`: nothing does, or it has no secrets.
+    fn barrier(&self) -> Option<&'static str> {
         let agent = &self.head.agent;
-        match () {
-            () if self.secrets.as_ref().is_none_or(Vec::is_empty) => "",
-            () if !reads(agent) => {
-                "its scope lacks agents.secrets.read. Add it under Settings, then replace its token under Credentials."
-            }
-            () if agent.is("has_token") && !reads(agent.at("token")) => {
-                "its token lacks agents.secrets.read. Replace it under Credentials."
-            }
-            () => "",
+        let carries = |words: &[&str]| ScopeSet::stored(&words.join(" ")).contains(Scope::AgentsSecretsRead);
+        if self.secrets.as_ref().is_none_or(Vec::is_empty) || carries(&agent.words("approved")) {
+            return None;
         }
+        if !carries(&agent.words("scope")) {
+            return Some(
+                "It cannot read them: its scope lacks agents.secrets.read. Add the scope under Settings, then replace the token under \
+                 Credentials.",
+            );
+        }
+        // An approval for good counts too, and no route shows it with the agent.
+        let lacks = agent.is("has_token") && !carries(&agent.at("token").words("scope"));
+        lacks.then_some(
+            "Its token does not carry agents.secrets.read. Unless somebody has approved the scope for good, replace the token under \
+             Credentials.",
+        )
     }
 
     fn result(&self, probe: &Json) -> Html {

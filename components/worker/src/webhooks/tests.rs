@@ -247,6 +247,15 @@ async fn what_fails_is_tried_for_a_day_and_a_dead_one_is_sent_again() {
     assert_eq!(named["failures"], json!(10));
     let moved = s.t.as_(&s.max, "PATCH", &path, json!({ "url": "https://hooks.example/moved" })).await.is(200);
     assert_eq!((&moved["failures"], &moved["failing_since"]), (&json!(0), &Null));
+    // A try that was under way to the former address does not count, and a webhook that works keeps its turn.
+    let webhook = WebhookId::try_from(id(&made).to_owned()).unwrap();
+    let late =
+        store::webhook::count_failure(s.t.db(), (&webhook, "https://hooks.example/in"), s.t.now()).await.unwrap();
+    assert_eq!(late, None);
+    s.t.execute("UPDATE webhooks SET leased_until = 9000000000000").await.unwrap();
+    s.t.as_(&s.max, "PATCH", &path, json!({ "url": "https://hooks.example/again" })).await.is(200);
+    assert_eq!(s.t.number("SELECT leased_until FROM webhooks").await, 9_000_000_000_000);
+    s.t.execute("UPDATE webhooks SET leased_until = 0").await.unwrap();
     let deliveries = format!("{WEBHOOKS}/{}/deliveries", id(&made));
     let dead = s.t.as_(&s.max, "GET", &format!("{deliveries}?state=dead"), Null).await.is(200)["items"][0].clone();
     // Ten tries took what is left of the stub's answers.

@@ -67,74 +67,64 @@ pub async fn change(
     tx.list(&sql, args![id, change.to, origin.now, change.by]).await
 }
 
-/// Stops every agent of the caller's tenant that is not stopped, with an audit row for each; gives how many there were.
-pub async fn stop_all(
-    tx: &Tx<'_>,
-    (origin, action): (&Origin<'_>, &str),
-    by: &str,
-    (kind, data): (EventKind, &Json),
-) -> Result<i64, DbError> {
-    let tenant = origin.tenant;
-    // Counted first, under the same lock: otherwise a row for each of many thousand agents would have to be returned here.
-    let sql = "SELECT count(*) FROM agents WHERE tenant_id = ?1 AND archived_at IS NULL AND state <> 'stopped'";
-    let running: i64 = tx.optional(sql, args![tenant]).await?.unwrap_or(0);
-    if running > 0 {
-        let which = "a.tenant_id = ?1 AND a.archived_at IS NULL AND a.state <> 'stopped'";
-        let subject = tenant.as_str();
-        let many = Many { with: "", which, subject, member: "state", after: "stopped", is_archived: false };
-        audit::insert_for_many(tx, origin, action, &many).await?;
-        event::push_to_many(tx, origin, &event::Many { with: "", which, subject, kind, data }).await?;
-        let sql = "UPDATE agents SET inbox_seq = inbox_seq + 1, state = 'stopped', state_changed_at = ?2, state_changed_by = ?3, updated_at = ?2
-                   WHERE tenant_id = ?1 AND archived_at IS NULL AND state <> 'stopped'";
-        tx.execute(sql, args![tenant, origin.now, by]).await?;
-    }
-    Ok(running)
+/// Stops every agent of the caller's tenant that is not stopped; returns their number.
+pub async fn stop_all(tx: &Tx<'_>, audited: (&Origin<'_>, &str), by: &str, data: &Json) -> Result<i64, DbError> {
+    let which = "a.tenant_id = ?1 AND a.archived_at IS NULL AND a.state <> 'stopped'";
+    set_many(tx, audited, ("", which), (AgentState::Stopped, by), data).await
 }
 
-/// The agents of the tenant `?1` that a stop of all found in state `to`, and that were not changed since; of them the highest, if the agent
-/// above is in a state that lets them be in theirs, and those below these. How it found them is told by its audit rows; those of taking it back are written
-/// before the states, and do not count.
-fn back(to: AgentState) -> String {
-    let to = to.as_str();
-    format!(
-        "WITH RECURSIVE halted (id, parent_id) AS MATERIALIZED (
-             SELECT a.id, a.parent_id FROM agents a
-             WHERE a.tenant_id = ?1 AND a.archived_at IS NULL AND a.state = 'stopped'
-               AND (SELECT iif(r.action = 'agent.stop_all', r.before ->> 'state', '') FROM audit r
-                    WHERE r.object_id = a.id AND r.at = a.state_changed_at AND r.outcome = 'done' AND r.after ->> 'state' IS NOT NULL
-                      AND r.action <> 'agent.start_all'
-                    ORDER BY r.seq DESC LIMIT 1) = '{to}'),
-         back (id) AS (
-             SELECT h.id FROM halted h LEFT JOIN agents p ON p.id = h.parent_id AND p.archived_at IS NULL
-             WHERE p.id IS NULL OR p.state IN ('running', '{to}')
-             UNION ALL SELECT h.id FROM back b JOIN halted h ON h.parent_id = b.id) "
-    )
-}
-
-/// Brings the agents of the caller's tenant that a stop of all has stopped back into `to`, if they were in it before, with an audit row
-/// for each; gives how many there were. Those that ran come first, since nothing is let in below an agent that is stopped.
+/// Undoes the tenant's last stop of all for the agents that it found in state `to` and whose state nobody has set since; returns their
+/// number. An agent below one that stays stopped stays stopped, so running agents are restored before paused ones.
 pub async fn start_all(
     tx: &Tx<'_>,
-    (origin, action): (&Origin<'_>, &str),
+    audited: (&Origin<'_>, &str),
     by: &str,
     to: AgentState,
     data: &Json,
 ) -> Result<i64, DbError> {
-    let (with, tenant) = (back(to), origin.tenant);
-    let halted = tx.optional(&format!("{with} SELECT count(*) FROM back"), args![tenant]).await?.unwrap_or(0);
-    if halted > 0 {
-        let (with, which, subject) = (with.as_str(), "a.id IN (SELECT id FROM back)", tenant.as_str());
+    let state = to.as_str();
+    let with = format!(
+        "WITH RECURSIVE last (request_id) AS (
+             SELECT s.request_id FROM audit s WHERE s.object_id = ?1 AND s.action = 'agent.stop_all' AND s.outcome = 'done'
+             ORDER BY s.seq DESC LIMIT 1),
+         halted (id, parent_id) AS MATERIALIZED (
+             SELECT a.id, a.parent_id
+             FROM last CROSS JOIN audit r ON r.request_id = last.request_id CROSS JOIN agents a ON a.id = r.object_id
+             WHERE r.action = 'agent.stop_all' AND r.before ->> 'state' = '{state}'
+               AND a.archived_at IS NULL AND a.state = 'stopped' AND a.state_changed_at = r.at),
+         restored (id) AS (
+             SELECT h.id FROM halted h LEFT JOIN agents p ON p.id = h.parent_id AND p.archived_at IS NULL
+             WHERE p.id IS NULL OR p.state IN ('running', '{state}')
+             UNION ALL SELECT h.id FROM restored above JOIN halted h ON h.parent_id = above.id) "
+    );
+    set_many(tx, audited, (&with, "a.id IN (SELECT id FROM restored)"), (to, by), data).await
+}
+
+/// Sets the state of many agents of the caller's tenant, with an audit row and an event for each; returns their number. `which` is a
+/// condition on the agent `a`; it and `with`, the text before the statement, know the tenant as `?1`.
+async fn set_many(
+    tx: &Tx<'_>,
+    (origin, action): (&Origin<'_>, &str),
+    (with, which): (&str, &str),
+    (to, by): (AgentState, &str),
+    data: &Json,
+) -> Result<i64, DbError> {
+    let subject = origin.tenant.as_str();
+    // Counted first, under the same lock: otherwise a row for each of many thousand agents would have to be returned here.
+    let sql = format!("{with}SELECT count(*) FROM agents a WHERE {which}");
+    let count: i64 = tx.optional(&sql, args![subject]).await?.unwrap_or(0);
+    if count > 0 {
         let many = Many { with, which, subject, member: "state", after: to.as_str(), is_archived: false };
         audit::insert_for_many(tx, origin, action, &many).await?;
         let kind = EventKind::AgentStateChanged;
         event::push_to_many(tx, origin, &event::Many { with, which, subject, kind, data }).await?;
         let sql = format!(
-            "{with} UPDATE agents SET inbox_seq = inbox_seq + 1, state = ?2, state_changed_at = ?3, state_changed_by = ?4, updated_at = ?3
-             WHERE id IN (SELECT id FROM back)"
+            "{with}UPDATE agents AS a
+             SET inbox_seq = inbox_seq + 1, state = ?2, state_changed_at = ?3, state_changed_by = ?4, updated_at = ?3 WHERE {which}"
         );
-        tx.execute(&sql, args![tenant, to, origin.now, by]).await?;
+        tx.execute(&sql, args![subject, to, origin.now, by]).await?;
     }
-    Ok(halted)
+    Ok(count)
 }
 
 /// The data that a heartbeat returns.

@@ -13,7 +13,7 @@ use crate::{
 };
 use common::{
     email,
-    id::{AuditId, KeyId, PREFIXES, UserId},
+    id::{AuditId, KeyId, UserId, begins_as_id},
     json,
     permission::Action,
     time::Timestamp,
@@ -232,7 +232,7 @@ fn conditions(
         let (id, name) = (id_of(object, (tenant, may), binder), binder.bind(object));
         // A person is shown without the domain.
         let (begin, end) = (binder.bind(format!("{object}@")), binder.bind(format!("{object}A")));
-        wanted.push_str(&match PREFIXES.iter().any(|prefix| object.starts_with(prefix)) {
+        wanted.push_str(&match begins_as_id(object) {
             false => format!(
                 " AND r.object_id IN (SELECT ifnull({id}, {name}) AS id
                                       UNION ALL SELECT u.id FROM users u

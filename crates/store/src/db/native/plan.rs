@@ -50,8 +50,6 @@ const ALLOWED: &[&str] = &[
     "DELETE FROM federated_credentials WHERE created_at < ?1",
     // All agents of the tenant are what is to be stopped.
     "state <> 'stopped'",
-    // And all that were stopped are looked at to take that back.
-    "WITH RECURSIVE halted",
     // Purging an agent for good.
     "UPDATE notifications SET agent_id = NULL",
     "DELETE FROM agents WHERE id = ?1",
