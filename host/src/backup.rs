@@ -179,8 +179,9 @@ impl Restore {
             ensure!(!has_more, "{} belongs to it, so this is no backup: make one with `backup`", beside.display());
         }
         let unreadable = || format!("cannot read {}", self.file.display());
+        // A pipe would be waited for when it is opened.
+        ensure!(self.file.metadata().with_context(unreadable)?.is_file(), "{} is no file", self.file.display());
         let mut from = File::open(&self.file).with_context(unreadable)?;
-        ensure!(from.metadata().with_context(unreadable)?.is_file(), "{} is no file", self.file.display());
         let mut part = tempfile::Builder::new().prefix(".accredit-restore-").tempfile_in(folder)?;
         std::io::copy(&mut from, part.as_file_mut()).with_context(unreadable)?;
         part.as_file().sync_all()?;
@@ -393,6 +394,11 @@ mod tests {
         };
         refused(false, "--replace");
         refused(true, "another program");
+        // R612: nobody writes into the pipe.
+        let pipe = out.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let error = format!("{:#}", restore(state.path(), &pipe, true).unwrap_err());
+        assert!(error.ends_with("is no file"), "{error}");
         drop(connection);
         assert_eq!(rows(&path), 2);
         // Another schema of the same version is named.

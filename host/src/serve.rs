@@ -242,7 +242,7 @@ pub(crate) async fn metrics(
             let service = service_fn(move |request: Request<Incoming>| {
                 let (app, connections, observer, database) = seen.clone();
                 async move {
-                    if request.uri().path() != "/metrics" || request.method() != Method::GET {
+                    if request.uri().path() != "/metrics" || ![Method::GET, Method::HEAD].contains(request.method()) {
                         let mut response = Response::new(Full::<Bytes>::from("GET /metrics\n"));
                         *response.status_mut() = StatusCode::NOT_FOUND;
                         return Ok::<_, Infallible>(response);

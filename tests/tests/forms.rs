@@ -180,6 +180,7 @@ fn also(action: &str) -> &[(&str, &str)] {
         "/device" | "/oauth/authorize" => &[("act", "deny")],
         "/auth/login" => &[("email", "ada@example.com"), ("password", PASSWORD)],
         "/login/link" | "/forgot" => &[("email", "ada@example.com")],
+        "/leaks" => &[("token", "nothing")],
         _ => &[],
     }
 }
@@ -296,7 +297,7 @@ fn world(sink: &Sink, server: &Server, admin: &Client) -> (Vec<String>, Vec<Stri
         };
         until(of, || sink.received().iter().skip(number).find_map(found))
     };
-    let mut doors = vec!["/login".to_owned(), "/forgot".to_owned()];
+    let mut doors = vec!["/login".to_owned(), "/forgot".to_owned(), "/leaks".to_owned()];
     doors.extend(["/auth/email/verify", "/reset", "/invite"].map(link));
     (pages, doors)
 }

@@ -126,6 +126,9 @@ fn the_counters_are_of_what_happened() {
     nobody.get("/metrics").refused(404, "not_found");
     assert_eq!(metrics.get("/").status(), 404);
     assert_eq!(metrics.post("/metrics", &json!({})).status(), 404);
+    // R612: what only asks whether they are there reads nothing of them.
+    let head = metrics.call("HEAD", "/metrics", &[], None);
+    assert_eq!((head.status(), head.text().as_str()), (200, ""));
     // An idle instance ends, and counts no more.
     until("no instance", || (sum(&asked(), "accredit_instances", "component=\"auth\"") == 0.0).then_some(()));
     // A head that does not end.

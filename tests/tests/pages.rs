@@ -1292,6 +1292,36 @@ fn pages_of_links_spend_codes_by_their_own_forms_only() {
     assert!(refused.text().contains("value=\"no address\""), "{}", refused.text());
 }
 
+/// R607: anybody ends a credential that they have found, by a page; nobody learns whether it was one. An address that holds one leads there.
+#[test]
+fn a_leaked_credential_is_ended_by_a_page() {
+    let (server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["agents.read"]);
+    let stranger = Browser::new(&server);
+    let live = format!("SELECT count(*) FROM credentials WHERE agent_id = '{}' AND revoked_at IS NULL", scout.id);
+    let said = ["nothing", scout.client.bearer(), scout.client.bearer()].map(|token| {
+        leads_to(&stranger.submit("/leaks", "/leaks", &[("token", token)]), "/leaks?done=leak-reported");
+        let html = stranger.page("/leaks?done=leak-reported");
+        assert!(!html.contains(token), "{html}");
+        html.split("class=\"note").nth(1).and_then(|html| html.split("</div>").next()).unwrap_or_default().to_owned()
+    });
+    assert!(said[0].contains("Nobody is told here") && said.iter().all(|one| *one == said[0]), "{said:?}");
+    assert_eq!(server.number(&live), 0);
+    assert_eq!(server.number("SELECT count(*) FROM audit WHERE action = 'token.leaked'"), 1);
+    // By no form of another site.
+    let key = server.agent(&admin, "other", &["agents.read"]);
+    let without = stranger.post_from(stranger.base_url(), "/leaks", &[("token", key.client.bearer())]);
+    assert_eq!(without.status(), 403);
+    key.client.get("/api/auth/whoami").is(200);
+    for path in ["/admin/tokens?q=", "/agents?q=", "/", "/nothing/"] {
+        let answer = stranger.get(&format!("{path}{}", key.client.bearer()));
+        is_page(&answer);
+        let html = answer.text();
+        assert!(answer.status() == 400 && html.contains("href=\"/leaks\""), "{path}: {} {html}", answer.status());
+        assert!(!html.contains(key.client.bearer()), "{html}");
+    }
+}
+
 /// Every part of an agent that a form sends is changed, and nothing else; an owner is given away by a form of its own.
 #[test]
 fn an_agents_settings_are_changed_by_forms() {

@@ -41,7 +41,7 @@ const OF_HELLO: [(&str, f64); 4] =
 pub(crate) struct Bench {
     /// Print JSON: {"rows": [{"name", "requests_per_s", "ratio_to_hello", "us", "us_over_hello", "p50_ms", "p99_ms", "peak_memory_mb"}],
     /// "stop_all": {"agents", "ms", "ratio_of_whoami"}, "closures": {"stops", "p50_ms", "p99_ms"},
-    /// "reach": {"inbox", "stream", "webhook": {"p50_ms", "p99_ms"}, "notify_with_webhooks", "whoami_with_streams"},
+    /// "reach": {"inbox", "stream", "webhook": {"p50_ms", "p99_ms"}, "notify_with_webhooks", "webhooks_us", "whoami_with_streams"},
     /// "guard": {"component", "middleware": {"signed_token", "own_token": {"p50_ms", "p99_ms"}}},
     /// "command": {"whoami_p50_ms", "whoami_p90_ms", "bytes"},
     /// "pages": {"whoami_ms", "home_ms", "tokens_ms", "sign_ins_per_s", "whoami_while_signing_in"}}

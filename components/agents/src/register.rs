@@ -26,7 +26,7 @@ use service::{
     mint::{self, Life, NewCredential, RequestedScope},
     quota,
     response::Response,
-    secrets::NewSecrets,
+    secrets::{self, NewSecrets},
 };
 use store::{
     agent::{self, Agent, secret, state::parent_halted, tree},
@@ -173,6 +173,7 @@ impl Draft {
             secrets.store(write, agent).await?;
             let after = json!({ "set": secrets.names() });
             write.record("agent.secret.set", agent.id.as_str(), Null, after).await?;
+            warnings.extend(secrets::barrier(write, agent).await?);
         }
         let missing = secret::missing(&write.tx, &agent.id, &self.needed).await?;
         if !missing.is_empty() {

@@ -3,8 +3,8 @@
 //!
 //! 1. For every caller: credential and account; for an agent also its state and its budget.
 //! 2. Then one check for each expected scope: a route that asks for it, the kind of caller, and the scope itself.
-//! 3. For an agent, one for each secret and probe that the expected presets list, and for each other probe that it has. A probe that fails
-//!    is a warning: it tells of somebody else's server.
+//! 3. For an agent, whether it can read the secrets that it has; then one for each secret and probe that the expected presets list, and for
+//!    each other probe that it has. A probe that fails is a warning: it tells of somebody else's server. So are secrets that cannot be read.
 
 use std::collections::BTreeSet;
 
@@ -221,6 +221,13 @@ impl Patient<'_> {
         let names: Vec<String> = needed.secrets.iter().cloned().collect();
         let missing = secret::missing(self.app.db(), agent, &names).await?;
         let (me, owner) = self.caller.agent_and_owner().unwrap_or_default();
+        if !secret::list(self.app.db(), agent).await?.is_empty() {
+            let scope = Scope::AgentsSecretsRead;
+            let good = format!("The agent {me} can read its secrets.");
+            let check = self.check("secrets", scope.as_str(), self.caller.require(scope), good);
+            // A warning: it may have others that it needs less, or be given their values by its runtime.
+            checks.push(Check { status: "ok", ..check });
+        }
         for name in names {
             let (status, detail, fix) = if missing.contains(&name) {
                 let step = format!("PUT /api/agents/{me}/secrets/{name} {{\"value\": \"…\"}}");

@@ -38,7 +38,7 @@ fn routes() -> Routes {
         .on(route::SECRETS_GET, secrets::get)
         .gives::<SecretRecord>(&[200])
         .on(route::SECRETS_PUT, secrets::set)
-        .gives::<SecretRecord>(&[200])
+        .gives::<secrets::Set>(&[200])
         .on(route::SECRETS_DELETE, secrets::delete)
         .gives_nothing()
         .on(route::SECRETS_VALUES, secrets::values)

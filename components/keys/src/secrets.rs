@@ -33,6 +33,20 @@ use store::{
 #[schemars(rename = "Secrets")]
 pub(crate) struct All {
     items: Vec<SecretRecord>,
+    /// What keeps the agent from reading them; left out: nothing does, or nothing was set.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+/// A secret that was set.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SetSecret")]
+pub(crate) struct Set {
+    #[serde(flatten)]
+    record: SecretRecord,
+    /// What keeps the agent from reading it; left out: nothing does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// `GET /api/agents/{name}/secrets`: names and ages, by name. The list has one page, since an agent has at most 64.
@@ -43,7 +57,7 @@ pub(crate) async fn list(
     Path(name): Path,
 ) -> Result<Response, ApiError> {
     let agent = object::agent(app.db(), &caller, route, &name, app.now()).await?;
-    json(StatusCode::OK, &All { items: secret::list(app.db(), &agent.id).await? })
+    json(StatusCode::OK, &All { items: secret::list(app.db(), &agent.id).await?, warnings: Vec::new() })
 }
 
 /// `GET /api/agents/{name}/secrets/{key}`: the age of one.
@@ -80,7 +94,8 @@ pub(crate) async fn set_several(mut change: Change<Body<Several>>, Path(name): P
         .on_agent(&name, async |write, agent, _| {
             let (before, after) = store(write, &agent, &new).await?;
             let items = secret::list(&write.tx, &agent.id).await?;
-            Ok(Answer::ok(&All { items })?.audited(&agent.id, before, after))
+            let warnings = secrets::barrier(write, &agent).await?.into_iter().collect();
+            Ok(Answer::ok(&All { items, warnings })?.audited(&agent.id, before, after))
         })
         .await
 }
@@ -103,7 +118,8 @@ pub(crate) async fn set(
         .on_agent(&name, async |write, agent, _| {
             let (before, after) = store(write, &agent, &new).await?;
             let made = secret::find(&write.tx, &agent.id, &key).await?.ok_or_else(|| not_found(&agent))?;
-            Ok(Answer::ok(&made)?.audited(&agent.id, before, after))
+            let warnings = secrets::barrier(write, &agent).await?.into_iter().collect();
+            Ok(Answer::ok(&Set { record: made, warnings })?.audited(&agent.id, before, after))
         })
         .await
 }

@@ -44,6 +44,28 @@ pub(crate) fn find(name: &str) -> Option<&'static Route> {
     tool::tools().find(|route| tool::name(route) == name)
 }
 
+/// The tools that share most words with a name that no tool has, three at most: models swap words, and take the singular for the plural.
+pub(crate) fn like(name: &str) -> Vec<String> {
+    let words = |name: &str| -> Vec<String> {
+        let words = name.split(|char: char| !char.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        words.map(|word| word.trim_end_matches('s').to_ascii_lowercase()).collect()
+    };
+    let asked = words(name);
+    let mut found: Vec<(usize, usize, String)> = tool::tools()
+        .filter_map(|route| {
+            let name = tool::name(route);
+            let own = words(&name);
+            let shared = own.iter().filter(|word| asked.contains(word)).count();
+            (shared > 0).then_some((shared, own.len(), name))
+        })
+        .collect();
+    let most = found.iter().map(|(shared, ..)| *shared).max().unwrap_or_default();
+    found.retain(|(shared, ..)| *shared == most);
+    // The sort is stable: of those that are alike, what an agent needs first.
+    found.sort_by_key(|(_, length, _)| *length);
+    found.into_iter().take(3).map(|(.., name)| name).collect()
+}
+
 /// A call of a tool, as a request of its route.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Call {
@@ -261,6 +283,25 @@ mod tests {
         }
         assert_eq!(reference.tools.len(), tool::tools().count());
         assert!(reference.pages.contains_key("agents/concepts/mcp"));
+    }
+
+    /// R611: a name that no tool has leads to those that were meant.
+    #[test]
+    fn a_wrong_name_leads_to_those_like_it() {
+        for (asked, first) in [
+            ("get_agent", "agents_get"),
+            ("stop-agent", "agent_stop"),
+            ("AGENT.STOP", "agent_stop"),
+            ("list_agents", "agents_list"),
+            ("accredit__whoami", "whoami"),
+            ("request_access", "access_ask"),
+        ] {
+            assert_eq!(like(asked).first().map(String::as_str), Some(first), "{asked}: {:?}", like(asked));
+            assert!(like(asked).len() <= 3);
+        }
+        for asked in ["", "s", "_", "no-such-thing", "\u{e9}\u{301}"] {
+            assert!(like(asked).is_empty(), "{asked}");
+        }
     }
 
     /// R590: what a tool's schema has no null for is left out where it is null, at each depth; what null clears is sent, and so is what is

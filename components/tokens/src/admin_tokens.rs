@@ -2,6 +2,7 @@
 
 use common::{
     error::{ApiError, Code},
+    id::CredentialId,
     secret::Kind,
     text::{moment, part},
     time::Timestamp,
@@ -31,6 +32,7 @@ form! {
         q: Option<String>,
         kind: Option<String>,
         status: Option<String>,
+        minted_with: Option<String>,
         unused_since: Option<String>,
         sort: Option<String>,
         ..page: PageQuery,
@@ -53,11 +55,17 @@ fn read_kind(word: Option<&str>) -> Result<Option<Kind>, ApiError> {
     word.map(|word| Kind::from_word(word).ok_or_else(invalid)).transpose()
 }
 
+/// Reads `minted_with`.
+fn read_minted_with(id: String) -> Result<CredentialId, ApiError> {
+    CredentialId::try_from(id).map_err(|_| ApiError::field("minted_with", "must be the id of a credential (tok_…)"))
+}
+
 /// `GET /auth/admin/tokens`: the tenant's credentials, of people and agents.
 pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
     let (sort, status) = (read_sort(query.sort.as_deref())?, read_status(query.status.as_deref())?);
     let kind = read_kind(query.kind.as_deref())?;
     let unused_since = query.unused_since.as_deref().map(|since| moment("unused_since", since)).transpose()?;
+    let minted_with = query.minted_with.clone().map(read_minted_with).transpose()?;
     let q = part(query.q.as_deref())?;
     let page = caller.page(&app, &query.page)?;
     let filter = Filter {
@@ -67,6 +75,7 @@ pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) ->
         kind,
         lasting: false,
         status,
+        minted_with: minted_with.as_ref(),
         unused_since,
         sort,
     };

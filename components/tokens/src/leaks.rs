@@ -60,6 +60,8 @@ pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Lea
     let was_live = !credential::revoke_with_former(&tx, found.credential_id(), app.now()).await?.is_empty();
     // A thief may have rotated it: the successor stays live, and only the owner knows who holds it.
     let successor = credential::successor(&tx, found.credential_id(), found.agent_id(), app.now()).await?;
+    let made =
+        credential::made_with(&tx, found.credential_id(), successor.as_ref().map(|next| &next.id), app.now()).await?;
     let successor = successor.map(|successor| successor.prefix);
     let action = route.audit.unwrap_or_default();
     let is_news =
@@ -71,12 +73,12 @@ pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Lea
             object: found.credential_id().as_str(),
             before: Null,
             after: json!({
-                "kind": found.credential_kind(), "prefix": found.credential_prefix(), "revoked": was_live, "successor": successor,
+                "kind": found.credential_kind(), "prefix": found.credential_prefix(), "revoked": was_live, "successor": successor, "made": made,
             }),
         };
         // Its owner and the admins can follow it; the reporter is told nothing.
         change::audit_closing(&tx, &origin, (since, found.user_id().as_str()), event).await?;
-        notify(&app, (&tx, &origin), &found, was_live, successor.as_deref()).await?;
+        notify(&app, (&tx, &origin), &found, was_live, (successor.as_deref(), made)).await?;
         tx.commit().await?;
     }
     Ok(no_content())
@@ -119,7 +121,7 @@ async fn notify(
     (tx, origin): (&Tx<'_>, &Origin<'_>),
     found: &Caller,
     was_live: bool,
-    successor: Option<&str>,
+    (successor, made): (Option<&str>, i64),
 ) -> Result<(), ApiError> {
     let whose = match found.agent() {
         Some((name, _)) => format!("the agent {name}"),
@@ -133,8 +135,17 @@ async fn notify(
             "However, {next}… has replaced it and still works. If you did not replace it yourself, revoke {next}… too. Check what both were used for."
         ),
     };
+    let next = match made {
+        0 => next,
+        1 => format!(
+            "{next} One credential that was made with it still works: revoke it too, unless you know who has it."
+        ),
+        made => {
+            format!("{next} {made} credentials that were made with it still work: revoke those that you do not know.")
+        }
+    };
     let body = format!("The credential {prefix}… of {whose} was reported as leaked. {ended} {next}");
-    let data = json!({ "whose": whose, "prefix": prefix, "text": body });
+    let data = json!({ "whose": whose, "prefix": prefix, "text": body, "agent": found.agent_id() });
     let title =
         if was_live { "A leaked credential was revoked" } else { "A credential that no longer works was leaked" };
     let cause = quota::person_behind(tx, found).await?;
@@ -145,7 +156,10 @@ async fn notify(
     let event = event.data(json!({
         "credential": found.credential_id(), "kind": found.credential_kind(), "prefix": prefix, "revoked": was_live,
     }));
-    let event = event.saying(title, body).mailing(outbox::Kind::Leak, data);
+    let mut event = event.saying(title, body).mailing(outbox::Kind::Leak, data);
+    if made > 0 {
+        event = event.leading_admins_to(format!("/admin/tokens?minted_with={}", found.credential_id()));
+    }
     event::deliver(app, tx, origin, Some(&cause), &event).await?;
     mail::hurry_if_left(app, tx);
     Ok(())

@@ -52,6 +52,7 @@ mod home_tenant;
 mod identities;
 mod install;
 mod kept;
+mod leaks;
 mod links;
 mod list;
 mod login;

@@ -86,6 +86,10 @@ const DONE: &[(&str, &str)] = &[
     ("mailed", "A mail with a link is on its way to them."),
     ("mailed-again", "It is due again, and is sent in a moment."),
     ("made", "Made."),
+    (
+        "leak-reported",
+        "Reported. If this was a live credential of this server, it has ended, and its owner and the admins were told. Nobody is told here whether it was one.",
+    ),
     ("linked", "Linked. From now on you can sign in with it."),
     ("marked", "Marked as read."),
     ("password", "Your password is changed. Your other sessions are ended; tokens and apps go on."),

@@ -3,8 +3,8 @@ use service::router::{Router, Routes};
 
 use crate::{
     access, again, agent, agents, all_tokens, archived, assets, audit, authorize, clients, device, guides, home,
-    install, links, login, notifications, outbox, providers, receipt, resources, security, setup, tenant, tokens,
-    users, webhooks,
+    install, leaks, links, login, notifications, outbox, providers, receipt, resources, security, setup, tenant,
+    tokens, users, webhooks,
 };
 
 fn routes() -> Routes {
@@ -23,6 +23,8 @@ fn routes() -> Routes {
         .on_open(route::WEB_FORGOT_ASK, links::ask_reset)
         .on_open(route::WEB_RESET, links::reset)
         .on_open(route::WEB_RESET_SET, links::set_password)
+        .on_open(route::WEB_LEAKS, leaks::form)
+        .on_open(route::WEB_LEAK, leaks::report)
         .on_open(route::WEB_INVITE, links::invite)
         .on_open(route::WEB_INVITE_ACCEPT, links::accept)
         .on_open(route::WEB_OIDC_LOGIN, providers::sign_in)

@@ -341,6 +341,14 @@ fn refused_for(slug: &str) -> String {
     told.map_or(slug, |row| row.detail.trim_end_matches('.')).to_owned()
 }
 
+/// What the last of some refusals was about.
+fn asked(about: &Json) -> String {
+    match about.words("missing_scopes").join(", ") {
+        lacking if lacking.is_empty() => about.text("route").to_owned(),
+        lacking => format!("{}, which needs {lacking}", about.text("route")),
+    }
+}
+
 /// What people do to their own account, with a code that is theirs: the actor is the object.
 const OWN: [&str; 2] = ["user.accept_invite", "user.reset_password"];
 
@@ -397,7 +405,10 @@ pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
     let name = if is_own && !name.is_empty() { "their own account".to_owned() } else { name };
     let verb = if name.is_empty() { verb.trim_end_matches(':').to_owned() } else { verb };
     let part = part.map(str::to_owned).or_else(|| changed(action, row.at("before"), row.at("after")));
-    let part = part.filter(|_| !is_refused).unwrap_or_default();
+    let part = match is_refused {
+        true => asked(row.at("after")),
+        false => part.unwrap_or_default(),
+    };
     let actor = [actor.text("agent_name"), actor.text("email")].into_iter().find(|name| !name.is_empty());
     let before_and_after = [("before", row.at("before")), ("after", row.at("after"))];
     let details = before_and_after.into_iter().filter(|(_, side)| !side.is_null());

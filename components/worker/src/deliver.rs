@@ -325,6 +325,8 @@ async fn send(app: &App, id: &WebhookId, due: &Due) -> Outcome {
             let status = answer.status;
             let error = match status {
                 200..300 => None,
+                // It answers a condition, and a delivery has none.
+                304 => Some("the receiver answered 304, which says nothing of a delivery".to_owned()),
                 300..400 => Some(format!("the receiver answered {status}: redirects are not followed")),
                 _ => Some(format!("the receiver answered {status}")),
             };

@@ -515,7 +515,11 @@ impl<'a> Draft<'a> {
             ),
             text => text.to_owned(),
         };
-        self.leading_to("A credential was leaked", text, "See your credentials", "/tokens")
+        let (label, page) = match self.member("agent") {
+            "" => ("See your credentials", "/tokens".to_owned()),
+            agent => ("See the agent's credentials", format!("/agents/{agent}/credentials")),
+        };
+        self.leading_to("A credential was leaked", text, label, &page)
     }
 
     /// A page of this server; empty where nobody knows its address. It names the tenant, unless that is the usual one: its reader may have

@@ -236,6 +236,32 @@ impl EventKind {
         )
     }
 
+    /// The page of this site that shows a person what it is about. `is_own`: the person is the user that it is about.
+    pub fn page(self, agent: Option<&str>, user: Option<&str>, is_own: bool) -> Option<String> {
+        Some(match (self, agent, user) {
+            (Self::AgentPurged | Self::UserDeleted, ..) => return None,
+            (Self::AgentArchived, ..) => "/archived".to_owned(),
+            (Self::WebhookDisabled, ..) => "/admin/webhooks".to_owned(),
+            (
+                Self::AgentTokenRotated
+                | Self::AgentTokenRevoked
+                | Self::AgentKeyCreated
+                | Self::AgentKeyRotated
+                | Self::AgentKeyDeleted
+                | Self::TokenExpiring
+                | Self::CredentialLeaked,
+                Some(agent),
+                _,
+            ) => format!("/agents/{agent}/credentials"),
+            (Self::SecretChanged, Some(agent), _) => format!("/agents/{agent}/secrets"),
+            (_, Some(agent), _) => format!("/agents/{agent}"),
+            (Self::TokenExpiring, _, Some(_)) if is_own => "/tokens".to_owned(),
+            (_, _, Some(_)) if is_own => "/security".to_owned(),
+            (_, _, Some(user)) => format!("/admin/users/{user}"),
+            _ => return None,
+        })
+    }
+
     /// Whether there can be very many of it, so that it is the first to be left out for a receiver that does not keep up.
     pub const fn is_frequent(self) -> bool {
         matches!(self, Self::Message | Self::Hook | Self::Notification)

@@ -437,13 +437,19 @@ impl Caller {
     }
 
     /// Counts a refusal of this caller; the tick makes audit rows of the counts.
-    pub(crate) async fn record_refusal(&self, app: &App, code: Code) {
-        if !matches!(code.row().status, 401..=403) {
+    pub(crate) async fn record_refusal(&self, app: &App, route: &Route, refusal: &ApiError) {
+        let row = refusal.code().row();
+        if !matches!(row.status, 401..=403) {
             return;
         }
         let (caller, app2) = (self.clone(), app.clone());
-        app.after_response(async move { refusals::count(app2.db(), &caller.origin(&app2), code.row().slug).await })
-            .await;
+        let asked = format!("{} {}", route.method, route.path);
+        let lacking: Vec<String> = refusal.missing_scopes().into_iter().map(str::to_owned).collect();
+        app.after_response(async move {
+            let lacking: Vec<&str> = lacking.iter().map(String::as_str).collect();
+            refusals::count(app2.db(), &caller.origin(&app2), row.slug, (&asked, &lacking)).await
+        })
+        .await;
     }
 
     /// Where the changes of this caller's request come from.

@@ -35,8 +35,10 @@ pub struct Event<'a> {
     above: Option<Json>,
     /// What its people are told; left out: what its kind says.
     said: Option<(String, String)>,
-    /// The page of this site that a notification leads to.
+    /// The page of this site that a notification leads to, in place of [`EventKind::page`].
     page: Option<String>,
+    /// The same for those that it does not itself concern.
+    page_of_admins: Option<String>,
     /// A mail to the same people.
     mail: Option<(Kind, Json)>,
     /// Whether its kind's people are left out.
@@ -62,6 +64,7 @@ impl<'a> Event<'a> {
             above: None,
             said: None,
             page: None,
+            page_of_admins: None,
             mail: None,
             is_no_news: false,
             told: Vec::new(),
@@ -106,6 +109,12 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn leading_to(self, page: impl Into<String>) -> Self {
         Self { page: Some(page.into()), ..self }
+    }
+
+    /// The same with a page for admins that it does not itself concern.
+    #[must_use]
+    pub fn leading_admins_to(self, page: impl Into<String>) -> Self {
+        Self { page_of_admins: Some(page.into()), ..self }
     }
 
     /// The same with a mail to the people that its kind names, where the kind is mailed. Its data is an object without secrets.
@@ -214,7 +223,15 @@ pub fn tell_people<'a>(
             }
         };
         for user in &people {
-            notify(tx, (event.kind, origin), (user, cause), (title, body), event.page.as_deref()).await?;
+            let is_own = *user == subject.person;
+            let (agent, about) = (event.agent.map(AgentId::as_str), event.user.map(UserId::as_str));
+            let chosen = if is_own {
+                &event.page
+            } else {
+                event.page_of_admins.as_ref().map_or(&event.page, |_| &event.page_of_admins)
+            };
+            let page = chosen.clone().or_else(|| event.kind.page(agent, about, is_own));
+            notify(tx, (event.kind, origin), (user, cause), (title, body), page.as_deref()).await?;
         }
         let Some((kind, data)) = event.mail.as_ref().filter(|_| is_mailed) else { return Ok(()) };
         let mut data = data.clone();

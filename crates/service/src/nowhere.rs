@@ -70,11 +70,19 @@ pub(crate) fn page(app: &App, refusal: &ApiError, lead: Option<Lead>) -> Option<
             "There is nothing to see here",
             "This address takes only what a form sends. Go back to the form, or begin at the home page.",
         ),
+        Method::GET | Method::HEAD if code == Code::CredentialInUrl => (
+            "A credential stands in this address",
+            "Browsers, proxies and logs keep addresses, so it may have leaked. Report it, which ends it, and replace it where it is used.",
+        ),
         Method::POST if UNREAD.contains(&code) => ("This did not work", sentence),
         _ => return None,
     };
     let status = StatusCode::from_u16(code.row().status).unwrap_or(StatusCode::NOT_FOUND);
-    let mut response = with_policy(bytes(status, "text/html; charset=utf-8", html(app, heading, text)));
+    let next = match code {
+        Code::CredentialInUrl => ("/leaks", "Report it"),
+        _ => ("/", "Home"),
+    };
+    let mut response = with_policy(bytes(status, "text/html; charset=utf-8", html(app, heading, text, next)));
     add_headers(&mut response, refusal);
     Some(response)
 }
@@ -98,7 +106,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// Nothing of the request is in it but its id: the sentences are ours. The style sheet of any version is the newest one.
-fn html(app: &App, heading: &str, text: &str) -> String {
+fn html(app: &App, heading: &str, text: &str, (page, name): (&str, &str)) -> String {
     let text = escaped(text);
     let (link, request) = (app.settings().link(), app.request_id().as_str());
     format!(
@@ -108,7 +116,7 @@ fn html(app: &App, heading: &str, text: &str) -> String {
          <main id=\"main\" class=\"alone\">\n<a class=\"brand\" href=\"{link}/\">Accredit</a>\n\
          <div class=\"card\"><div class=\"body\"><h1>{heading}</h1>\n\
          <p>{text}</p>\n\
-         <div class=\"row\"><a class=\"button main\" href=\"{link}/\">Home</a><a class=\"small end\" href=\"{link}/docs/\">Manual</a></div>\n\
+         <div class=\"row\"><a class=\"button main\" href=\"{link}{page}\">{name}</a><a class=\"small end\" href=\"{link}/docs/\">Manual</a></div>\n\
          <p class=\"small faint\">Request <code>{request}</code></p></div></div>\n</main>\n</body>\n</html>\n"
     )
 }

@@ -305,7 +305,7 @@ async fn enter(call: &mut Call) -> Result<(), ApiError> {
 
 /// Counts what a known caller did.
 async fn leave(call: Call, mut result: Result<Response, ApiError>) -> Outcome {
-    let Call { app, caller, .. } = call;
+    let Call { app, caller, route, .. } = call;
     if let Some(caller) = &caller {
         match &mut result {
             Ok(response) => {
@@ -316,7 +316,7 @@ async fn leave(call: Call, mut result: Result<Response, ApiError>) -> Outcome {
                 }
                 caller.record_use(&app).await;
             }
-            Err(refusal) => caller.record_refusal(&app, refusal.code()).await,
+            Err(refusal) => caller.record_refusal(&app, route, refusal).await,
         }
     }
     Outcome { result, caller }

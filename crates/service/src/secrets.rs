@@ -8,6 +8,7 @@ use common::{
     error::{ApiError, Code},
     event::EventKind,
     id::{AgentId, TenantId},
+    scope::Scope,
     vault,
 };
 use serde_json::json;
@@ -22,6 +23,7 @@ use store::{
 
 use crate::{
     app::{App, log},
+    caller::Caller,
     change::Write,
     event::Event,
     quota,
@@ -62,6 +64,29 @@ impl NewSecrets {
         probe::secrets_have_changed(&write.tx, &agent.id, &self.names(), write.now()).await?;
         quota::check_bytes_of_agents(app, &write.tx, &write.caller, &agent.owner.id).await
     }
+}
+
+/// What keeps the agent from reading its secrets with the token that it has, as a sentence that says what to do; `None`: nothing does.
+pub async fn barrier(write: &Write<'_>, agent: &Agent) -> Result<Option<String>, ApiError> {
+    const SCOPE: Scope = Scope::AgentsSecretsRead;
+    let bearer = match &agent.token {
+        Some(token) => Caller::of_record(&write.tx, token.id.as_str(), write.now()).await?,
+        None => None,
+    };
+    let ceiling = agent.settings.scope.set().or(agent.approved.set());
+    let can_read = bearer.as_ref().map_or(ceiling.contains(SCOPE), |bearer| bearer.require(SCOPE).is_ok());
+    if can_read {
+        return Ok(None);
+    }
+    let (name, scope) = (&agent.name, SCOPE.as_str());
+    Ok(Some(match agent.settings.scope.set().contains(SCOPE) {
+        true => format!(
+            "The token of {name} does not carry {scope}, so {name} cannot read its secrets: replace it with POST /api/agents/{name}/token/issue."
+        ),
+        false => format!(
+            "The scope of {name} lacks {scope}, so {name} cannot read its secrets: add it with PATCH /api/agents/{name}, then issue its token anew."
+        ),
+    }))
 }
 
 /// Tells the agent that its secrets are others now.

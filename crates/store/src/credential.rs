@@ -654,6 +654,17 @@ pub async fn successor(
     reads.optional(sql, args![id, agent, now]).await
 }
 
+/// How many live credentials were made with this one, beside the one that took its place.
+pub async fn made_with(
+    tx: &Tx<'_>,
+    id: &CredentialId,
+    but: Option<&CredentialId>,
+    now: Timestamp,
+) -> Result<i64, DbError> {
+    let sql = "SELECT count(*) FROM credentials WHERE minted_with = ?1 AND id IS NOT ?2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?3)";
+    Ok(tx.optional(sql, args![id, but, now]).await?.unwrap_or_default())
+}
+
 /// Makes room for a new active token, `successor`: the one in its grace ends now; the active one ends now too or, when `grace_ends` is
 /// given, moves into the grace until then, but never beyond its own end.
 pub async fn replace_active(

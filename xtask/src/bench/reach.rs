@@ -23,8 +23,8 @@ use crate::workspace::Workspace;
 const EVENTS: usize = 200;
 /// Webhooks that match each notification.
 const WEBHOOKS: usize = 10;
-/// The goal: the least rate of notify with them, to its rate without.
-const NOTIFY: f64 = 0.9;
+/// The goal: what they add to the host's processor time for a notify at most, µs. So it keeps its own goal over hello with them.
+const NOTIFY: f64 = 40.0;
 /// Streams that are open at once, ten of each agent.
 const STREAMS: usize = 1_000;
 /// The goal: the least rate of whoami while they are open, to its rate without.
@@ -36,7 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Reach {
     /// The ways, each with its goal and the times from the request that made an event to its arrival, ms, in order.
     pub(super) ways: Vec<(&'static str, f64, Vec<f64>)>,
-    /// The rate of notify with webhooks that match, to its rate without.
+    /// What webhooks that match add to the host's processor time for a notify, µs.
+    pub(super) notify_us: f64,
+    /// The rate of notify with them, to its rate without.
     pub(super) notify: f64,
     /// The rate of whoami while streams are open, to its rate without.
     pub(super) whoami: f64,
@@ -45,7 +47,7 @@ pub(super) struct Reach {
 impl Reach {
     pub(super) fn as_json(&self) -> Value {
         let way = |ms: &[f64]| json!({"p50_ms": quantile(ms, 50), "p99_ms": quantile(ms, 99)});
-        let mut all = json!({"notify_with_webhooks": self.notify, "whoami_with_streams": self.whoami});
+        let mut all = json!({"notify_with_webhooks": self.notify, "webhooks_us": self.notify_us, "whoami_with_streams": self.whoami});
         for ((name, _, ms), key) in self.ways.iter().zip(["inbox", "stream", "webhook"]) {
             debug_assert!(name.contains(key), "{name}");
             if let Some(members) = all.as_object_mut() {
@@ -65,8 +67,10 @@ impl Reach {
                 "  {is_met}  an event reaches {name} within {goal} ms: p50 {p50:.1} ms, p99 {p99:.1} ms"
             ))?;
         }
-        let (is_met, ratio) = (word(self.notify >= NOTIFY), self.notify);
-        out(format_args!("  {is_met}  notify with {WEBHOOKS} webhooks at least {NOTIFY} of notify: {ratio:.2}"))?;
+        let (is_met, us, ratio) = (word(self.notify_us <= NOTIFY), self.notify_us, self.notify);
+        out(format_args!(
+            "  {is_met}  {WEBHOOKS} webhooks that match add at most {NOTIFY} µs to notify: {us:+.0} µs, {ratio:.2} of its rate"
+        ))?;
         let (is_met, ratio) = (word(self.whoami >= WHOAMI), self.whoami);
         Ok(out(format_args!(
             "  {is_met}  whoami while {STREAMS} streams are open at least {WHOAMI} of whoami: {ratio:.2}"
@@ -154,16 +158,18 @@ pub(super) fn measure(
         }
         Ok(())
     };
-    let mut ratios = Vec::new();
+    let (mut ratios, mut added) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         stop.check()?;
         set("disabled")?;
-        let without = row.measure(workspace, &app.server, seconds)?.requests_per_s;
+        let without = row.measure(workspace, &app.server, seconds)?;
         set("active")?;
-        ratios.push(row.measure(workspace, &app.server, seconds)?.requests_per_s / without);
+        let with = row.measure(workspace, &app.server, seconds)?;
+        ratios.push(with.requests_per_s / without.requests_per_s);
+        added.push(with.us - without.us);
     }
     step.done();
-    Ok(Reach { ways, notify: median(ratios), whoami })
+    Ok(Reach { ways, notify_us: median(added), notify: median(ratios), whoami })
 }
 
 /// The rate of whoami while streams are open, to its rate without.

@@ -351,6 +351,7 @@ async fn drift_names_missing_secrets() {
     assert_eq!(
         made["warnings"],
         json!([
+            "The scope of scout lacks agents.secrets.read, so scout cannot read its secrets: add it with PATCH /api/agents/scout, then issue its token anew.",
             "Agents of this preset need secrets that scout does not have: B. Set them with PUT /api/agents/scout/secrets."
         ])
     );

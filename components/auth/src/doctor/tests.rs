@@ -237,6 +237,7 @@ async fn the_doctor_tells_of_secrets_and_probes() {
     assert_eq!(
         found(&body)[3..],
         [
+            "secrets agents.secrets.read ok",
             "secret A ok",
             "secret B missing_secret",
             "probe slack skipped",
@@ -259,4 +260,19 @@ async fn the_doctor_tells_of_secrets_and_probes() {
     );
     let body = ask(&t, &ada, "?expect=preset:scribe").await;
     assert!(!body.to_string().contains("probe"), "a person has none: {body}");
+}
+
+/// R610: secrets that it cannot read are a warning with the way out, and none once it can.
+#[tokio::test]
+async fn secrets_that_it_cannot_read_are_a_warning() {
+    for (scope, overall) in [("agents.read", "warn"), ("agents.read agents.secrets.read", "ok")] {
+        let (t, _, scout) = stage(scope).await;
+        assert_eq!(ask(&t, &scout, "").await["overall"], "ok");
+        let id = scout.agent.as_ref().unwrap();
+        t.execute(&format!("INSERT INTO agent_secrets VALUES ('{id}', 'A', x'00', 0, 0, 'u')")).await.unwrap();
+        let body = ask(&t, &scout, "").await;
+        let check = body["checks"].as_array().unwrap().iter().find(|check| check["check"] == "secrets").unwrap();
+        assert_eq!((&check["status"], &body["overall"]), (&json!("ok"), &json!(overall)), "{body}");
+        assert_eq!(check["fix"].is_null(), overall == "ok", "{body}");
+    }
 }

@@ -48,6 +48,32 @@ fn bytes_of(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
+/// R610: who sets secrets hears that the agent cannot read them, and the agent's doctor says it, until it can.
+#[tokio::test]
+async fn secrets_that_their_agent_cannot_read_are_warned_of() {
+    let (t, ada, ..) = stage().await;
+    let one = json!({ "TOKEN": VALUE });
+    let body = json!({ "name": "lean", "preset": "worker", "secrets": one });
+    let made = t.as_(&ada, "POST", "/api/agents", body).await.is(201);
+    let warned = |answer: &Json, part: &str| {
+        let warnings = answer["warnings"].as_array().cloned().unwrap_or_default();
+        assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().contains(part), "{part}: {answer}");
+    };
+    warned(&made, "The scope of lean lacks agents.secrets.read");
+    let secrets = "/api/agents/lean/secrets";
+    let several = async || t.as_(&ada, "PUT", secrets, json!({ "secrets": one })).await.is(200);
+    let single = async || t.as_(&ada, "PUT", &format!("{secrets}/TOKEN"), json!({ "value": VALUE })).await.is(200);
+    warned(&several().await, "The scope of lean lacks");
+    warned(&single().await, "The scope of lean lacks");
+    let scope = json!({ "scope": ["agents.read", "agents.secrets.read"] });
+    t.as_(&ada, "PATCH", "/api/agents/lean", scope).await.is(200);
+    warned(&several().await, "The token of lean does not carry agents.secrets.read");
+    t.as_(&ada, "POST", "/api/agents/lean/token/issue", json!({})).await.is(200);
+    for answer in [several().await, single().await] {
+        assert_eq!(answer.get("warnings"), None, "{answer}");
+    }
+}
+
 /// R111: people set values and see names and ages; the agent alone reads values, and each time is on record.
 #[tokio::test]
 async fn people_see_names_and_the_agent_alone_reads_values() {

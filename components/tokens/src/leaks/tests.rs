@@ -118,6 +118,44 @@ async fn the_owner_is_notified_of_the_successor() {
     assert_eq!(bodies().await.len(), 3);
 }
 
+/// R608: those that are told of a leak hear how much that was made with it still works; admins are led to the list of that, and the owner to
+/// the agent's credentials.
+#[tokio::test]
+async fn what_a_leaked_credential_has_made_is_said() {
+    let t = TestApp::new(with_neighbours());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    let max = t.user(&tenant, "max@example.com", Role::Member).await;
+    let scout = t.agent(&max, "scout", "*").await;
+    let key = async || t.credential(Kind::ApiKey, &tenant, &max.user, scout.agent.as_ref(), "agents.read", None).await;
+    let (leaked, one, ended, other) = (key().await, key().await, key().await, key().await);
+    for made in [&one, &ended] {
+        let sql = "UPDATE credentials SET minted_with = '{with}' WHERE id = '{id}'";
+        let sql = sql.replace("{with}", leaked.credential.as_str()).replace("{id}", made.credential.as_str());
+        t.execute(&sql).await.unwrap();
+    }
+    t.execute(&format!("UPDATE credentials SET revoked_at = 1 WHERE id = '{}'", ended.credential)).await.unwrap();
+    t.nobody("POST", "/auth/leaks", json!({ "token": leaked.token })).await.is(204);
+    let told = t
+        .texts("SELECT u.email || ' ' || n.action_url || ' ' || n.body FROM notifications n JOIN users u ON u.id = n.user_id ORDER BY 1")
+        .await;
+    let list = format!("/admin/tokens?minted_with={}", leaked.credential);
+    let agent = format!("/agents/{}/credentials", scout.agent.as_ref().unwrap());
+    assert!(told[0].starts_with(&format!("ada@example.com {list} ")), "{told:?}");
+    assert!(told[1].starts_with(&format!("max@example.com {agent} ")), "{told:?}");
+    assert!(told.iter().all(|body| body.contains("One credential that was made with it still works")), "{told:?}");
+    let path = format!("/auth/admin/tokens?minted_with={}&sort=created_at", leaked.credential);
+    let page = t.as_(&ada, "GET", &path, Null).await.is(200);
+    let listed: Vec<&str> = page["items"].as_array().unwrap().iter().filter_map(|row| row["id"].as_str()).collect();
+    assert!(listed.len() == 2 && !listed.contains(&other.credential.as_str()), "{page}");
+    let live = t.as_(&ada, "GET", &format!("{path}&status=active"), Null).await.is(200);
+    assert_eq!(live["items"][0]["id"], one.credential.as_str());
+    for bad in ["", "scout", "agt_1", "tok_"] {
+        let path = format!("/auth/admin/tokens?minted_with={bad}");
+        t.as_(&ada, "GET", &path, Null).await.refused(422, "validation_error");
+    }
+}
+
 #[tokio::test]
 async fn reports_are_counted_by_network() {
     let t = TestApp::new(with_neighbours());

@@ -233,8 +233,14 @@ async fn what_fails_is_tried_for_a_day_and_a_dead_one_is_sent_again() {
     s.t.wait(30);
     s.tick().await;
     assert_eq!(s.t.texts(STATE).await, ["agent.state_changed due 3 no answer: connection refused"]);
+    // R612
+    stub::will_answer(&[Ok((304, ""))]);
+    s.t.wait(120);
+    s.tick().await;
+    let said = "agent.state_changed due 4 the receiver answered 304, which says nothing of a delivery";
+    assert_eq!(s.t.texts(STATE).await, [said]);
     stub::will_answer(&[Err("no"); 20]);
-    for _ in 0..7 {
+    for _ in 0..6 {
         s.t.wait(36_000);
         s.tick().await;
     }

@@ -2,12 +2,13 @@ use common::{
     event::{Admins, EventKind, Mail, Person},
     id::UserId,
     role::Role,
+    route::{Group, ROUTES},
 };
 use serde_json::json;
 use store::{db::Purpose, outbox::Kind, testing::Actor};
 
 use super::{Event, deliver};
-use crate::{router::Router, settings::Settings, testing::TestApp};
+use crate::{paths::matched, router::Router, settings::Settings, testing::TestApp};
 
 /// Who does it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,6 +69,22 @@ impl Stage {
 
     async fn has_event(&self, agent: &Actor) -> bool {
         self.has("inbox", "agent_id", agent.agent.as_ref().unwrap().as_str()).await
+    }
+}
+
+/// R606: a notification leads to a page that there is, wherever there is something left to look at.
+#[test]
+fn every_kind_leads_to_a_page_that_there_is() {
+    for kind in EventKind::ALL {
+        for (agent, user, is_own) in
+            [(Some("agt_1"), None, true), (None, Some("usr_1"), true), (None, Some("usr_1"), false)]
+        {
+            let page = kind.page(agent, user, is_own);
+            assert_eq!(page.is_none(), matches!(kind, EventKind::AgentPurged | EventKind::UserDeleted), "{kind:?}");
+            let Some(page) = page else { continue };
+            let mut pages = ROUTES.iter().filter(|row| row.group == Group::Web && row.method == "GET");
+            assert!(pages.any(|row| matched(row.path, &page).is_some()), "{kind:?}: {page}");
+        }
     }
 }
 

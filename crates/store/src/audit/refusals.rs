@@ -3,9 +3,12 @@
 
 use common::{
     id::{AgentId, CredentialId, RequestId, UserId},
+    json,
     secret::Digest,
     time::Timestamp,
 };
+
+use serde_json::json;
 
 use crate::{
     args,
@@ -15,19 +18,24 @@ use crate::{
 
 const COUNT: &str = "
     ON CONFLICT (subject, slug, minute) DO UPDATE
-    SET count = count + excluded.count, address = excluded.address, request_id = excluded.request_id";
+    SET count = count + excluded.count, address = excluded.address, request_id = excluded.request_id, last = excluded.last";
 
-/// Counts one refusal of a caller.
-pub async fn count(db: &Db, origin: &Origin<'_>, slug: &str) -> Result<(), DbError> {
+/// Counts one refusal of a caller, with the method and the path of the route, and the scopes that were lacking.
+pub async fn count(db: &Db, origin: &Origin<'_>, slug: &str, (route, lacking): (&str, &[&str])) -> Result<(), DbError> {
     let sql = format!(
-        "INSERT INTO refusals (subject, slug, minute, count, tenant_id, user_id, agent_id, credential_id, address, request_id)
-         VALUES (?1, ?2, ?3, ?10, ?4, ?5, ?6, ?7, ?8, ?9) {COUNT}"
+        "INSERT INTO refusals (subject, slug, minute, count, tenant_id, user_id, agent_id, credential_id, address, request_id, last)
+         VALUES (?1, ?2, ?3, ?11, ?4, ?5, ?6, ?7, ?8, ?9, ?10) {COUNT}"
     );
     let subject = origin
         .credential
         .map(CredentialId::as_str)
         .or(origin.agent.map(AgentId::as_str))
         .or(origin.user.map(UserId::as_str));
+    let about = match lacking {
+        [] => json!({ "route": route }),
+        lacking => json!({ "route": route, "missing_scopes": lacking }),
+    };
+    let last = json::to_text(&about);
     let row = args![
         subject,
         slug,
@@ -38,6 +46,7 @@ pub async fn count(db: &Db, origin: &Origin<'_>, slug: &str) -> Result<(), DbErr
         origin.credential,
         origin.address,
         origin.request,
+        last,
     ];
     let what = Digest::of_parts(&[subject.unwrap_or_default(), slug, &origin.now.minute().to_string()]);
     db.count(&what, &sql, row).await
@@ -84,7 +93,9 @@ mod tests {
             chance: t.chance(),
         };
         let addresses = from.iter().flat_map(|(address, times)| std::iter::repeat_n(*address, *times));
-        let counts = addresses.map(|address| async move { count(t.db(), &origin(address), "scope_denied").await });
+        let counts = addresses.map(|address| async move {
+            count(t.db(), &origin(address), "scope_denied", ("GET /x", &["agents.read"])).await
+        });
         let held = t.db().hold_records().await;
         join(join_all(counts), async { drop(held) }).await.0
     }
@@ -104,6 +115,9 @@ mod tests {
         t.wait(60);
         housekeeping::write_refusals(t.db(), t.chance(), t.now()).await.unwrap();
         assert_eq!(t.texts(&COUNTED.replace("refusals", "audit")).await, expected);
+        // R609: what the last one was about stands beside it.
+        let about = "{\"route\":\"GET /x\",\"missing_scopes\":[\"agents.read\"]}";
+        assert_eq!(t.texts("SELECT after FROM audit WHERE outcome = 'refused'").await, [about, about]);
     }
 
     /// R390: of refusals that are added up while one is written, the last one's address stands in the row, and their number.

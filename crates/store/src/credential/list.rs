@@ -161,6 +161,8 @@ pub struct Filter<'a> {
     pub lasting: bool,
     /// Of this status.
     pub status: Option<CredentialStatus>,
+    /// Made with this credential, by id.
+    pub minted_with: Option<&'a CredentialId>,
     /// Not used since; a credential that was never used counts from when it was made.
     pub unused_since: Option<Timestamp>,
     /// The order.
@@ -193,8 +195,8 @@ pub async fn list(
     let (at, id) = page.after();
     let (at, id) = (binder.bind(at), binder.bind(id));
     let tenant = binder.bind(tenant);
-    // A person's own are found by their index, and not among all that the tenant has.
-    let plus = if filter.own.is_some() { "+" } else { "" };
+    // A person's own, and what one credential has made, are found by their indexes, and not among all that the tenant has.
+    let plus = if filter.own.is_some() || filter.minted_with.is_some() { "+" } else { "" };
     let mut sql =
         select(&now, place) + &format!(" WHERE {plus}c.tenant_id = {tenant} AND ({place}, c.id) < ({at}, {id})");
     // An app's access token is one row: the secrets that refreshes replaced are none.
@@ -223,6 +225,9 @@ pub async fn list(
         let (q, begun) = (binder.bind(pattern(q)), binder.bind(like(q)));
         let named = any_has(&q, &["c.name", "a.name"]);
         sql.push_str(&format!(" AND ({named} OR c.prefix LIKE substr({begun}, 2) ESCAPE '\\')"));
+    }
+    if let Some(with) = filter.minted_with {
+        sql.push_str(&format!(" AND c.minted_with = {}", binder.bind(with)));
     }
     if let Some(since) = filter.unused_since {
         sql.push_str(&format!(" AND ifnull(c.last_used_at, c.created_at) < {}", binder.bind(since)));

@@ -1,0 +1,45 @@
+//! `/leaks`: anybody who has found a credential of this server in the open ends it, and nobody learns whether it was one.
+
+use askama::Template;
+use common::{error::ApiError, route};
+use service::{app::App, response::Response};
+
+use crate::{
+    api::{Refusal, Trouble},
+    form::Form,
+    links::send,
+    login::FormToken,
+    page::{Frame, Note, answer, see, write_with},
+};
+
+#[derive(Template)]
+#[template(path = "leaks.html")]
+struct LeaksPage {
+    frame: Frame,
+    csrf: String,
+}
+
+/// `GET /leaks`.
+pub(crate) async fn form(app: App) -> Result<Response, ApiError> {
+    answer(&app, async { show(&app, None) }).await
+}
+
+fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let token = FormToken::of(app);
+    let note = refusal.map(Note::from).or_else(|| Note::done(app));
+    let page = LeaksPage { frame: Frame::new(app, "Report a leaked credential", note), csrf: token.text.clone() };
+    Ok(token.set(write_with(&page, status)?))
+}
+
+/// `POST /leaks`.
+pub(crate) async fn report(app: App, typed: Form) -> Result<Response, ApiError> {
+    answer(&app, async {
+        match send(&app, &typed, route::LEAKS, typed.body(&["token"], &[])).await {
+            Ok(_) => Ok(see(&app, "/leaks?done=leak-reported")),
+            Err(Trouble::Refused(refusal)) => show(&app, Some(refusal)),
+            Err(trouble) => Err(trouble),
+        }
+    })
+    .await
+}

@@ -1,0 +1,5 @@
+-- What was made with a credential, to be found when that has leaked.
+CREATE INDEX credentials_minted_with ON credentials (minted_with) WHERE minted_with IS NOT NULL
+--- next
+-- What the last refusal was about: JSON, with the route and the scopes that were lacking.
+ALTER TABLE refusals ADD COLUMN last TEXT
