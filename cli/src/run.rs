@@ -425,6 +425,7 @@ fn show_answer(verb: &Verb, typed: &ArgMatches, names: &[String], answer: &Answe
                 if let Some(secret) = &secret {
                     show::out(secret);
                 }
+                warn(json);
                 return;
             }
             show::out(&show::facts(json, &[member, "warnings", "closure"]));

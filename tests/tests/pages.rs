@@ -1315,9 +1315,8 @@ fn a_leaked_credential_is_ended_by_a_page() {
     key.client.get("/api/auth/whoami").is(200);
     for path in ["/admin/tokens?q=", "/agents?q=", "/", "/nothing/"] {
         let answer = stranger.get(&format!("{path}{}", key.client.bearer()));
-        is_page(&answer);
         let html = answer.text();
-        assert!(answer.status() == 400 && html.contains("href=\"/leaks\""), "{path}: {} {html}", answer.status());
+        assert!(answer.status() == 400 && html.starts_with("<!doctype html>") && html.contains("href=\"/leaks\""), "{path}: {} {html}", answer.status());
         assert!(!html.contains(key.client.bearer()), "{html}");
     }
 }

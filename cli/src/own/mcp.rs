@@ -38,6 +38,9 @@ pub(super) fn config(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
     show::say(place);
     match (token, client) {
         (Some(_), _) => show::warn("the token is in it: let nobody else read it."),
+        (None, "claude") => show::say(&format!(
+            "The shell puts the value of {VARIABLE} into the command, and Claude Code keeps it in its settings: whoever reads those has the token."
+        )),
         (None, "vscode") => show::say("VS Code asks for the token when it starts the server."),
         (None, _) => show::say(&format!("The client takes the token from the variable {VARIABLE}.")),
     }

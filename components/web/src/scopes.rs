@@ -161,6 +161,9 @@ fn is_within(name: &str, pattern: &str) -> bool {
     pattern == "*" || pattern == name || pattern.strip_suffix('*').is_some_and(|begin| name.starts_with(begin))
 }
 
+/// So many scopes of a pattern are said one by one.
+const MOST_SAID: usize = 5;
+
 /// What a scope or a pattern means; `custom` are the tenant's own scopes, as far as they are known.
 pub(crate) fn meaning(scope: &str, custom: &Json) -> String {
     let covered = ScopeSet::expand(scope).unwrap_or_default();
@@ -169,6 +172,10 @@ pub(crate) fn meaning(scope: &str, custom: &Json) -> String {
     match names.as_slice() {
         [] => described.map_or("A scope of your own.", |known| known.text("description")).to_owned(),
         [only] => only.describe().to_owned(),
+        many if many.len() <= MOST_SAID => {
+            let said: Vec<&str> = many.iter().map(|one| one.describe()).collect();
+            said.join(" ")
+        }
         many => format!("{} at once.", words::count(many.len(), "scope")),
     }
 }

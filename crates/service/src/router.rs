@@ -316,7 +316,13 @@ async fn leave(call: Call, mut result: Result<Response, ApiError>) -> Outcome {
                 }
                 caller.record_use(&app).await;
             }
-            Err(refusal) => caller.record_refusal(&app, route, refusal).await,
+            Err(refusal) => {
+                // It was let in, and refused what it asked for.
+                if refusal.code().row().status != 401 {
+                    caller.record_use(&app).await;
+                }
+                caller.record_refusal(&app, route, refusal).await;
+            }
         }
     }
     Outcome { result, caller }

@@ -124,7 +124,7 @@ pub async fn write_refusals(db: &Db, chance: &Chance, now: Timestamp) -> Result<
         let id = AuditId::generate(now, chance);
         tx.execute(
             "INSERT INTO audit (id, at, tenant_id, user_id, agent_id, credential_id, address, request_id, action, outcome, count, after)
-             SELECT ?1, minute, tenant_id, user_id, agent_id, credential_id, address, request_id, slug, 'refused', count, last
+             SELECT ?1, ifnull(first_at, minute), tenant_id, user_id, agent_id, credential_id, address, request_id, slug, 'refused', count, last
              FROM refusals WHERE subject = ?2 AND slug = ?3 AND minute = ?4",
             args![&id, &subject, &slug, minute],
         )

@@ -91,7 +91,7 @@ async fn refusals_of_a_minute_become_one_row() {
     let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
     let minute = t.now().minute().millis();
     t.execute(&format!(
-        "INSERT INTO refusals VALUES ('{0}', 'scope_denied', {minute}, 41, '{1}', '{0}', NULL, 'tok_a', '192.0.2.1', 'req_a', NULL)",
+        "INSERT INTO refusals VALUES ('{0}', 'scope_denied', {minute}, 41, '{1}', '{0}', NULL, 'tok_a', '192.0.2.1', 'req_a', NULL, NULL)",
         ada.user, tenant
     ))
     .await
@@ -145,7 +145,7 @@ async fn the_tick_seals_new_rows() {
         assert_eq!(t.texts(seals).await, ["1-1"]);
     }
     t.execute(
-        "INSERT INTO refusals VALUES ('usr_a', 'scope_denied', 60000, 1, 'ten_1', 'usr_a', NULL, NULL, NULL, NULL, NULL)",
+        "INSERT INTO refusals VALUES ('usr_a', 'scope_denied', 60000, 1, 'ten_1', 'usr_a', NULL, NULL, NULL, NULL, NULL, NULL)",
     )
     .await
     .unwrap();
@@ -198,7 +198,7 @@ async fn a_full_database_is_sealed_all_the_same() {
     file.execute_batch(
         "CREATE TABLE filler (x BLOB); INSERT INTO filler VALUES (zeroblob(2000000));
          INSERT INTO audit (id, at, tenant_id, action, outcome, before) VALUES ('aud_1', 1, 'ten_1', 'x', 'done', hex(zeroblob(2000)));
-         INSERT INTO refusals VALUES ('usr_a', 'scope_denied', 60000, 1, 'ten_1', 'usr_a', NULL, NULL, NULL, hex(zeroblob(200)), NULL);",
+         INSERT INTO refusals VALUES ('usr_a', 'scope_denied', 60000, 1, 'ten_1', 'usr_a', NULL, NULL, NULL, hex(zeroblob(200)), NULL, NULL);",
     )
     .unwrap();
     t.wait(1);

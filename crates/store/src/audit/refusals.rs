@@ -23,8 +23,8 @@ const COUNT: &str = "
 /// Counts one refusal of a caller, with the method and the path of the route, and the scopes that were lacking.
 pub async fn count(db: &Db, origin: &Origin<'_>, slug: &str, (route, lacking): (&str, &[&str])) -> Result<(), DbError> {
     let sql = format!(
-        "INSERT INTO refusals (subject, slug, minute, count, tenant_id, user_id, agent_id, credential_id, address, request_id, last)
-         VALUES (?1, ?2, ?3, ?11, ?4, ?5, ?6, ?7, ?8, ?9, ?10) {COUNT}"
+        "INSERT INTO refusals (subject, slug, minute, count, tenant_id, user_id, agent_id, credential_id, address, request_id, last, first_at)
+         VALUES (?1, ?2, ?3, ?12, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) {COUNT}"
     );
     let subject = origin
         .credential
@@ -32,8 +32,8 @@ pub async fn count(db: &Db, origin: &Origin<'_>, slug: &str, (route, lacking): (
         .or(origin.agent.map(AgentId::as_str))
         .or(origin.user.map(UserId::as_str));
     let about = match lacking {
-        [] => json!({ "route": route }),
-        lacking => json!({ "route": route, "missing_scopes": lacking }),
+        [] => json!({ "route": route, "last_at": origin.now }),
+        lacking => json!({ "route": route, "missing_scopes": lacking, "last_at": origin.now }),
     };
     let last = json::to_text(&about);
     let row = args![
@@ -47,6 +47,7 @@ pub async fn count(db: &Db, origin: &Origin<'_>, slug: &str, (route, lacking): (
         origin.address,
         origin.request,
         last,
+        origin.now,
     ];
     let what = Digest::of_parts(&[subject.unwrap_or_default(), slug, &origin.now.minute().to_string()]);
     db.count(&what, &sql, row).await
@@ -61,10 +62,11 @@ pub async fn count_login(
     now: Timestamp,
 ) -> Result<(), DbError> {
     let sql = format!(
-        "INSERT INTO refusals (subject, slug, minute, count, tenant_id, user_id, address, request_id)
-         SELECT id, ?2, ?3, 1, tenant_id, id, ?4, ?5 FROM users WHERE id = ?1 {COUNT}"
+        "INSERT INTO refusals (subject, slug, minute, count, tenant_id, user_id, address, request_id, first_at, last)
+         SELECT id, ?2, ?3, 1, tenant_id, id, ?4, ?5, ?6, ?7 FROM users WHERE id = ?1 {COUNT}"
     );
-    db.hot::<Affected>(&sql, args![user, slug, now.minute(), address, request]).await.map(drop)
+    let last = json::to_text(&json!({ "last_at": now }));
+    db.hot::<Affected>(&sql, args![user, slug, now.minute(), address, request, now, last]).await.map(drop)
 }
 
 #[cfg(test)]
@@ -116,7 +118,7 @@ mod tests {
         housekeeping::write_refusals(t.db(), t.chance(), t.now()).await.unwrap();
         assert_eq!(t.texts(&COUNTED.replace("refusals", "audit")).await, expected);
         // R609: what the last one was about stands beside it.
-        let about = "{\"route\":\"GET /x\",\"missing_scopes\":[\"agents.read\"]}";
+        let about = "{\"route\":\"GET /x\",\"missing_scopes\":[\"agents.read\"],\"last_at\":\"2026-01-02T03:04:05.000Z\"}";
         assert_eq!(t.texts("SELECT after FROM audit WHERE outcome = 'refused'").await, [about, about]);
     }
 
