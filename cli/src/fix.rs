@@ -32,6 +32,7 @@ const SEEN: &[(&str, &str)] = &[
     ("page in doc_url", "page below"),
     ("every field that fields lists", "every field above"),
     ("the fields that fields lists", "the fields above"),
+    (": a session carries everything that your role allows", ", and choose Everything on the page that it shows"),
     ("Send the same request", "Run the same command"),
     ("send the same request", "run the same command"),
     (" In a query, write + as %2B.", ""),

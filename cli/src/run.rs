@@ -5,7 +5,7 @@ use std::io::Read as _;
 use clap::{ArgMatches, parser::ValueSource};
 use common::{
     id::is_id,
-    route::{Access, Media, Query, Route},
+    route::{self, Access, Media, Query, Route},
     secret::Kind as SecretKind,
 };
 use serde_json::{Map, Value as Json, json};
@@ -96,7 +96,14 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
     if !typed.try_contains_id("dpop_jkt").unwrap_or_default() {
         successor::keep(context, &client, verb, &names, &answer)?;
     }
-    Ok(u8::from(answer.json.get("allowed") == Some(&Json::Bool(false))))
+    Ok(u8::from(has_failed(verb, &answer.json)))
+}
+
+/// Whether the answer says no: what was asked is not allowed, or a probe found something wrong.
+fn has_failed(verb: &Verb, answer: &Json) -> bool {
+    let is_probed = verb.route.path == route::PROBES_RUN.path;
+    let found = answer.get("status").and_then(Json::as_str).filter(|_| is_probed);
+    answer.get("allowed") == Some(&Json::Bool(false)) || found.is_some_and(|status| status != "ok")
 }
 
 /// Names that the server has stored otherwise than they were typed, with what it stored: an agent's name is made of what was typed, and
@@ -437,8 +444,13 @@ fn show_answer(verb: &Verb, typed: &ArgMatches, names: &[String], answer: &Answe
         Show::Facts => show::out(&show::facts(json, &["warnings", "csrf_token", "next", "closure"])),
     }
     show_next(json);
-    for warning in list(json, "warnings").iter().filter_map(Json::as_str) {
-        show::warn(&show::line(warning));
+    warn(json);
+}
+
+/// What the answer warns of.
+fn warn(answer: &Json) {
+    for warning in list(answer, "warnings").iter().filter_map(Json::as_str) {
+        show::warn(&fix::in_commands(&show::line(warning)));
     }
 }
 

@@ -63,7 +63,13 @@ export const PAGES = [
   { name: "forgot", path: "/forgot", as: null },
   { name: "forgot-wired", path: "/forgot?tenant=northwind", as: null, on: "wired" },
   { name: "leaks", path: "/leaks", as: null },
-  { name: "leaks-reported", path: "/leaks", as: null, send: form("End it", { Credential: "found in a log" }) },
+  {
+    name: "leaks-refused",
+    path: "/leaks",
+    as: null,
+    send: form("End it", { Credential: "found in a log" }),
+    status: 400,
+  },
   { name: "link-closed", path: `/auth/email/verify?code=${"x".repeat(43)}`, as: null, status: 410 },
   { name: "reset", path: (world) => world.link("max@example.com", "reset-password"), as: null },
   {

@@ -12,12 +12,14 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 
 URL = os.environ["ACCREDIT_URL"].rstrip("/")
+ending = threading.Event()
 
 
 class Refused(Exception):
@@ -113,7 +115,7 @@ class Agent:
             os.killpg(self.process.pid, signal.SIGSTOP)
         elif state == "running" and self.is_alive():
             os.killpg(self.process.pid, signal.SIGCONT)
-        elif state == "running":
+        elif state == "running" and not ending.is_set():
             try:
                 self.process = subprocess.Popen(self.command, env=self.environment, start_new_session=True)
                 print(f"{self.name}: process {self.process.pid}", flush=True)
@@ -128,15 +130,25 @@ class Agent:
         return self.process is not None and self.process.poll() is None
 
     def stop(self):
-        if self.is_alive():
+        process, self.process = self.process, None
+        if process is not None and process.poll() is None:
             for number in (signal.SIGTERM, signal.SIGCONT):
-                os.killpg(self.process.pid, number)
+                os.killpg(process.pid, number)
             try:
-                self.process.wait(10)
+                process.wait(10)
             except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
-        self.process = None
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def end(agents):
+    """Ends every process with this runtime: no stop could reach one that goes on alone."""
+    ending.set()
+    stops = [threading.Thread(target=agent.stop) for agent in agents]
+    for stop in stops:
+        stop.start()
+    for stop in stops:
+        stop.join()
 
 
 def main():
@@ -144,18 +156,22 @@ def main():
     arguments.add_argument("--every", type=int, default=20, help="seconds between two heartbeats, 1 to 25")
     arguments.add_argument("command", nargs=argparse.REMAINDER)
     arguments = arguments.parse_args()
-    token, after, started = os.environ["ACCREDIT_TOKEN"], None, set()
-    while True:
-        page = events(token, after, 25)
-        after = page["cursor"]
-        for event in page["items"]:
-            code = event["data"].get("code") if event["type"] == "agent.deploy" else None
-            if code and code not in started:  # an event can come twice
-                started.add(code)
-                agent = Agent(arguments.command, arguments.every, code)
-                threading.Thread(target=agent.run, daemon=True).start()
-        if page["items"]:
-            call("POST", "/api/agents/me/inbox/ack", token, {"upto": after})
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit())
+    token, after, agents = os.environ["ACCREDIT_TOKEN"], None, {}
+    try:
+        while True:
+            page = events(token, after, 25)
+            after = page["cursor"]
+            for event in page["items"]:
+                code = event["data"].get("code") if event["type"] == "agent.deploy" else None
+                if code and code not in agents:  # an event can come twice
+                    agents[code] = Agent(arguments.command, arguments.every, code)
+                    threading.Thread(target=agents[code].run, daemon=True).start()
+            if page["items"]:
+                call("POST", "/api/agents/me/inbox/ack", token, {"upto": after})
+    finally:
+        end(agents.values())
 
 
 if __name__ == "__main__":

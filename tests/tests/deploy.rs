@@ -17,7 +17,7 @@ use tests::{
     Client, Server,
     host::root,
     packages,
-    process::{Running, asking, kill_group},
+    process::{Running, asking, kill_group, signal},
     server::{KEY, text},
     sink::Sink,
     until,
@@ -25,7 +25,7 @@ use tests::{
 
 /// A running runtime; dropped, it is killed, and what it started with it.
 struct Runtime {
-    _child: Running,
+    child: Running,
     home: TempDir,
     said: Arc<Mutex<Vec<String>>>,
 }
@@ -51,7 +51,7 @@ impl Runtime {
                 lines.lock().unwrap().push(line);
             }
         });
-        Self { _child: Running(child), home, said }
+        Self { child: Running(child), home, said }
     }
 
     /// Waits for a line that begins so.
@@ -130,6 +130,21 @@ fn the_reference_runtime_runs_what_is_deployed_and_obeys() {
     admin.delete("/api/agents/scout").is(204);
     runtime.says("scout: ended");
     until("the end of the process", || state_of(&third).is_none().then_some(()));
+}
+
+/// R613: a runtime that is ended leaves no process behind, a halted one neither.
+#[test]
+fn the_reference_runtime_ends_with_its_processes() {
+    let (server, admin, token) = stage();
+    let mut runtime = Runtime::start(&server, &token, &["sleep", "600"]);
+    deploy(&admin);
+    until_status(&admin, "running");
+    let process = until("the process", || runtime.process());
+    admin.post("/api/agents/scout/pause", &json!({})).is(200);
+    until("the halt", || (state_of(&process) == Some('T')).then_some(()));
+    signal(runtime.child.0.id(), Signal::TERM);
+    assert!(runtime.child.0.wait().unwrap().success());
+    assert_eq!(state_of(&process), None);
 }
 
 /// R154: a runtime that cannot start the command says why; the owner is told.

@@ -1299,7 +1299,12 @@ fn a_leaked_credential_is_ended_by_a_page() {
     let scout = server.agent(&admin, "scout", &["agents.read"]);
     let stranger = Browser::new(&server);
     let live = format!("SELECT count(*) FROM credentials WHERE agent_id = '{}' AND revoked_at IS NULL", scout.id);
-    let said = ["nothing", scout.client.bearer(), scout.client.bearer()].map(|token| {
+    let cut = &scout.client.bearer()[..56];
+    let refused = stranger.submit("/leaks", "/leaks", &[("token", cut)]);
+    assert!(refused.status() == 400 && refused.text().contains("57 characters") && !refused.text().contains(cut));
+    assert_eq!(server.number(&live), 1);
+    let unknown = tests::secret::credential("acr_pat_");
+    let said = [unknown.as_str(), scout.client.bearer(), scout.client.bearer()].map(|token| {
         leads_to(&stranger.submit("/leaks", "/leaks", &[("token", token)]), "/leaks?done=leak-reported");
         let html = stranger.page("/leaks?done=leak-reported");
         assert!(!html.contains(token), "{html}");
@@ -1316,7 +1321,11 @@ fn a_leaked_credential_is_ended_by_a_page() {
     for path in ["/admin/tokens?q=", "/agents?q=", "/", "/nothing/"] {
         let answer = stranger.get(&format!("{path}{}", key.client.bearer()));
         let html = answer.text();
-        assert!(answer.status() == 400 && html.starts_with("<!doctype html>") && html.contains("href=\"/leaks\""), "{path}: {} {html}", answer.status());
+        assert!(
+            answer.status() == 400 && html.starts_with("<!doctype html>") && html.contains("href=\"/leaks\""),
+            "{path}: {} {html}",
+            answer.status()
+        );
         assert!(!html.contains(key.client.bearer()), "{html}");
     }
 }

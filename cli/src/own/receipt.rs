@@ -56,8 +56,13 @@ pub(super) fn verify(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
     let keys = serde_json::from_str(&keys)
         .map_err(|_| Failure::new(Exit::Refused, "The keys are no set of keys (RFC 7517)."))?;
     let proved = check(receipt.trim(), &keys, issuer).map_err(|why| {
-        Failure::new(Exit::Refused, format!("This receipt proves nothing: {why}"))
-            .fix("Ask the person who gave it to you for the file as the server sent it.")
+        let failure = Failure::new(Exit::Refused, format!("This receipt proves nothing: {why}"));
+        match why.strip_prefix(ELSEWHERE).and_then(|rest| rest.split_once(", ")) {
+            Some((named, _)) => failure.fix(format!(
+                "If {named} is the public address of the server that you trust, add --issuer {named}, with its keys by --jwks."
+            )),
+            None => failure.fix("Ask the person who gave it to you for the file as the server sent it."),
+        }
     })?;
     if context.is_json {
         show::json(&proved.claims);
@@ -99,6 +104,9 @@ fn text<'a>(json: &'a Json, path: &str) -> &'a str {
     json.pointer(path).and_then(Json::as_str).unwrap_or_default()
 }
 
+/// What the words about a receipt of another server begin with.
+const ELSEWHERE: &str = "it is of ";
+
 /// Verifies a receipt by keys and the address of the server that it must be of.
 fn check(receipt: &str, keys: &Json, issuer: &str) -> Result<Proved, String> {
     let parts: Vec<&str> = receipt.split('.').collect();
@@ -129,7 +137,7 @@ fn check(receipt: &str, keys: &Json, issuer: &str) -> Result<Proved, String> {
 
     let claims = json(payload)?;
     if text(&claims, "/iss") != issuer {
-        return Err(format!("it is of {}, and not of {issuer}.", show::line(text(&claims, "/iss"))));
+        return Err(format!("{ELSEWHERE}{}, and not of {issuer}.", show::line(text(&claims, "/iss"))));
     }
     let closure = claims.get("closure").unwrap_or(&Json::Null);
     let digest = Digest::of(to_text(closure).as_bytes()).to_string();

@@ -110,6 +110,7 @@ fn webhooks() -> Vec<Verb> {
         Verb::new("admin webhooks list", route::WEBHOOKS_LIST).table(&[
             ("URL", "url"),
             ("STATE", "state"),
+            ("OWNER", "user_email"),
             ("ID", "id"),
         ]),
         Verb::new("admin webhooks get", route::WEBHOOKS_GET),

@@ -15,7 +15,7 @@ use service::{
     extract::{Body, Path},
     form,
     form::Nullable,
-    object,
+    object, quota,
     response::Response,
 };
 use store::{
@@ -287,6 +287,7 @@ fn bounds(settings: &AgentSettings) -> (&Patterns, i64, i64, Option<i64>, i64) {
 async fn transfer(write: &Write<'_>, agent: &Agent, owner: &UserId) -> Result<(), ApiError> {
     let origin = write.origin();
     tree::transfer(&write.tx, (&origin, write.action()), &agent.id, owner).await?;
+    quota::check_given(write.app(), &write.tx, &write.caller, owner).await?;
     let title = format!("You now own the agent {}", agent.name);
     let body = format!("{} gave it to you, with all agents below it.", write.caller.email());
     let event = Event::of_agent(EventKind::AgentTransferred, &agent.id).telling(owner, title, body);

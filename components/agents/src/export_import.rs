@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use common::{
     error::{ApiError, Code},
     route::Route,
+    scope::CustomScopes,
 };
 use http::StatusCode;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -47,12 +48,13 @@ fn documents(_: &mut SchemaGenerator) -> Schema {
 
 /// An agent in the form that registers it: those of its members that the form takes. The ceiling is exported as scopes, since the
 /// other place may have no such preset; a token is not issued unless it is asked for.
-fn exported(agent: &Agent, is_root: bool) -> Json {
+fn exported(agent: &Agent, custom: &CustomScopes, is_root: bool) -> Json {
     let taken = Create::fields();
     let mut document = json!(agent);
     if let Some(members) = document.as_object_mut() {
         members.retain(|name, _| name != "preset" && taken.contains(&name.as_str()));
         members.insert("issue_token".to_owned(), json!(false));
+        members.insert("scope".to_owned(), json!(agent.settings.scope.defined(custom)));
         if is_root {
             members.insert("parent".to_owned(), Null);
         }
@@ -72,7 +74,8 @@ pub(crate) async fn export(
     if below.len() >= MOST {
         return Err(Code::TooManyAgents.into());
     }
-    let agents = std::iter::once(exported(&top, true)).chain(below.iter().map(|agent| exported(agent, false)));
+    let agents = std::iter::once(exported(&top, caller.custom_scopes(), true))
+        .chain(below.iter().map(|agent| exported(agent, caller.custom_scopes(), false)));
     response::json(StatusCode::OK, &Document { format: FORMAT, agents: agents.collect() })
 }
 

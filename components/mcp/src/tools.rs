@@ -122,6 +122,8 @@ impl Call {
             without_nulls(&mut sent, tool.get("inputSchema").unwrap_or(&Json::Null));
             arguments = if let Json::Object(left) = sent { left } else { Map::new() };
         }
+        // A model that sends a call again puts its arguments in another order: what was approved once, or has a key, is the same request.
+        arguments.sort_keys();
         let mut names = Vec::new();
         for name in tool::path_arguments(route) {
             names.push(match arguments.shift_remove(&name) {
@@ -285,6 +287,24 @@ mod tests {
         assert!(reference.pages.contains_key("agents/concepts/mcp"));
     }
 
+    /// R616: the order of a call's arguments makes no other request.
+    #[test]
+    fn the_order_of_arguments_means_nothing() {
+        let pairs = [("agent", "me"), ("description", "a"), ("display_name", "b"), ("idempotency_key", "k")];
+        let made = |pairs: &mut dyn Iterator<Item = &(&str, &str)>| {
+            let arguments = pairs.map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+            Call::new(route::AGENTS_PATCH, arguments).unwrap()
+        };
+        let (one, other) = (made(&mut pairs.iter()), made(&mut pairs.iter().rev()));
+        assert_eq!(one.body.as_ref().map(Json::to_string), other.body.as_ref().map(Json::to_string));
+        let query = |text: &str| {
+            let arguments: Json = serde_json::from_str(text).unwrap();
+            call(route::LOGS_READ, arguments).unwrap().query
+        };
+        let read = query(r#"{"agent": "me", "lines": 5, "level": "info"}"#);
+        assert_eq!(read, query(r#"{"level": "info", "agent": "me", "lines": 5}"#));
+    }
+
     /// R611: a name that no tool has leads to those that were meant.
     #[test]
     fn a_wrong_name_leads_to_those_like_it() {
@@ -345,7 +365,7 @@ mod tests {
         );
         let read = call(route::INBOX, json!({ "wait": 5.0, "after": "evt_1", "limit": null, "y": true })).unwrap();
         let pairs: Vec<String> = read.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        assert_eq!((pairs.join("&").as_str(), read.body), ("wait=5&after=evt_1&y=true", None));
+        assert_eq!((pairs.join("&").as_str(), read.body), ("after=evt_1&wait=5&y=true", None));
         for (arguments, problem) in
             [(json!({}), "is missing: a string"), (json!({ "agent": 1 }), "string"), (json!({ "agent": "" }), "string")]
         {

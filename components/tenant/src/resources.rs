@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use common::{
     error::{ApiError, Code, Flaws},
     id::ResourceId,
-    scope::Scope,
+    scope::{CustomScopes, Scope},
     text::persons_name,
     url::Url,
 };
@@ -97,7 +97,13 @@ fn check_scopes(caller: &Caller, sent: &[String]) -> Result<Vec<String>, ApiErro
     let known = caller.custom_scopes().names();
     let unknown: Vec<&str> = sent.iter().filter(|name| !known.contains(name)).map(String::as_str).collect();
     if !unknown.is_empty() {
-        let problem = "must hold names of custom scopes of your tenant, which GET /api/scopes/custom lists";
+        let names: Vec<&str> = unknown.into_iter().filter(|name| CustomScopes::is_name(name)).collect();
+        let which = match names.as_slice() {
+            [] => String::new(),
+            names => format!("; there is no {}, so leave it out, or define it", names.join(", ")),
+        };
+        let problem =
+            format!("must hold names of custom scopes of your tenant, which GET /api/scopes/custom lists{which}");
         return Err(ApiError::field("scopes", problem));
     }
     let names: BTreeSet<&String> = sent.iter().collect();

@@ -1,7 +1,11 @@
 //! `/leaks`: anybody who has found a credential of this server in the open ends it, and nobody learns whether it was one.
 
 use askama::Template;
-use common::{error::ApiError, route};
+use common::{
+    error::ApiError,
+    route,
+    secret::{ClientSecret, RefreshToken, Secret},
+};
 use service::{app::App, response::Response};
 
 use crate::{
@@ -32,11 +36,27 @@ fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     Ok(token.set(write_with(&page, status)?))
 }
 
+/// Whether it has the form of a credential, and its checksum: what somebody has cut off ends nothing.
+fn is_whole(text: &str) -> bool {
+    let text = text.trim();
+    RefreshToken::parse(text).is_some() || ClientSecret::parse(text).is_some() || Secret::parse(text).is_some()
+}
+
+/// Sends what was pasted on, if it can be one.
+async fn end(app: &App, typed: &Form) -> Result<(), Trouble> {
+    if !is_whole(typed.text("token")) {
+        let detail = "This is no credential of an Accredit server, or a part of one.";
+        let fix = "Paste all of it: 57 characters, of which the first are acr_.";
+        return Err(Refusal::of_field("token", detail, fix));
+    }
+    send(app, typed, route::LEAKS, typed.body(&["token"], &[])).await.map(drop)
+}
+
 /// `POST /leaks`.
 pub(crate) async fn report(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
-        match send(&app, &typed, route::LEAKS, typed.body(&["token"], &[])).await {
-            Ok(_) => Ok(see(&app, "/leaks?done=leak-reported")),
+        match end(&app, &typed).await {
+            Ok(()) => Ok(see(&app, "/leaks?done=leak-reported")),
             Err(Trouble::Refused(refusal)) => show(&app, Some(refusal)),
             Err(trouble) => Err(trouble),
         }

@@ -187,7 +187,8 @@ fn fields(user: &Json) -> Form {
 
 impl UserPage {
     fn state(&self, agent: &Json) -> Html {
-        words::state(agent.text("state"))
+        // Whatever its state is, every request of it is refused.
+        words::state(if self.user.is("active") { agent.text("state") } else { "owner deactivated" })
     }
 
     fn device(&self, session: &Json) -> String {

@@ -133,6 +133,7 @@ pub(crate) fn state(word: &str) -> Html {
         "dead" => ("bad", "Failed"),
         "waits" => ("wait", "Waits"),
         "deactivated" => ("bad", "Deactivated"),
+        "owner deactivated" => ("bad", "Owner deactivated"),
         "refused" => ("bad", "Refused"),
         "done" => ("good", "Done"),
         "lets it in" => ("good", "Lets it in"),

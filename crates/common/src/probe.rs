@@ -22,6 +22,9 @@ pub enum ProbeStatus {
     NotAllowed,
 }
 
+/// The words for an address that the host lets nobody call: no waiting helps.
+pub const NOT_PUBLIC: &str = "its address is not public";
+
 impl ProbeStatus {
     /// Every status.
     pub const ALL: [Self; 7] = [
@@ -67,6 +70,11 @@ impl ProbeStatus {
             Self::Unexpected => {
                 format!(
                     "Compare the answer with what the probe expects: GET /api/agents/{agent}/probes. Then send {run}."
+                )
+            }
+            Self::Unreachable if detail.contains(NOT_PUBLIC) => {
+                format!(
+                    "Ask the operator to let the server call that address, or give the probe a public one. Then send {run}."
                 )
             }
             Self::Unreachable => format!("Wait until the service answers again, then send {run}."),

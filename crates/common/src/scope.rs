@@ -361,6 +361,15 @@ impl Patterns {
         Self::stored(&sorted(&kept).join(" "))
     }
 
+    /// The same without names of custom scopes that are not defined: one that was deleted means nothing, and is not handed on for whoever
+    /// defines it anew.
+    #[must_use]
+    pub fn defined(&self, custom: &CustomScopes) -> Self {
+        let is_defined = |pattern: &&String| !CustomScopes::is_name(pattern) || custom.names().contains(pattern);
+        let kept: Vec<String> = self.patterns.iter().filter(is_defined).cloned().collect();
+        Self::stored(&kept.join(" "))
+    }
+
     /// Whether each pattern is covered by one of `bound`: so that they hold no scope that `bound` lacks, now and when scopes are added.
     pub fn is_within(&self, bound: &Self) -> bool {
         self.patterns.iter().all(|pattern| bound.patterns.iter().any(|of| covers(of, pattern)))

@@ -118,7 +118,7 @@ pub(crate) fn steps_to(
                  that your role allows",
                 row.tenant
             ),
-            Some(raise) => format!("Ask an admin of your tenant to raise your role: {raise}"),
+            Some(raise) => format!("Ask an admin of your tenant to do it, or to raise your role: {raise}"),
         };
         return refusal.with("person_steps", steps);
     };

@@ -204,11 +204,11 @@ impl Caller {
     ) -> Result<Patterns, ApiError> {
         if self.credential_kind() == Kind::Session && owner == self.user_id() {
             self.refuse_excess(excess, asked)?;
-            return Ok(asked.clone());
+            return Ok(asked.defined(self.custom_scopes()));
         }
         // Storing a scope that no agent can ever use gives no right.
         self.refuse_excess(excess.or(gain.for_agents().without(&self.mintable())), asked)?;
-        Ok(asked.within(&[self.carried(), self.ceiling()], self.custom_scopes()))
+        Ok(asked.defined(self.custom_scopes()).within(&[self.carried(), self.ceiling()], self.custom_scopes()))
     }
 
     /// Refuses scopes that may not be minted, and names all of them.

@@ -3,7 +3,7 @@
 //! The host resolves names and refuses private addresses. This module bounds how long a request may take, ten seconds in all, and how
 //! much of an answer is read. A redirect is an answer like any other and is not followed.
 
-use common::time::Timestamp;
+use common::{probe::NOT_PUBLIC, time::Timestamp};
 use http::{HeaderMap, Method, Request, header};
 
 /// The part of an answer that is looked at.
@@ -66,7 +66,7 @@ fn words(error: &str) -> String {
     let name = error.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
     let words = match name {
         "DnsError" | "DnsTimeout" | "DestinationNotFound" => "its name was not found",
-        "DestinationIpProhibited" => "its address is not public",
+        "DestinationIpProhibited" => NOT_PUBLIC,
         "DestinationIpUnroutable" | "DestinationUnavailable" => "its address cannot be reached",
         "ConnectionRefused" => "it refused the connection",
         "ConnectionTerminated" => "it closed the connection",

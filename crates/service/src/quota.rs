@@ -50,6 +50,20 @@ pub async fn check_agents(app: &App, reads: &dyn Rows, caller: &Caller, owner: &
     check("agents", free, (now.person.agents, most), (now.tenant.agents, quotas.of_tenant().agents))
 }
 
+/// Refuses a person more agents than one may be given: by anybody but an admin half of the quota. Asked once they have them.
+pub async fn check_given(app: &App, reads: &dyn Rows, caller: &Caller, to: &UserId) -> Result<(), ApiError> {
+    if caller.role() == Role::Admin && caller.agent_id().is_none() {
+        return Ok(());
+    }
+    let now = usage::find(reads, caller.tenant_id(), to).await?.person.agents;
+    let most = most_of(caller, to, app.settings().quotas.agents);
+    if now > most {
+        Err(reached("agents", "Give the agent to somebody else, or ask an admin to give it", "person", most))
+    } else {
+        Ok(())
+    }
+}
+
 /// Refuses more bytes of this person's than `most`, or than their tenant may have: in the logs of their agents, in kept answers, and in
 /// the events that they caused.
 pub async fn check_bytes(

@@ -59,6 +59,10 @@ pub struct Webhook {
     pub id: WebhookId,
     /// Whose it is: it sees what this person may see.
     pub user_id: UserId,
+    /// The address of that person.
+    pub user_email: String,
+    /// Whether that person's account is active: it is sent nothing else.
+    pub user_active: bool,
     /// A name for people.
     pub name: String,
     /// Where events are sent.
@@ -96,6 +100,8 @@ impl FromRow for Webhook {
         Ok(Self {
             id: row.take()?,
             user_id: row.take()?,
+            user_email: row.take()?,
+            user_active: row.take()?,
             name: row.take()?,
             url: row.take()?,
             kinds: list(row.take()?)?,
@@ -114,7 +120,8 @@ impl FromRow for Webhook {
 }
 
 const COLUMNS: &str =
-    "id, user_id, name, url, kinds, agents, state, why, failures, failing_since, left_out, sealed_at, former_ends,
+    "id, user_id, (SELECT email FROM users WHERE id = user_id) AS w,
+    (SELECT deactivated_at IS NULL FROM users WHERE id = user_id) AS x, name, url, kinds, agents, state, why, failures, failing_since, left_out, sealed_at, former_ends,
     created_at, updated_at";
 
 /// Whose webhooks a person sees: `None`: all of the tenant.

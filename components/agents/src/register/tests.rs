@@ -357,6 +357,35 @@ async fn a_tree_is_at_most_eight_deep_and_of_one_owner() {
     assert_eq!(t.number("SELECT count(*) FROM agents").await, 9);
 }
 
+/// R618: a custom scope that was deleted is in nothing that is made afterwards, however it is asked for; what is exported can be imported.
+#[tokio::test]
+async fn a_deleted_scope_is_handed_on_to_nothing() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let define =
+        |name: &str| format!("INSERT INTO custom_scopes VALUES ('{}', '{name}', 'x', 1, '{}')", ada.tenant, ada.user);
+    t.execute(&define("x.gone")).await.unwrap();
+    t.execute(&define("x.kept")).await.unwrap();
+    t.execute(&define("x.later.one")).await.unwrap();
+    let scope = json!(["agents.read", "x.gone", "x.kept", "x.later.*"]);
+    t.as_(&ada, "PUT", "/api/presets/own", json!({ "scope": ["agents.read", "x.gone"] })).await.is(200);
+    t.as_(&ada, "POST", "/api/agents", json!({ "name": "scout", "scope": scope })).await.is(201);
+    let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "*", None).await;
+    t.execute("DELETE FROM custom_scopes WHERE name = 'x.gone'").await.unwrap();
+    let left = json!(["agents.read", "x.kept", "x.later.*"]);
+    let issued = t.as_(&ada, "POST", "/api/agents/scout/token/issue", json!({})).await.is(200);
+    assert_eq!(issued["scope"], left);
+    let key = t.as_(&ada, "POST", "/api/agents/scout/keys", json!({ "name": "k" })).await.is(201);
+    assert_eq!(key["scope"], left);
+    let issued = t.as_(&pat, "POST", "/api/agents/scout/token/issue", json!({})).await.is(200);
+    assert!(!issued["scope"].to_string().contains("x.gone"), "{issued}");
+    let made = t.as_(&ada, "POST", "/api/agents", json!({ "name": "b", "preset": "own" })).await.is(201);
+    assert_eq!(made["scope"], json!(["agents.read"]));
+    let document = t.as_(&ada, "GET", "/api/agents/scout/export", Null).await.is(200);
+    assert_eq!(document["agents"][0]["scope"], left);
+    t.as_(&ada, "POST", "/api/agents/import", document).await.is(201);
+}
+
 /// R8: a pattern wider than the minter's own is stored as the scopes that it covers today: a scope that is defined later is not given.
 #[tokio::test]
 async fn a_scope_that_is_defined_later_is_not_part_of_what_was_minted() {
@@ -482,6 +511,38 @@ async fn agents_of_a_person_are_bounded() {
     t.execute("UPDATE usage SET agents = 10 WHERE subject_id LIKE 'ten_%'").await.unwrap();
     let refused = t.as_(&max, "POST", "/api/agents", more).await.refused(409, "quota_reached");
     assert_eq!((&refused["of"], &refused["limit"]), (&json!("tenant"), &json!(10)));
+}
+
+/// R617: a person is given no more than half of their quota by others than an admin; nothing is given then.
+#[tokio::test]
+async fn agents_that_are_given_are_bounded() {
+    let quotas = Quotas { agents: 4, ..Settings::default().quotas };
+    let t = TestApp::with(with_neighbours(), Settings { quotas, ..Settings::default() });
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+    let give = async |by: &Actor, name: &str| {
+        t.as_(by, "PATCH", &format!("/api/agents/{name}"), json!({ "owner": "eve@example.com" })).await
+    };
+    for name in ["one", "two", "three"] {
+        t.as_(&max, "POST", "/api/agents", json!({ "name": name })).await.is(201);
+    }
+    t.as_(&max, "POST", "/api/agents", json!({ "name": "four", "parent": "three" })).await.is(201);
+    give(&max, "one").await.is(200);
+    // With one below it.
+    let refused = give(&max, "three").await.refused(409, "quota_reached");
+    assert_eq!(refused["limit"], 2);
+    give(&max, "two").await.is(200);
+    assert_eq!(
+        t.number("SELECT count(*) FROM agents WHERE owner_id = (SELECT id FROM users WHERE email LIKE 'eve@%')").await,
+        2
+    );
+    t.as_(&eve, "POST", "/api/agents", json!({ "name": "own" })).await.is(201);
+    give(&ada, "three").await.is(200);
+    assert_eq!(
+        t.number("SELECT count(*) FROM agents WHERE owner_id = (SELECT id FROM users WHERE email LIKE 'eve@%')").await,
+        5
+    );
 }
 
 /// R86: nobody fills the audit trail: in a day a person adds as much to it as they may store. What takes a right away goes on.

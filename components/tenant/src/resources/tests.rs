@@ -200,5 +200,7 @@ async fn a_service_can_be_narrowed_after_its_scope_is_gone() {
     let patched = t.as_(&ada, "PATCH", &at(&made), patch).await.is(200);
     assert_eq!((&patched["scopes"], &patched["introspectors"]), (&json!(["x.crm.read"]), &json!([scout.agent])));
     let patch = json!({ "scopes": ["x.crm.read", "x.crm.write"] });
-    t.as_(&ada, "PATCH", &at(&made), patch).await.refused(422, "validation_error");
+    let refused = t.as_(&ada, "PATCH", &at(&made), patch).await.refused(422, "validation_error");
+    // R618: it is named.
+    assert!(refused["fields"][0]["problem"].as_str().unwrap().contains("there is no x.crm.read,"), "{refused}");
 }

@@ -1,4 +1,4 @@
-//! The tab of what happened to the agent.
+//! The tab of what was done to the agent, and what it did.
 
 use askama::Template;
 use common::route;
@@ -18,6 +18,8 @@ use crate::{
 struct HistoryPage {
     shell: Shell,
     head: Head,
+    /// Whether it shows what the agent did, and not what was done to it.
+    is_own: bool,
     events: Vec<Event>,
     list: List,
 }
@@ -27,11 +29,13 @@ pub(super) async fn show(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, T
     let Tab { app, api, name, status, .. } = *tab;
     // By its id: an agent that had the name before has another history.
     let (shell, head) = head.await?;
-    let mut list = List::of(app, &format!("/agents/{name}/history"), &[]);
+    let mut list = List::of(app, &format!("/agents/{name}/history"), &["which"]);
+    let is_own = list.asked.is("which", "did");
     let mut asked = list.pairs("50");
-    asked.push(("object", head.agent.text("id")));
+    asked.retain(|(name, _)| *name != "which");
+    asked.push((if is_own { "actor" } else { "object" }, head.agent.text("id")));
     let trail = api.get(route::AUDIT_LIST, &[], &asked).await?;
     let events = events(trail.list("items"), &shell);
     list.found(&trail);
-    write_with(&HistoryPage { shell, head, events, list }, status)
+    write_with(&HistoryPage { shell, head, is_own, events, list }, status)
 }

@@ -24,6 +24,8 @@ struct StatePage {
     /// What it may do, and for a time: each scope with what it means.
     may: Vec<(String, String)>,
     approved: Vec<(String, String)>,
+    /// The requests by which it may: those that the visitor may decide about.
+    by: Vec<Json>,
     /// The last deployment; null: there was none.
     deployment: Json,
     /// What its runtime gives it; empty: nothing is known.
@@ -42,11 +44,19 @@ pub(super) async fn show(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, T
         scopes.into_iter().map(|scope| (scope.to_owned(), meaning(scope, &custom))).collect::<Vec<_>>()
     };
     let labels = head.agent.at("labels").as_object().map(labels).unwrap_or_default();
+    let by = match head.agent.words("approved").is_empty() {
+        true => Vec::new(),
+        false => {
+            let asked = [("agent", head.agent.text("id")), ("state", "approved"), ("limit", "10")];
+            let found = readable(api.get(route::ACCESS_LIST, &[], &asked).await)?;
+            found.unwrap_or_default()
+        }
+    };
     let (may, approved) = (meant(head.agent.words("scope")), meant(head.agent.words("approved")));
     let deployment = match head.agent.text("deploy_status") {
         "" => Json::Null,
         _ => api.get(route::DEPLOY_STATUS, &[name], &[]).await?,
     };
     let compute = compute_text(&head.agent);
-    write_with(&StatePage { shell, head, below, labels, may, approved, deployment, compute }, status)
+    write_with(&StatePage { shell, head, below, labels, may, approved, by, deployment, compute }, status)
 }

@@ -118,7 +118,8 @@ mod tests {
         housekeeping::write_refusals(t.db(), t.chance(), t.now()).await.unwrap();
         assert_eq!(t.texts(&COUNTED.replace("refusals", "audit")).await, expected);
         // R609: what the last one was about stands beside it.
-        let about = "{\"route\":\"GET /x\",\"missing_scopes\":[\"agents.read\"],\"last_at\":\"2026-01-02T03:04:05.000Z\"}";
+        let about =
+            "{\"route\":\"GET /x\",\"missing_scopes\":[\"agents.read\"],\"last_at\":\"2026-01-02T03:04:05.000Z\"}";
         assert_eq!(t.texts("SELECT after FROM audit WHERE outcome = 'refused'").await, [about, about]);
     }
 
