@@ -17,7 +17,7 @@ use tests::{
     Client, Server,
     host::root,
     packages,
-    process::{Running, asking, kill_group, signal},
+    process::{Running, Signal, asking, kill_group, signal},
     server::{KEY, text},
     sink::Sink,
     until,

@@ -12,7 +12,7 @@ use crate::{
     api::{Refusal, Trouble},
     form::Form,
     links::send,
-    login::FormToken,
+    login::{FormToken, check_same_site},
     page::{Frame, Note, answer, see, write_with},
 };
 
@@ -44,6 +44,7 @@ fn is_whole(text: &str) -> bool {
 
 /// Sends what was pasted on, if it can be one.
 async fn end(app: &App, typed: &Form) -> Result<(), Trouble> {
+    check_same_site(app, typed)?;
     if !is_whole(typed.text("token")) {
         let detail = "This is no credential of an Accredit server, or a part of one.";
         let fix = "Paste all of it: 57 characters, of which the first are acr_.";

@@ -118,7 +118,9 @@ pub(crate) fn steps_to(
                  that your role allows",
                 row.tenant
             ),
-            Some(raise) => format!("Ask an admin of your tenant to do it, or to raise your role: {raise}"),
+            Some(raise) => format!(
+                "Ask an admin of your tenant to do it for you. If you need it often, ask them to raise your role: {raise}"
+            ),
         };
         return refusal.with("person_steps", steps);
     };

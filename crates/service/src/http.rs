@@ -58,8 +58,10 @@ fn refuse(app: &App, refusal: &ApiError, (caller, lead): (Option<&Caller>, Optio
     }
     let accept = app.headers().first("accept");
     let wants_problem = accept.is_some_and(|accept| accept.contains("application/problem+json"));
-    let (link, reader) = (app.settings().link(), caller.map(|caller| reader::of(caller, app)));
-    response::refusal(refusal, app.request_id(), link, reader, wants_problem)
+    let reader = caller.map(|caller| reader::of(caller, app));
+    // A proxy passes it on from the site of the service behind it, which has no page of ours.
+    let site = if refusal.is_for_proxy() { app.settings().site() } else { app.settings().link().to_owned() };
+    response::refusal(refusal, app.request_id(), &site, reader, wants_problem)
 }
 
 #[cfg(test)]

@@ -388,6 +388,11 @@ impl Settings {
         self.mail_provider.is_some()
     }
 
+    /// What stands before the path of a link that is read at another site: the whole address where it is known.
+    pub(crate) fn site(&self) -> String {
+        self.public_url.as_ref().map(|url| format!("{}{}", url.origin, url.path)).unwrap_or_default()
+    }
+
     /// The prefix of the path of every link.
     pub fn link(&self) -> &str {
         self.public_url.as_ref().map_or("", |url| url.path.as_str())

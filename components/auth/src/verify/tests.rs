@@ -28,6 +28,22 @@ async fn ask(t: &TestApp, actor: &Actor, query: &str) -> Answer {
     t.as_(actor, "GET", &format!("{VERIFY}?{query}"), Null).await
 }
 
+/// R619: a refusal that a proxy passes on leads to a page of this server, and not of the service behind the proxy.
+#[tokio::test]
+async fn a_refusal_through_a_proxy_leads_here() {
+    let settings = |name: &str| (name == "public_url").then(|| "https://accredit.example/acme".to_owned());
+    let t = TestApp::with(with_neighbours(), service::settings::Settings::read(settings).unwrap());
+    let ada = t.ada().await;
+    let scout = t.agent(&ada, "scout", "agents.read").await;
+    let site = "https://accredit.example/acme/docs/";
+    let refused = ask(&t, &scout, "scope=agents.update").await.refused(403, "scope_denied");
+    assert!(refused["doc_url"].as_str().unwrap().starts_with(site), "{refused}");
+    let refused = t.nobody("GET", VERIFY, Null).await.refused(401, "missing_credential");
+    assert!(refused["doc_url"].as_str().unwrap().starts_with(site), "{refused}");
+    let elsewhere = t.nobody("GET", "/api/auth/whoami", Null).await.refused(401, "missing_credential");
+    assert!(elsewhere["doc_url"].as_str().unwrap().starts_with("/acme/docs/"), "{elsewhere}");
+}
+
 /// R143: every header is said, whatever the credential, so that a proxy that copies them overwrites what the client has sent.
 #[tokio::test]
 async fn a_service_is_told_who_calls() {
