@@ -85,6 +85,19 @@ async fn a_demanded_factor_is_set_up_whatever_was_changed_that_day() {
     assert_eq!(t.as_(&ada, "GET", "/auth/factor", Json::Null).await.is(200)["enabled"], true);
 }
 
+/// R644: a sign-in whose second factor was removed meanwhile begins again.
+#[tokio::test]
+async fn a_ticket_ends_with_the_factor() {
+    let (t, ada) = with_ada().await;
+    let device = set_up(&t, &ada).await;
+    let ticket = ticket(&t, "ada@example.com").await;
+    t.execute("DELETE FROM factors").await.unwrap();
+    for code in [device.code(&t), "nothing".to_owned()] {
+        verify(&t, &ticket, &code).await.refused(401, "ticket_ended");
+    }
+    sign_in(&t, "ada@example.com").await.is(200);
+}
+
 /// R96: the secret is shown once, is stored sealed, and counts only when a code has confirmed it.
 #[tokio::test]
 async fn a_factor_is_begun_and_counts_once_it_is_confirmed() {
