@@ -364,7 +364,7 @@ fn a_server_is_set_up_once() {
     assert_eq!(server.number("SELECT count(*) FROM users"), 0);
     leads_to(
         &browser.submit("/setup", "/setup", &typed(server.operator_secret())),
-        "/login?done=set-up&email=ada%40example.com",
+        "/login?done=set-up&email=ada%40example.com&tenant=main",
     );
     assert_eq!(server.number("SELECT count(*) FROM users"), 1);
     leads_to(&browser.get("/setup"), "/login");
@@ -1213,7 +1213,7 @@ fn a_colleague_joins_by_a_link_that_is_handed_over() {
     assert!(!weak.text().contains("value=\"short\""));
     // The page with the refusal still has the code: nothing was spent.
     let set = eve.submit_in(&weak.text(), "/invite", &[("password", PASSWORD), ("email", "eve@example.com")]);
-    leads_to(&set, "/login?done=password-set&email=eve%40example.com");
+    leads_to(&set, "/login?done=password-set&email=eve%40example.com&tenant=main");
     assert!(eve.page(set.header("location")).contains("value=\"eve@example.com\""));
     let again = eve.submit_in(&html, "/invite", &[("password", PASSWORD)]);
     assert_eq!(again.status(), 410);
