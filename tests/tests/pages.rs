@@ -364,7 +364,7 @@ fn a_server_is_set_up_once() {
     assert_eq!(server.number("SELECT count(*) FROM users"), 0);
     leads_to(
         &browser.submit("/setup", "/setup", &typed(server.operator_secret())),
-        "/login?done=set-up&email=ada%40example.com",
+        "/login?done=set-up&email=ada%40example.com&tenant=main",
     );
     assert_eq!(server.number("SELECT count(*) FROM users"), 1);
     leads_to(&browser.get("/setup"), "/login");
@@ -425,7 +425,9 @@ fn an_agent_lives_by_forms() {
         assert!(!browser.page(&format!("/agents/support-desk{tab}")).contains(&token));
     }
     let state = || text(&admin.get("/api/agents/support-desk").is(200)["state"]).to_owned();
-    leads_to(&browser.submit("/", "/agents/support-desk/stop", &[]), "/?done=stopped");
+    // R640: a row names its agent by the id.
+    let id = text(&admin.get("/api/agents/support-desk").is(200)["id"]).to_owned();
+    leads_to(&browser.submit("/", &format!("/agents/{id}/stop"), &[]), "/?done=stopped");
     assert_eq!(state(), "stopped");
     agent.get("/api/agents").refused(403, "agent_stopped");
     for (act, done, expected) in
@@ -768,7 +770,8 @@ fn home_answers_its_questions_at_a_glance() {
     let browser = Browser::of(&server, &admin);
     let max = server.user(&admin, "max@example.com", "member");
     let boss = server.agent(&max, "boss", &["agents.read", "agents.list"]);
-    max.post("/api/agents", &json!({ "name": "helper", "parent": "boss", "scope": ["agents.read"] })).is(201);
+    let helper = json!({ "name": "helper", "parent": "boss", "scope": ["agents.read"] });
+    let helper = text(&max.post("/api/agents", &helper).is(201)["id"]).to_owned();
     boss.client.post("/api/agents/me/heartbeat", &json!({})).is(200);
     boss.client.post("/api/access-requests", &json!({ "scope": ["agents.create"], "reason": "Ticket 8812" })).is(201);
     admin.post("/api/agents/helper/pause", &json!({})).is(200);
@@ -792,12 +795,18 @@ fn home_answers_its_questions_at_a_glance() {
                 "title=\"max@example.com\"",
                 "agents.list",
                 "<time datetime=",
-                "formaction=\"/agents/boss/stop\"",
+                &format!("formaction=\"/agents/{}/stop\"", boss.id),
             ],
         ),
         (
             &below,
-            ["Paused", "title=\"max@example.com\"", "agents.read", ">never<", "formaction=\"/agents/helper/resume\""],
+            [
+                "Paused",
+                "title=\"max@example.com\"",
+                "agents.read",
+                ">never<",
+                &format!("formaction=\"/agents/{helper}/resume\""),
+            ],
         ),
     ] {
         for part in parts {
@@ -1204,7 +1213,7 @@ fn a_colleague_joins_by_a_link_that_is_handed_over() {
     assert!(!weak.text().contains("value=\"short\""));
     // The page with the refusal still has the code: nothing was spent.
     let set = eve.submit_in(&weak.text(), "/invite", &[("password", PASSWORD), ("email", "eve@example.com")]);
-    leads_to(&set, "/login?done=password-set&email=eve%40example.com");
+    leads_to(&set, "/login?done=password-set&email=eve%40example.com&tenant=main");
     assert!(eve.page(set.header("location")).contains("value=\"eve@example.com\""));
     let again = eve.submit_in(&html, "/invite", &[("password", PASSWORD)]);
     assert_eq!(again.status(), 410);

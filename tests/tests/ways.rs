@@ -456,7 +456,7 @@ fn the_page_of_a_link_says_whose_it_is_and_how_it_ended() {
     };
     assert_eq!(
         browser.submit(&invited, "/invite", &[("password", NEW)]).header("location"),
-        "/login?done=password-set"
+        "/login?done=password-set&tenant=main"
     );
     gone(&invited, "This link was used before.", "/forgot");
     // The code of one page is none at another.

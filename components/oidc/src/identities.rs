@@ -10,7 +10,10 @@ use service::{
     extract::Path,
     response::{Response, json as answer},
 };
-use store::identity::{self, Identities};
+use store::{
+    identity::{self, Identities},
+    user,
+};
 
 /// `GET /auth/identities`: all of them, the newest first; there are few.
 pub(crate) async fn list(app: App, caller: Caller) -> Result<Response, ApiError> {
@@ -22,11 +25,14 @@ pub(crate) async fn list(app: App, caller: Caller) -> Result<Response, ApiError>
 pub(crate) async fn unlink(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
     change
         .run(async |write, ()| {
-            let user = write.caller.user_id();
-            let is_spare = identity::is_spare(&write.tx, user, &id).await?;
-            let provider = identity::delete(&write.tx, user, &id).await?.ok_or(Code::IdentityNotFound)?;
+            let (me, has_mail) = (write.caller.user_id(), write.app().settings().has_mail());
+            let is_spare = identity::is_spare(&write.tx, me, &id, has_mail).await?;
+            let provider = identity::delete(&write.tx, me, &id).await?.ok_or(Code::IdentityNotFound)?;
             if !is_spare {
                 return Err(Code::LastIdentity.into());
+            }
+            if !user::leaves_an_admin(&write.tx, me, has_mail).await? {
+                return Err(Code::LastAdmin.into());
             }
             Ok(Answer::no_content().audited(&id, json!({ "provider": provider }), Null))
         })

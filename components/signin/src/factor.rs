@@ -235,7 +235,12 @@ pub(crate) async fn verify(app: App, Body(body): Body<Verify>) -> Result<Respons
         let tx = app.db().begin(Purpose::Entry).await?;
         let spent = code::spend(&tx, code::Kind::Ticket, &ticket, app.now()).await?.ok_or(Code::TicketEnded)?;
         let login = user::login_of(&tx, &user).await?.ok_or(Code::TicketEnded)?;
-        let second = take(&app, &tx, &user, &typed).await?;
+        // Without a second factor by now, the account was changed since the password: the sign-in begins again.
+        let ended = |refusal: ApiError| match refusal.code() {
+            Code::NoSecondFactor => Code::TicketEnded.into(),
+            _ => refusal,
+        };
+        let second = take(&app, &tx, &user, &typed).await.map_err(ended)?;
         let entrance = spent.data.get("way").and_then(Json::as_str).and_then(Entrance::from_word);
         let by = (entrance.ok_or(Code::TicketEnded)?, second);
         session::let_in_by_code(&app, tx, &login, by, None, Code::TicketEnded).await

@@ -297,18 +297,21 @@ pub(crate) async fn identities(app: App, caller: Caller, Path(id): Path) -> Resu
 /// `DELETE /api/users/{id}/identities`: unlinks what a user is at providers, such as after the company has moved to another one.
 pub(crate) async fn unlink(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
     change
-        .on(&id, find, async |write, user, ()| {
-            let providers = identity::delete_all(&write.tx, &user.id).await?;
+        .on(&id, find, async |write, found, ()| {
+            let providers = identity::delete_all(&write.tx, &found.id).await?;
             if providers.is_empty() {
                 return Ok(Answer::no_content().unchanged());
+            }
+            if !user::leaves_an_admin(&write.tx, &found.id, write.app().settings().has_mail()).await? {
+                return Err(Code::LastAdmin.into());
             }
             let body = format!(
                 "{} unlinked your sign-in at {}. One with your proved address links it anew.",
                 write.author(),
                 providers.join(", ")
             );
-            write.notify(&user.id, "Your sign-in was unlinked", &body).await?;
-            Ok(Answer::no_content().audited(&user.id, json!({ "identities": providers }), json!({ "identities": [] })))
+            write.notify(&found.id, "Your sign-in was unlinked", &body).await?;
+            Ok(Answer::no_content().audited(&found.id, json!({ "identities": providers }), json!({ "identities": [] })))
         })
         .await
 }

@@ -22,7 +22,7 @@ use service::{app::App, extract::Path, response::Response};
 use crate::{
     agents::Ended,
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, number, put_life},
+    form::{AGENT, Form, number, put_life},
     page::{Shell, answer, answer_form, see, see_done},
     scopes::chosen,
     words::{self, Html},
@@ -115,9 +115,15 @@ async fn show(
         let agent = api.get(route::AGENTS_GET, &[name], &[]);
         let (shell, agent) = join(Shell::load(app, &api, name, "agents"), agent).await;
         let (shell, agent) = (shell?.with(refusal), agent?);
+        // A form that was refused is shown again on the page of its own agent alone.
+        if status != 200 && typed.has(AGENT) && !typed.is(AGENT, agent.text("id")) {
+            return Err(another());
+        }
         // Of several tabs of a browser each says which it is.
         let word = TABS.iter().find(|(path, _)| *path == tab && !path.is_empty()).map_or("", |(_, word)| *word);
-        let shell = if word.is_empty() { shell } else { shell.called(&format!("{word} · {name}")) };
+        let name = agent.text("name");
+        let shell = if word.is_empty() { shell.called(name) } else { shell.called(&format!("{word} · {name}")) };
+        let shell = shell.of_agent(agent.text("id"));
         let state = words::state(agent.text("state"));
         Ok((shell, Head { agent, state, tab, tabs: TABS }))
     });
@@ -200,10 +206,13 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
     };
     answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
+        // The agent that the page showed, whatever agent has its name by now.
+        let agent = typed.or(AGENT, &name);
         if act == "settings" {
-            return settings::change(&app, &api, &name, &typed).await;
+            let changed = settings::change(&app, &api, (&name, agent), &typed).await;
+            return changed.map_err(|trouble| gone(trouble, &name, &typed));
         }
-        match send(&api, &name, &asked, &typed).await {
+        let acted = match send(&api, agent, &asked, &typed).await {
             Ok(_) if act == "archive" => Ok(see(&app, "/agents?done=archived")),
             Ok(made) if asked.done.is_empty() => {
                 let has_grace = !matches!(typed.text("grace"), "" | "0");
@@ -224,9 +233,24 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
                 show(&app, &name, asked.tab, &typed, Some(refusal)).await
             }
             Err(trouble) => Err(trouble),
-        }
+        };
+        acted.map_err(|trouble| gone(trouble, &name, &typed))
     })
     .await
+}
+
+/// The refusal of a form that names its agent by the id, which is not there any more, says so.
+fn gone(trouble: Trouble, name: &str, typed: &Form) -> Trouble {
+    let names_an_id = typed.has(AGENT) || name.starts_with("agt_");
+    match trouble {
+        Trouble::Refused(refusal) if refusal.slug == "agent_not_found" && names_an_id => another(),
+        trouble => trouble,
+    }
+}
+
+fn another() -> Trouble {
+    let detail = "The agent of that page was archived, or is no longer shared with you. If there is an agent with its name now, it is another one. Nothing was done.";
+    Trouble::Refused(Refusal::own(404, detail, "Open the list of agents to see which are there now."))
 }
 
 async fn send(api: &Api<'_>, name: &str, asked: &Asked, typed: &Form) -> Result<Json, Trouble> {
@@ -322,4 +346,117 @@ pub(crate) async fn ended(api: &Api<'_>, before: &str, made: &Json) -> Ended {
     }
     let closure = api.get(route::CLOSURE_GET, &[id], &[]).await.unwrap_or_default();
     Ended { since: words::closed(before, &closure), closure: id.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use serde_json::json;
+
+    use crate::testing::Visitor;
+
+    const OLD: &str = "agt_old";
+    const NEW: &str = "agt_new";
+
+    /// The API of an admin: the agent `scout` is this one, and it is in this state.
+    fn api(scout: &'static str, state: &'static str) -> (Visitor, Rc<RefCell<Vec<String>>>) {
+        let asked: Rc<RefCell<Vec<String>>> = Rc::default();
+        let seen = Rc::clone(&asked);
+        let visitor = Visitor::new(move |method, path| {
+            if method != "GET" {
+                seen.borrow_mut().push(path.to_owned());
+            }
+            let gone = json!({ "error": "agent_not_found", "detail": "No.", "fix": "List them." });
+            let agent = json!({
+                "id": scout, "name": "scout", "state": state, "owner": { "email": "ada@example.com" }, "spent_cents": 1,
+                "scope": ["agents.read"], "tier": 3, "max_concurrent_tasks": 1,
+            });
+            let row =
+                json!({ "id": "row_1", "name": "one", "subject": { "id": "usr_1" }, "status": "active", "key": "one" });
+            let list = json!({ "items": [row] });
+            let body = match path {
+                "/api/overview" => json!({
+                    "caller": { "role": "admin", "scope": ["*"], "csrf_token": "c", "email": "ada@example.com" },
+                    "agents": { "running": 1, "newest": [agent] },
+                }),
+                "/api/agents" => json!({ "items": [agent] }),
+                _ => match path.strip_prefix("/api/agents/").map(|rest| rest.split_once('/').unwrap_or((rest, ""))) {
+                    Some(("scout", "")) => agent,
+                    Some((id, "")) if id == scout => agent,
+                    Some((name, _)) if name == "scout" || name == scout => list,
+                    Some(_) => return (404, gone),
+                    None => json!({}),
+                },
+            };
+            (200, body)
+        });
+        (visitor, asked)
+    }
+
+    /// The forms of a page that act on the agent: where each is sent, and its fields.
+    fn forms(html: &str) -> Vec<(String, Vec<(String, String)>)> {
+        let value = |tag: &str, name: &str| {
+            Some(tag.split_once(&format!(" {name}=\""))?.1.split('"').next().unwrap().to_owned())
+        };
+        let mut found = Vec::new();
+        for form in html.split("<form").skip(1).map(|rest| rest.split("</form>").next().unwrap()) {
+            let (head, _) = form.split_once('>').unwrap();
+            let fields: Vec<(String, String)> = form
+                .split('<')
+                .filter(|tag| tag.starts_with("input type=\"hidden\""))
+                .filter_map(|tag| value(tag, "name").zip(value(tag, "value")))
+                .collect();
+            let buttons = form.split("<button").skip(1).map(|rest| rest.split('>').next().unwrap());
+            let own = value(head, "action").map(|action| (action, fields.clone()));
+            let of_buttons = buttons.filter_map(|button| {
+                let said = value(button, "name").zip(value(button, "value"));
+                Some((value(button, "formaction")?, fields.iter().cloned().chain(said).collect()))
+            });
+            let acts =
+                |action: &str| ["/agents/scout/", "/agents/agt_old/"].iter().any(|start| action.starts_with(start));
+            found.extend(own.into_iter().chain(of_buttons).filter(|(action, _)| acts(action)));
+        }
+        found
+    }
+
+    /// R640: no form of a page acts on an agent that got the name of the one that the page showed.
+    #[tokio::test]
+    async fn a_form_acts_on_the_agent_that_its_page_showed() {
+        let tabs =
+            ["", "/credentials", "/credentials?key=row_1", "/secrets", "/sharing", "/settings", "/key?key=row_1"];
+        let pages = tabs.map(|tab| format!("/agents/scout{tab}")).into_iter();
+        let mut all: Vec<(String, Vec<(String, String)>)> = Vec::new();
+        for page in pages.chain(["/", "/agents"].map(str::to_owned)) {
+            for state in ["running", "paused", "stopped"] {
+                let (visitor, _) = api(OLD, state);
+                let answer = visitor.open(&page).await;
+                assert_eq!(answer.status.as_u16(), 200, "{page}: {}", answer.text);
+                all.extend(forms(&answer.text).into_iter().filter(|(action, _)| !action.ends_with("/why")));
+            }
+        }
+        let actions: std::collections::BTreeSet<&str> = all.iter().map(|(action, _)| action.as_str()).collect();
+        assert!(actions.len() >= 20, "{actions:?}");
+        for (action, fields) in &all {
+            let fields: Vec<(&str, &str)> =
+                fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain([("may", "all")]).collect();
+            let (visitor, asked) = api(NEW, "running");
+            let answer = visitor.send(action, &fields).await;
+            assert!(answer.status.as_u16() == 404, "{action}: {} {}", answer.status, answer.text);
+            assert!(answer.text.contains("it is another one"), "{action}: {}", answer.text);
+            let to_new = |path: &String| path.contains("/scout") || path.contains(NEW);
+            assert!(!asked.borrow().iter().any(to_new), "{action}: {:?}", asked.borrow());
+            // The same agent: the API is asked by its id, and the page goes on with its name.
+            let (visitor, asked) = api(OLD, "running");
+            let answer = visitor.send(action, &fields).await;
+            assert!(answer.status.as_u16() < 400, "{action}: {} {}", answer.status, answer.text);
+            assert!(asked.borrow().iter().all(|path| path.starts_with("/api/agents/agt_old")), "{:?}", asked.borrow());
+            let to = answer.headers.get("location").map_or("", |to| to.to_str().unwrap());
+            assert!(!to.contains(OLD), "{action}: {to}");
+        }
+        // A form without the field acts by the name.
+        let (visitor, asked) = api(NEW, "running");
+        assert_eq!(visitor.send("/agents/scout/stop", &[]).await.status.as_u16(), 303);
+        assert_eq!(*asked.borrow(), ["/api/agents/scout/stop"]);
+    }
 }

@@ -19,6 +19,7 @@ pub(crate) const PAGE: &str = "17";
 
 /// An agent in a table.
 pub(crate) struct AgentRow {
+    pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) what: String,
     /// How many agents stand above it, of those in the table.
@@ -48,6 +49,7 @@ impl AgentRow {
         let what = what.into_iter().find(|text| !text.is_empty());
         let owner = agent.at("owner");
         Self {
+            id: agent.text("id").to_owned(),
             name: agent.text("name").to_owned(),
             what: what.unwrap_or_default().to_owned(),
             depth,

@@ -17,8 +17,10 @@ const SECRETS: [&str; 4] = ["password", "current", "new", "value"];
 const PROOFS: [(&str, &str); 2] = [("proof_code", "code"), ("proof_password", "password")];
 /// The hidden field of a form of settings, with all fields as they were shown.
 pub(crate) const SHOWN: &str = "shown";
+/// The hidden field of a form of an agent's pages, with the id of the agent that they showed: another one may have its name by now.
+pub(crate) const AGENT: &str = "agent";
 /// Fields of which their visitor knows nothing.
-const UNSEEN: [&str; 10] = ["act", "back", "csrf", "form", "from", "once", "request", "seed", "uri", SHOWN];
+const UNSEEN: [&str; 11] = ["act", AGENT, "back", "csrf", "form", "from", "once", "request", "seed", "uri", SHOWN];
 
 /// Fields by name, in the order in which they were sent.
 #[derive(Clone, Default)]

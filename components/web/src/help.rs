@@ -44,7 +44,7 @@ const STEPS: &[(&str, &str)] = &[
     ("key_ended", "Delete it and make a new one. The name can be used again."),
     ("key_taken", "Choose another name, or rotate the key that has it."),
     ("delivery_withheld", "Later events arrive once that person may read the agent again."),
-    ("last_identity", "Set a password first, or link another one."),
+    ("last_identity", "Link another one first, or set a password if your tenant lets people in by passwords."),
     ("last_admin", "Make another person an admin first."),
     ("lifetime_too_long", "Leave it empty to get all of the time that is left."),
     ("login_failed", "Check what you typed, and try again."),

@@ -64,3 +64,35 @@ pub(crate) fn at(path: &str, typed: &Form, more: &[(&str, &str)]) -> String {
     pairs.extend(typed.pairs(&["tenant"]));
     if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", query(&pairs)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::Visitor;
+
+    /// R645: who sets a password by a link, or the server up, is led to the sign-in of that tenant, whichever one the browser remembers.
+    #[tokio::test]
+    async fn a_link_leads_to_the_sign_in_of_its_own_tenant() {
+        let visitor = Visitor::new(|_, path| match path {
+            "/auth/code" => {
+                let known = json!({
+                    "state": "live", "kind": "reset", "email": "ada@example.com", "tenant": "main", "ways": ["password"],
+                });
+                (200, known)
+            }
+            "/auth/bootstrap" => (201, json!({ "tenant": { "slug": "main" } })),
+            _ => (200, json!({})),
+        });
+        let code = "A".repeat(43);
+        let html = visitor.open(&format!("/reset?code={code}")).await.text;
+        let hidden = "name=\"tenant\" value=\"main\"";
+        assert!(html.contains(hidden), "{html}");
+        let to = "/login?done=password-set&email=ada%40example.com&tenant=main";
+        let fields = [("code", code.as_str()), ("email", "ada@example.com"), ("tenant", "main"), ("password", "one")];
+        assert_eq!(visitor.send_open("/reset", &fields).await.header("location"), to);
+        let typed = [("email", "ada@example.com"), ("secret", "one")];
+        let set_up = visitor.send_open("/setup", &typed).await;
+        assert_eq!(set_up.header("location"), to.replace("password-set", "set-up"), "{}", set_up.text);
+    }
+}

@@ -250,6 +250,8 @@ impl Door {
         let offers = |way: &str| !is_allowed && ways.contains(&way);
         let token = FormToken::of(app);
         let place = Some(known.text("tenant_name")).filter(|name| !name.is_empty());
+        // The code's own tenant: the browser may remember another one.
+        let typed = if known.is_null() { typed.clone() } else { typed.with_all("tenant", &[known.text("tenant")]) };
         let page = DoorPage {
             frame: Frame::new(app, self.title, refusal.map(Note::from)),
             csrf: token.text.clone(),
@@ -262,8 +264,8 @@ impl Door {
             is_allowed,
             has_link: app.settings().has_mail() && offers("link"),
             providers: if offers("oidc") { identities::offered(app).await } else { Vec::new() },
-            again: at(self.again.0, typed, &[]),
-            login: at("/login", typed, &[]),
+            again: at(self.again.0, &typed, &[]),
+            login: at("/login", &typed, &[]),
             is_unsafe: credential::cookie_name(app).is_none(),
         };
         Ok(unnamed(token.set(write_with(&page, status)?)))

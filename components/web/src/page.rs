@@ -24,7 +24,7 @@ use crate::{
     api::{Api, Asked, Members, Refusal, Trouble},
     assets, bidi,
     cookie::{DONE as DONE_COOKIE, KEPT, with as with_cookie},
-    form::{Form, is_unseen, local, passwords_of, query},
+    form::{AGENT, Form, is_unseen, local, passwords_of, query},
     home_tenant::at,
     kept::{Kept, SENT},
     list::List,
@@ -228,6 +228,8 @@ pub(crate) struct Shell {
     pub(crate) unread: i64,
     pub(crate) now: Timestamp,
     once: String,
+    /// The id of the agent that the page shows; empty: it is no page of one.
+    agent: String,
 }
 
 impl Shell {
@@ -283,7 +285,14 @@ impl Shell {
             unread: overview.number("unread"),
             now: app.now(),
             once: app.request_id().to_string(),
+            agent: String::new(),
         }
+    }
+
+    /// As a page of this agent, whose forms name it.
+    pub(crate) fn of_agent(mut self, id: &str) -> Self {
+        id.clone_into(&mut self.agent);
+        self
     }
 
     /// The attributes of a field that was sent wrong.
@@ -367,7 +376,11 @@ impl Shell {
 
     /// The hidden fields of a form.
     pub(crate) fn hidden(&self) -> Html {
-        words::hidden(self.who.text("csrf_token"), &self.once)
+        let both = words::hidden(self.who.text("csrf_token"), &self.once);
+        if self.agent.is_empty() {
+            return both;
+        }
+        words::written(format!("{both}{}", words::hidden_field(AGENT, &self.agent)))
     }
 
     pub(crate) fn when(&self, at: &str) -> Html {

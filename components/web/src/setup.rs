@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use service::{app::App, credential, response::Response};
 
 use crate::{
-    api::{Api, Change, Refusal, Trouble},
+    api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
     home_tenant::at_sign_in,
     login::{FormToken, check_same_site, is_new},
@@ -61,7 +61,11 @@ fn show(app: &App, typed: Form, refusal: Option<Refusal>) -> Result<Response, Tr
 pub(crate) async fn set_up(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
         match bootstrap(&app, &typed).await {
-            Ok(_) => Ok(see(&app, &at_sign_in(&typed, "set-up"))),
+            // The browser may remember a tenant of a server that was here before.
+            Ok(made) => {
+                let typed = typed.with_all("tenant", &[made.at("tenant").text("slug")]);
+                Ok(see(&app, &at_sign_in(&typed, "set-up")))
+            }
             // Somebody was faster: the form can do nothing any more.
             Err(Trouble::Refused(refusal)) if refusal.slug == "already_bootstrapped" => Ok(see(&app, "/login")),
             Err(Trouble::Refused(refusal)) => show(&app, typed.clone(), Some(refusal)),

@@ -454,7 +454,9 @@ impl<'a> Write<'a> {
                 closing = self.close(changes.first(), &row).await?;
             }
             let bytes = self.audit(changes, row, closing.as_ref()).await?;
-            if gives {
+            // A person who lacks the second factor that is demanded can do nothing about what their agents have used up but set one up.
+            let sets_up = self.route.before_factor && self.caller.check_factor().is_err();
+            if gives && !sets_up {
                 quota::count_trail(app, &self.tx, cause, bytes).await?;
             }
             if !self.route.closes {

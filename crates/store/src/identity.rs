@@ -138,11 +138,14 @@ pub async fn record_use(
     Ok(tx.optional::<Affected>(sql, args![id, user, now, provider, email]).await?.is_some())
 }
 
-/// Whether the person could still sign in without this identity: with a password, or with another identity.
-pub async fn is_spare(reads: &dyn Rows, user: &UserId, id: &str) -> Result<bool, DbError> {
-    let sql = "SELECT 1 FROM users WHERE id = ?1 AND (password_hash IS NOT NULL
+/// Whether the person could still sign in without this identity by the ways that the tenant allows: with a password, with a mailed link, or
+/// with another identity. One that lets nobody in can always go. `has_mail`: whether links can be mailed.
+pub async fn is_spare(reads: &dyn Rows, user: &UserId, id: &str, has_mail: bool) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM users u JOIN tenants t ON t.id = u.tenant_id WHERE u.id = ?1 AND (
+                   instr(t.ways, 'oidc') = 0 OR (u.password_hash IS NOT NULL AND instr(t.ways, 'password') > 0)
+                   OR (?3 AND instr(t.ways, 'link') > 0)
                    OR EXISTS (SELECT 1 FROM identities i WHERE i.user_id = ?1 AND i.id <> ?2))";
-    Ok(reads.optional::<Affected>(sql, args![user, id]).await?.is_some())
+    Ok(reads.optional::<Affected>(sql, args![user, id, has_mail]).await?.is_some())
 }
 
 /// Takes an identity of a person away, and returns the operator's name for its provider. `None`: the person has no such identity.

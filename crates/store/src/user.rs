@@ -389,14 +389,26 @@ pub async fn change_password(tx: &Tx<'_>, user: &UserId, was: Option<&str>, hash
 /// Whether the user is not an active admin, or there is another one who can sign in by the ways that the tenant allows: a tenant never loses
 /// its last. A password can be set by a link that is handed over. `has_mail`: a parameter, whether links can be mailed.
 fn keeps_an_admin(has_mail: &str) -> String {
+    has_an_admin("AND o.id <> users.id", has_mail)
+}
+
+/// The same with a condition on the admin who is left: `o` in SQL.
+fn has_an_admin(who: &str, has_mail: &str) -> String {
     format!(
         "(role <> 'admin' OR deactivated_at IS NOT NULL OR EXISTS (
     SELECT 1 FROM users o JOIN tenants t ON t.id = o.tenant_id
-    WHERE o.tenant_id = users.tenant_id AND o.role = 'admin' AND o.deactivated_at IS NULL AND o.id <> users.id
+    WHERE o.tenant_id = users.tenant_id AND o.role = 'admin' AND o.deactivated_at IS NULL {who}
       AND (instr(t.ways, 'password') > 0 OR ({has_mail} AND instr(t.ways, 'link') > 0)
            OR (instr(t.ways, 'oidc') > 0
                AND EXISTS (SELECT 1 FROM identities i WHERE i.user_id = o.id AND i.last_used_at IS NOT NULL)))))"
     )
+}
+
+/// Whether the user is not an active admin, or the tenant has one who can sign in by the ways that it allows: also this one. `has_mail`:
+/// whether links can be mailed.
+pub async fn leaves_an_admin(reads: &dyn Rows, id: &UserId, has_mail: bool) -> Result<bool, DbError> {
+    let sql = format!("SELECT 1 FROM users WHERE id = ?1 AND {}", has_an_admin("", "?2"));
+    Ok(reads.optional::<Affected>(&sql, args![id, has_mail]).await?.is_some())
 }
 
 /// The outcome of a change of a user.

@@ -757,6 +757,17 @@ async fn a_person_links_and_unlinks_an_identity() {
     let path = format!("/auth/identities/{id}");
     t.as_(&ada, "DELETE", &path, Json::Null).await.refused(409, "last_identity");
     t.execute(&format!("UPDATE users SET password_hash = 'x' WHERE id = '{}'", ada.user)).await.unwrap();
+    // R642: a password is no way in where the tenant lets nobody in by passwords.
+    t.execute("UPDATE tenants SET ways = 'link oidc'").await.unwrap();
+    t.as_(&ada, "DELETE", &path, Json::Null).await.refused(409, "last_identity");
+    // Nor is another identity one for the last admin, as long as nobody has signed in with it.
+    t.execute("UPDATE users SET role = 'member'").await.unwrap();
+    t.execute(&format!("UPDATE users SET role = 'admin' WHERE id = '{}'", ada.user)).await.unwrap();
+    let more = "INSERT INTO identities (id, user_id, issuer, subject, provider, created_at) VALUES ('idn_2', '{}', 'https://i', 's', 'acme', 1)";
+    t.execute(&more.replace("{}", ada.user.as_str())).await.unwrap();
+    t.as_(&ada, "DELETE", &path, Json::Null).await.refused(409, "last_admin");
+    t.execute("DELETE FROM identities WHERE id = 'idn_2'").await.unwrap();
+    t.execute("UPDATE tenants SET ways = 'password oidc'").await.unwrap();
     assert_eq!(t.as_(&ada, "DELETE", &path, Json::Null).await.status, 204);
     t.as_(&ada, "DELETE", &path, Json::Null).await.refused(404, "identity_not_found");
     let audit = "SELECT count(*) FROM audit WHERE action = 'identity.unlink' AND outcome = 'done'";

@@ -4,6 +4,7 @@ use service::{
     settings::Settings,
     testing::{Actor, Answer, TestApp, at_once},
 };
+use store::usage::Quotas;
 
 use super::*;
 use crate::{password, router};
@@ -69,6 +70,32 @@ async fn verify(t: &TestApp, ticket: &str, code: &str) -> Answer {
 
 async fn sessions(t: &TestApp) -> i64 {
     t.number("SELECT count(*) FROM credentials WHERE kind = 'session' AND revoked_at IS NULL").await
+}
+
+/// R643: what a person's agents have changed in a day does not keep the person from the second factor that is demanded.
+#[tokio::test]
+async fn a_demanded_factor_is_set_up_whatever_was_changed_that_day() {
+    let quotas = Quotas { bytes: 1, ..Settings::default().quotas };
+    let t = TestApp::with(router(), Settings { quotas, ..settings() });
+    let tenant = t.tenant("main").await;
+    let ada = person(&t, &tenant, "ada@example.com", Role::Admin).await;
+    t.as_(&ada, "POST", "/auth/factor", Json::Null).await.refused(429, "too_many_changes");
+    t.execute("UPDATE tenants SET second_factor = 'all'").await.unwrap();
+    set_up(&t, &ada).await;
+    assert_eq!(t.as_(&ada, "GET", "/auth/factor", Json::Null).await.is(200)["enabled"], true);
+}
+
+/// R644: a sign-in whose second factor was removed meanwhile begins again.
+#[tokio::test]
+async fn a_ticket_ends_with_the_factor() {
+    let (t, ada) = with_ada().await;
+    let device = set_up(&t, &ada).await;
+    let ticket = ticket(&t, "ada@example.com").await;
+    t.execute("DELETE FROM factors").await.unwrap();
+    for code in [device.code(&t), "nothing".to_owned()] {
+        verify(&t, &ticket, &code).await.refused(401, "ticket_ended");
+    }
+    sign_in(&t, "ada@example.com").await.is(200);
 }
 
 /// R96: the secret is shown once, is stored sealed, and counts only when a code has confirmed it.

@@ -126,6 +126,13 @@ async fn what_changes_how_people_sign_in_takes_a_fresh_proof() {
     let (t, ada) = with_ada(Settings::default()).await;
     let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
     t.execute(&format!("INSERT INTO factors VALUES ('{}', x'00', 0, 0, 0)", eve.user)).await.unwrap();
+    let idle = t.user(&ada.tenant, "idle@example.com", Role::Admin).await;
+    let gone = t.user(&ada.tenant, "gone@example.com", Role::Member).await;
+    t.execute("UPDATE users SET deactivated_at = 1 WHERE email IN ('idle@example.com', 'gone@example.com')")
+        .await
+        .unwrap();
+    let activate = |user: &Actor| format!("/api/users/{}/activate", user.user);
+    let (activate_admin, activate_member) = (activate(&idle), activate(&gone));
     t.wait(900);
     let path = format!("/api/users/{}", eve.user);
     let factor = format!("{path}/factor");
@@ -137,6 +144,8 @@ async fn what_changes_how_people_sign_in_takes_a_fresh_proof() {
         ("PATCH", path.as_str(), json!({ "email": "mallory@example.com" })),
         ("POST", "/api/users", admin),
         ("DELETE", factor.as_str(), Null),
+        // R641: an admin who comes back, too.
+        ("POST", activate_admin.as_str(), Null),
     ];
     for (method, path, body) in &stale {
         let refused = t.as_(&ada, method, path, body.clone()).await.refused(403, "reauthentication_required");
@@ -145,6 +154,7 @@ async fn what_changes_how_people_sign_in_takes_a_fresh_proof() {
     assert_eq!(t.number("SELECT count(*) FROM audit").await, 0);
     t.as_(&ada, "PATCH", &path, json!({ "role": "curator", "name": "Eve" })).await.is(200);
     t.as_(&ada, "POST", "/api/users", member).await.is(201);
+    t.as_(&ada, "POST", &activate_member, Null).await.is(200);
     t.execute(&format!("UPDATE credentials SET proved_at = {}", t.now().millis())).await.unwrap();
     for (method, path, body) in stale {
         let answer = t.as_(&ada, method, path, body.clone()).await;

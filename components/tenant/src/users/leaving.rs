@@ -3,6 +3,7 @@
 use common::{
     error::{ApiError, Code},
     event::EventKind,
+    role::Role,
     text::count,
 };
 use serde_json::{Value::Null, json};
@@ -25,7 +26,8 @@ pub(crate) async fn deactivate(change: Change<Body<Empty>>, Path(id): Path) -> R
     set_active(change, &id, false).await
 }
 
-/// `POST /api/users/{id}/activate`: the user's PATs and their agents' credentials are let in again; sessions stay ended.
+/// `POST /api/users/{id}/activate`: the user's PATs and their agents' credentials are let in again; sessions stay ended. An admin's account
+/// takes a fresh proof.
 pub(crate) async fn activate(change: Change<Body<Empty>>, Path(id): Path) -> Result<Response, ApiError> {
     set_active(change, &id, true).await
 }
@@ -41,6 +43,10 @@ async fn set_active(change: Change<Body<Empty>>, id: &str, is_active: bool) -> R
                 return Ok(Answer::ok(&before)?.unchanged());
             }
             if is_active {
+                // It makes an admin, as another role does.
+                if before.role == Role::Admin {
+                    write.require_fresh()?;
+                }
                 user::activate(&write.tx, &before.id).await?;
             } else if !user::deactivate(&write.tx, &before.id, me, write.app().settings().has_mail(), write.now())
                 .await?

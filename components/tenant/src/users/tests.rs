@@ -314,6 +314,28 @@ async fn an_admin_whom_no_way_lets_in_is_none() {
     }
 }
 
+/// R642: nobody unlinks the sign-ins of the last admin who can get in.
+#[tokio::test]
+async fn the_last_admin_who_can_sign_in_keeps_the_identities() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Admin).await;
+    let link = async |user: &Actor, number: i64| {
+        let sql = "INSERT INTO identities (id, user_id, issuer, subject, provider, created_at, last_used_at)
+                   VALUES ('idn_#', 'WHO', 'https://i', '#', 'acme', 1, 1)";
+        t.execute(&sql.replace('#', &number.to_string()).replace("WHO", user.user.as_str())).await.unwrap();
+    };
+    t.execute("UPDATE users SET password_hash = 'x'").await.unwrap();
+    t.execute("UPDATE tenants SET ways = 'oidc'").await.unwrap();
+    link(&ada, 1).await;
+    let path = format!("/api/users/{}/identities", ada.user);
+    t.as_(&max, "DELETE", &path, Null).await.refused(409, "last_admin");
+    assert_eq!(t.number("SELECT count(*) FROM identities").await, 1);
+    link(&max, 2).await;
+    t.as_(&max, "DELETE", &path, Null).await.is(204);
+    assert_eq!(t.texts("SELECT id FROM identities").await, ["idn_2"]);
+}
+
 /// R7: no PAT, no agent and no user below an admin changes a user.
 #[tokio::test]
 async fn only_a_session_of_an_admin_changes_users() {

@@ -85,10 +85,15 @@ pub(super) async fn show(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, T
     write_with(&SettingsPage { shell, typed: typed.clone(), settings, ceiling, place, head }, status)
 }
 
-/// One of the forms of the settings.
-pub(super) async fn change(app: &App, api: &Api<'_>, name: &str, typed: &Form) -> Result<Response, Trouble> {
-    let now = fields(&api.get(route::AGENTS_GET, &[name], &[]).await?, typed.text("form"));
-    let form = Settings { route: route::AGENTS_PATCH, names: &[name], now: &now, guarded: GUARDED };
+/// One of the forms of the settings of the agent with this name, which the API is to know as `agent`.
+pub(super) async fn change(
+    app: &App,
+    api: &Api<'_>,
+    (name, agent): (&str, &str),
+    typed: &Form,
+) -> Result<Response, Trouble> {
+    let now = fields(&api.get(route::AGENTS_GET, &[agent], &[]).await?, typed.text("form"));
+    let form = Settings { route: route::AGENTS_PATCH, names: &[agent], now: &now, guarded: GUARDED };
     match form.send(api, typed, settings).await {
         Ok(_) => Ok(see_done(app, typed, &format!("/agents/{name}/settings"), "changed")),
         Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
