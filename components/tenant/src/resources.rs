@@ -224,7 +224,16 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                 Some(sent) if sent.iter().all(|id| were.contains(id)) => {
                     were.iter().filter(|id| sent.contains(id)).cloned().collect()
                 }
-                Some(sent) => read_introspectors(&write.tx, &write.caller, sent).await?,
+                Some(sent) => {
+                    let (kept, new): (Vec<String>, Vec<String>) =
+                        sent.iter().cloned().partition(|id| were.contains(id));
+                    let mut ids = read_introspectors(&write.tx, &write.caller, &new).await?;
+                    ids.extend(kept);
+                    ids.sort_unstable();
+                    ids.dedup();
+                    check_length("introspectors", ids.len(), MOST_INTROSPECTORS)?;
+                    ids
+                }
                 None => were.clone(),
             };
             let only_narrows = name.is_none()

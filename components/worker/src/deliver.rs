@@ -32,6 +32,7 @@ use store::{
     db::{DbError, Purpose},
     delivery::{self, Content, Due, Outcome},
     event::{Turn, fan_out, give_back, take_turn},
+    lease,
     webhook::{self, Why},
 };
 
@@ -284,7 +285,7 @@ async fn attempt(app: &App, id: &WebhookId, due: &Due) -> Result<Tried, DbError>
     };
     if is_gone {
         turn_off(app, id, Why::Gone, "its receiver answered 410, which means that it is gone for good").await?;
-    } else if since.plus_seconds(PATIENCE) <= now {
+    } else if since.plus_seconds(PATIENCE) <= now && lease::may_forget(app.db(), now).await? {
         turn_off(app, id, Why::Failing, "nothing that was sent to it has arrived for three days").await?;
     }
     Ok(Tried::Failed(pause(failures).max(outcome.retry_after.unwrap_or(0))))

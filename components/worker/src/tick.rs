@@ -44,6 +44,11 @@ async fn run(app: &App) -> Result<(), DbError> {
             log(app.request_id(), "tick", "a clock was ahead of this one: what it has put off is due now");
             housekeeping::forget_the_future(app.db(), app.now()).await?;
         }
+        Lease::AfterAGap => log(
+            app.request_id(),
+            "tick",
+            "there was no tick for more than a day, or this clock is ahead: what is old is deleted in an hour",
+        ),
         Lease::Anothers => return Ok(()),
     }
     // Each step by itself: one that fails holds up none of the others, and least of all the seal.
@@ -72,8 +77,14 @@ async fn run(app: &App) -> Result<(), DbError> {
         deliver::send_soon(app).await;
     }
     let (quotas, days) = (&app.settings().quotas, app.settings().retention_days);
-    step("what is purged", housekeeping::purge(app.db(), quotas, days, app.now()).await);
-    purge_trail(app).await;
+    match lease::may_forget(app.db(), app.now()).await {
+        Ok(true) => {
+            step("what is purged", housekeeping::purge(app.db(), quotas, days, app.now()).await);
+            purge_trail(app).await;
+        }
+        Ok(false) => {}
+        Err(error) => step("what is purged", Err(error)),
+    }
     step("a database that is nearly full", tell_when_nearly_full(app).await);
     step("refusals", housekeeping::write_refusals(app.db(), app.chance(), app.now()).await);
     let schema = schema::look(app.db()).await?;

@@ -86,13 +86,29 @@ fn read_kinds(kinds: Option<&Vec<String>>) -> Result<Option<Json>, ApiError> {
     }
 }
 
-/// Reads the agents of a filter, by name or id: those that the caller may read. `None`: all.
-async fn read_agents(app: &App, caller: &Caller, agents: Option<&Vec<String>>) -> Result<Option<Json>, ApiError> {
+/// Reads the agents of a filter, by name or id: those that the caller may read, and those that it has: one of them may be gone meanwhile.
+/// `None`: all.
+async fn read_agents(
+    app: &App,
+    caller: &Caller,
+    has: Option<&Json>,
+    agents: Option<&Vec<String>>,
+) -> Result<Option<Json>, ApiError> {
     let Some(agents) = agents else { return Ok(None) };
     check_length("agents", agents.len())?;
+    let has = has.and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
     let mut ids = Vec::new();
     for name in agents {
-        ids.push(agent::get(app.db(), caller.subject(), name, Action::Read, app.now()).await?.id);
+        let id = match has.iter().any(|id| id == name) {
+            true => name.clone(),
+            false => {
+                let found = agent::get(app.db(), caller.subject(), name, Action::Read, app.now()).await;
+                found.map_err(|refusal| refusal.extra("agent", name.as_str()))?.id.to_string()
+            }
+        };
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
     }
     Ok(Some(json!(ids)))
 }
@@ -131,7 +147,7 @@ pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, Api
     let kinds = body.kinds.as_ref().and_then(|Nullable(kinds)| kinds.as_ref());
     let kinds = flaws.check("kinds", read_kinds(kinds));
     let agents = body.agents.as_ref().and_then(|Nullable(agents)| agents.as_ref());
-    let agents = flaws.check("agents", read_agents(app, caller, agents).await);
+    let agents = flaws.check("agents", read_agents(app, caller, None, agents).await);
     let (Some(name), Some(kinds), Some(agents)) = (name, kinds, agents) else { return Err(flaws.refusal()) };
     flaws.end()?;
     change
@@ -181,7 +197,7 @@ form! {
 /// `PATCH /api/webhooks/{id}`: changes the fields that are sent. A webhook that is turned on has no failures, and gets what waits for it.
 pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result<Response, ApiError> {
     let (app, caller, Body(body)) = (&change.app, &change.caller, &change.input);
-    find(app.db(), caller, &id).await?;
+    let has = find(app.db(), caller, &id).await?.agents;
     let mut flaws = Flaws::default();
     if let Some(url) = &body.url {
         flaws.check("url", check_outbound("url", url, &app.settings().outbound_hosts));
@@ -190,7 +206,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
     let kinds = body.kinds.as_ref().map(|Nullable(kinds)| read_kinds(kinds.as_ref())).transpose();
     let kinds = flaws.check("kinds", kinds);
     let agents = match &body.agents {
-        Some(Nullable(agents)) => read_agents(app, caller, agents.as_ref()).await.map(Some),
+        Some(Nullable(agents)) => read_agents(app, caller, has.as_ref(), agents.as_ref()).await.map(Some),
         None => Ok(None),
     };
     let agents = flaws.check("agents", agents);

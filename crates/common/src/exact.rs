@@ -1,5 +1,7 @@
 //! One request of a route, named exactly: what an agent asks for once, and what a person reads before they approve it.
 
+use serde_json::Value as Json;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::{
@@ -20,6 +22,8 @@ pub struct Exact {
     body: Option<String>,
     /// The body itself, if the agent shows it. It makes no other request of it.
     text: Option<String>,
+    /// The agents that the body names, beside that of the path; known of a request that was sent. They make no other request of it.
+    named: Vec<String>,
 }
 
 impl PartialEq for Exact {
@@ -61,7 +65,7 @@ impl Exact {
         if !query.is_empty() {
             path = format!("{path}?{query}");
         }
-        Ok(Self { route, path, body, text: None })
+        Ok(Self { route, path, body, text: None, named: Vec::new() })
     }
 
     /// The same with its body itself, which gives the digest where none was named. `None`: the digest that was named is of another body.
@@ -78,13 +82,14 @@ impl Exact {
             Some(query) => format!("{path}?{query}"),
         };
         let digest = (!body.is_empty()).then(|| Digest::of(body).to_string());
-        Self::new(route.method, &target, digest.as_deref()).ok().filter(|exact| exact.route == route)
+        let exact = Self::new(route.method, &target, digest.as_deref()).ok().filter(|exact| exact.route == route)?;
+        Some(Self { named: named(route, body), ..exact })
     }
 
     /// One that was stored. `None`: its route is no more.
     pub fn stored(method: &str, path: String, body: Option<String>, text: Option<String>) -> Option<Self> {
         let bare = path.split('?').next().unwrap_or_default();
-        Some(Self { route: row(method, bare)?, path, body, text })
+        Some(Self { route: row(method, bare)?, path, body, text, named: Vec::new() })
     }
 
     /// Its route.
@@ -105,6 +110,11 @@ impl Exact {
     /// Its body itself, if the agent shows it.
     pub fn text(&self) -> Option<&str> {
         self.text.as_deref()
+    }
+
+    /// The agents that its body names.
+    pub fn named(&self) -> &[String] {
+        &self.named
     }
 
     /// What the names in its path stand for.
@@ -145,6 +155,24 @@ impl Exact {
     pub fn digest(&self) -> Digest {
         Digest::of_parts(&[self.route.method, &self.path, self.body.as_deref().unwrap_or_default()])
     }
+}
+
+/// The agents that the body of a request of this row names. A body that is no JSON names none.
+fn named(route: &Route, body: &[u8]) -> Vec<String> {
+    let members: &[&str] = match route.path {
+        "/api/agents/deploy" => &["/name", "/create/parent"],
+        "/api/agents" | "/api/agents/{name}" => &["/parent"],
+        path if path.starts_with("/api/agents/bulk/") => &["/names"],
+        path if path.ends_with("/grants") => &["/subject"],
+        _ => return Vec::new(),
+    };
+    let sent: Json = serde_json::from_slice(body).unwrap_or_default();
+    let found = members.iter().filter_map(|member| sent.pointer(member));
+    let texts = found.flat_map(|value| match value {
+        Json::Array(all) => all.as_slice(),
+        one => std::slice::from_ref(one),
+    });
+    texts.filter_map(Json::as_str).map(str::to_owned).collect()
 }
 
 /// Whether a refusal for want of a scope at this row could be helped by an approval for once.

@@ -20,7 +20,9 @@ pub(crate) fn ended(row: &CredentialRow, code: Code) -> ApiError {
             return ended_app(row, code, is_let_in);
         }
         let Some(next) = &row.replaced_by else { return code.into() };
-        let step = format!("rotate it with a session: POST /auth/tokens/{next}/rotate");
+        let step = format!(
+            "rotate it with a session: POST /auth/tokens/{next}/rotate, or make another one: POST /auth/tokens {{\"name\": \"…\"}}"
+        );
         return replaced(code, next, &step);
     };
     if let Some(federated) = &row.federated
@@ -66,7 +68,7 @@ fn ended_app(row: &CredentialRow, code: Code, is_let_in: bool) -> ApiError {
 
 fn replaced(code: Code, next: &str, step: &str) -> ApiError {
     code.detail(format!("This credential was replaced by {next} and has ended."))
-        .fix(format!("Use the credential that replaced it, {next}. If that one is lost, {step}."))
+        .fix(format!("Use the credential that replaced it, {next}. If that one is lost, or has ended too, {step}."))
         .extra("replaced_by", next)
 }
 

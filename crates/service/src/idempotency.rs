@@ -107,7 +107,7 @@ impl IdempotencyKey {
         let text = opened.ok_or_else(|| ApiError::from(Code::Internal).cause("a kept response could not be opened"))?;
         if row.holds_secret {
             for secret in Secret::all_in(&String::from_utf8_lossy(&text)) {
-                if credential::has_ended(reads, &secret.digest(), now).await? {
+                if !credential::is_live(reads, &secret.digest(), now).await? {
                     return Err(Code::IdempotencyEnded.into());
                 }
             }

@@ -20,6 +20,7 @@ use common::{
     error::{ApiError, Code},
     exact::Exact,
     id::{AccessRequestId, AgentId, TenantId, UserId},
+    json,
     permission::Action,
     role::Role,
     route,
@@ -519,6 +520,21 @@ impl FromRow for Once {
 const SAME_AGENT: &str = "(r.for_agent IS NULL OR r.for_agent = (SELECT a.id FROM agents a
     WHERE a.tenant_id = r.tenant_id AND a.name = ?3 AND a.archived_at IS NULL))";
 
+/// Whether no agent that the body names, a JSON list of names, is newer than `r`: one that has taken the name of another since is not the one
+/// that was meant. What was sent already names what it has made itself.
+fn none_is_newer(names: &str) -> String {
+    format!(
+        "(r.spent_at IS NOT NULL OR NOT EXISTS (
+             SELECT 1 FROM json_each({names}) n JOIN agents b ON b.tenant_id = r.tenant_id AND b.name = n.value AND b.archived_at IS NULL
+             WHERE b.created_at > r.created_at))"
+    )
+}
+
+/// The names of agents in the body of a request, as a JSON list.
+fn named(exact: &Exact) -> String {
+    json::to_text(&serde_json::Value::from(exact.named()))
+}
+
 /// What was approved once for exactly this request of the agent, and can still be sent; or else was sent after `spent_since`, which the same
 /// request with the same `Idempotency-Key` may ask about.
 pub async fn find_once(
@@ -530,10 +546,20 @@ pub async fn find_once(
     let sql = format!(
         "SELECT r.id, r.once, r.spent_at IS NOT NULL AS spent FROM access_requests r
          WHERE r.once IS NOT NULL AND r.agent_id = ?1 AND r.for_path = ?2 AND r.for_method = ?4 AND r.for_body IS ?5
-           AND r.state = 'approved' AND (r.ends_at > ?6 OR r.spent_at > ?7) AND {SAME_AGENT}
-         ORDER BY spent, r.ends_at LIMIT 1"
+           AND r.state = 'approved' AND (r.ends_at > ?6 OR r.spent_at > ?7) AND {SAME_AGENT} AND {}
+         ORDER BY spent, r.ends_at LIMIT 1",
+        none_is_newer("?8")
     );
-    let args = args![agent, exact.path(), agent_name(exact), exact.route().method, exact.body(), now, spent_since];
+    let args = args![
+        agent,
+        exact.path(),
+        agent_name(exact),
+        exact.route().method,
+        exact.body(),
+        now,
+        spent_since,
+        named(exact)
+    ];
     reads.optional(&sql, args).await
 }
 
@@ -543,9 +569,11 @@ pub async fn spend(tx: &Tx<'_>, id: &str, agent: &AgentId, exact: &Exact, now: T
     let sql = format!(
         "UPDATE access_requests AS r SET spent_at = ?8, ends_at = ?8
          WHERE r.id = ?1 AND r.agent_id = ?2 AND r.for_path = ?4 AND r.for_method = ?5 AND r.for_body IS ?6 AND r.once IS NOT NULL
-           AND r.spent_at IS NULL AND r.state = 'approved' AND r.ends_at > ?7 AND {SAME_AGENT} RETURNING 1"
+           AND r.spent_at IS NULL AND r.state = 'approved' AND r.ends_at > ?7 AND {SAME_AGENT} AND {} RETURNING 1",
+        none_is_newer("?9")
     );
-    let args = args![id, agent, agent_name(exact), exact.path(), exact.route().method, exact.body(), now, now];
+    let args =
+        args![id, agent, agent_name(exact), exact.path(), exact.route().method, exact.body(), now, now, named(exact)];
     Ok(tx.optional::<Affected>(&sql, args).await?.is_some())
 }
 

@@ -232,9 +232,9 @@ pub async fn digest_of(reads: &dyn Rows, id: &str) -> Result<Option<Digest>, DbE
     Ok(digits.as_deref().and_then(Digest::parse))
 }
 
-/// Whether the credential with this digest is known, and has been revoked or has reached its end.
-pub async fn has_ended(reads: &dyn Rows, digest: &Digest, now: Timestamp) -> Result<bool, DbError> {
-    let sql = format!("SELECT 1 FROM credentials c WHERE c.digest = ?1 AND NOT ({})", is_unended("?2"));
+/// Whether the credential with this digest is there, and has neither been revoked nor reached its end. Of a purged agent none is there.
+pub async fn is_live(reads: &dyn Rows, digest: &Digest, now: Timestamp) -> Result<bool, DbError> {
+    let sql = format!("SELECT 1 FROM credentials c WHERE c.digest = ?1 AND {}", is_unended("?2"));
     Ok(reads.optional::<Affected>(&sql, args![digest, now]).await?.is_some())
 }
 

@@ -13,9 +13,16 @@ pub enum Lease {
     Taken,
     /// The caller has it. The clock of the one before was ahead by more than a minute.
     AfterAClockAhead,
+    /// The caller has it, and nobody had it for more than a day: nothing ran, or this clock is ahead. Nothing is forgotten for an hour.
+    AfterAGap,
     /// Another instance or host has it.
     Anothers,
 }
+
+/// Ticks are so far apart at most, ms, where something runs and clocks are right.
+const GAP: i64 = 86_400_000;
+/// How long nothing is forgotten after a longer gap, ms.
+const CAUTION: i64 = 3_600_000;
 
 /// Takes the tick's lease for a second, unless somebody else has it. Nobody has it for longer: an end that is farther away is of a clock that
 /// was wrong.
@@ -30,8 +37,21 @@ pub async fn take_tick(db: &Db, now: Timestamp) -> Result<Lease, DbError> {
     Ok(match db.hot::<Affected>(sql, args![now, until]).await?.is_empty() {
         true => Lease::Anothers,
         false if rest > AHEAD => Lease::AfterAClockAhead,
+        false if until > 0 && rest < -GAP => {
+            let sql = "INSERT INTO leases (name, until) VALUES ('forgetting', ?1 + ?2)
+                       ON CONFLICT (name) DO UPDATE SET until = excluded.until RETURNING 1";
+            db.hot::<Affected>(sql, args![now, CAUTION]).await?;
+            Lease::AfterAGap
+        }
         false => Lease::Taken,
     })
+}
+
+/// Whether what is old may be forgotten now: not in the hour after a gap between ticks. A clock that is ahead for a moment deletes nothing.
+pub async fn may_forget(db: &Db, now: Timestamp) -> Result<bool, DbError> {
+    let until = db.optional::<i64>("SELECT until FROM leases WHERE name = 'forgetting'", args![]).await?.unwrap_or(0);
+    // An end that is farther away is of a clock that was ahead.
+    Ok(!(1..=CAUTION).contains(&until.saturating_sub(now.millis())))
 }
 
 /// Takes a lease for a minute; `false`: another instance or host has it, or had it less than a minute ago.

@@ -429,7 +429,7 @@ async fn a_deleted_key_is_gone_and_its_name_is_free() {
         let ask = match refused["replaced_by"].as_str() {
             Some(next) => {
                 format!(
-                    "Use the credential that replaced it, {next}. If that one is lost, ask ada@example.com for another"
+                    "Use the credential that replaced it, {next}. If that one is lost, or has ended too, ask ada@example.com for another"
                 )
             }
             None => "Ask ada@example.com for a new token".to_owned(),
@@ -902,6 +902,9 @@ async fn an_answer_whose_token_has_ended_is_not_replayed() {
     t.call("POST", issue, &headers, json!({})).await.refused(409, "idempotency_ended");
     let headers = [("authorization", bearer.as_str()), ("idempotency-key", "another")];
     t.call("POST", issue, &headers, json!({})).await.is(200);
+    // R620: nor is one whose token is gone with its agent.
+    t.execute("DELETE FROM credentials WHERE kind = 'agent_token'").await.unwrap();
+    t.call("POST", issue, &headers, json!({})).await.refused(409, "idempotency_ended");
 }
 
 /// A key whose secret had ended, or is no credential, is named itself when it is deleted: never an empty list.

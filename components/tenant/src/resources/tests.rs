@@ -201,6 +201,10 @@ async fn a_service_can_be_narrowed_after_its_scope_is_gone() {
     assert_eq!((&patched["scopes"], &patched["introspectors"]), (&json!(["x.crm.read"]), &json!([scout.agent])));
     let patch = json!({ "scopes": ["x.crm.read", "x.crm.write"] });
     let refused = t.as_(&ada, "PATCH", &at(&made), patch).await.refused(422, "validation_error");
+    // R621: what is gone stands in the way of nothing new.
+    let more = json!({ "introspectors": [scout.agent, "ada@example.com"] });
+    let patched = t.as_(&ada, "PATCH", &at(&made), more).await.is(200);
+    assert_eq!(patched["introspectors"].as_array().unwrap().len(), 2, "{patched}");
     // R618: it is named.
     assert!(refused["fields"][0]["problem"].as_str().unwrap().contains("there is no x.crm.read,"), "{refused}");
 }

@@ -92,7 +92,7 @@ async fn an_event_is_signed_and_sent_once_to_each_webhook_that_asks_for_it() {
     let s = stage().await;
     let made = s.webhook(&s.max, json!({ "name": "Pager", "kinds": ["agent.*"] })).await;
     let expected = json!({
-        "id": made["id"], "user_id": s.max.user, "name": "Pager", "url": "https://hooks.example/in", "kinds": ["agent.*"],
+        "id": made["id"], "user_id": s.max.user, "user_email": "max@example.com", "user_active": true, "name": "Pager", "url": "https://hooks.example/in", "kinds": ["agent.*"],
         "agents": null, "state": "active", "why": null, "failures": 0, "failing_since": null, "left_out": 0,
         "secret_since": "2026-01-02T03:04:05.000Z", "former_secret_ends": null, "created_at": "2026-01-02T03:04:05.000Z",
         "updated_at": "2026-01-02T03:04:05.000Z", "secret": made["secret"],
@@ -202,6 +202,15 @@ async fn a_webhook_can_ask_for_some_agents() {
     s.step("helper", "resume").await;
     s.tick().await;
     sent();
+    // R621: one that is gone stays where it is, and stands in the way of no other; twice is once.
+    let path = format!("{WEBHOOKS}/{}", id(&made));
+    s.t.execute("UPDATE agents SET archived_at = 1 WHERE name = 'helper'").await.unwrap();
+    let more = json!({ "agents": [s.helper.agent, "scout", "scout"] });
+    let patched = s.t.as_(&s.ada, "PATCH", &path, more).await.is(200);
+    assert_eq!(patched["agents"], json!([s.helper.agent, s.scout.agent]));
+    let unknown = json!({ "agents": [s.helper.agent, "nobody"] });
+    assert_eq!(s.t.as_(&s.ada, "PATCH", &path, unknown).await.refused(404, "agent_not_found")["agent"], "nobody");
+    s.t.execute("UPDATE agents SET archived_at = NULL WHERE name = 'helper'").await.unwrap();
     let change = json!({ "agents": null, "kinds": ["notification", "message"] });
     s.t.as_(&s.ada, "PATCH", &format!("{WEBHOOKS}/{}", id(&made)), change).await.is(200);
     s.t.as_(&s.scout, "POST", "/api/ui/notify", json!({ "title": "t", "body": "b" })).await.is(201);

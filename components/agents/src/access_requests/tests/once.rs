@@ -271,6 +271,36 @@ async fn an_approval_for_once_ends_and_is_for_one_agent() {
     }
 }
 
+/// R622: nor is it for another agent that has the name by now, where the body names the agent; what is the same agent goes on.
+#[tokio::test]
+async fn an_approval_for_once_is_for_the_agents_that_its_body_names() {
+    let Stage { t, max, scout, .. } = stage("agents.read").await;
+    for (path, body) in [
+        ("/api/agents/bulk/pause", r#"{"names":["hand"]}"#),
+        ("/api/agents/deploy", r#"{"name":"hand"}"#),
+        ("/api/agents", r#"{"name":"finger","parent":"hand"}"#),
+    ] {
+        let call = ("POST", path);
+        for is_same in [false, true] {
+            t.execute("UPDATE agents SET archived_at = 5 WHERE name IN ('hand', 'finger')").await.unwrap();
+            t.execute("UPDATE agents SET name = id WHERE archived_at = 5").await.unwrap();
+            t.agent_below(&max, Some(&scout), "hand", "agents.read").await;
+            let by = session(&t, &max).await;
+            approved_once(&t, &scout, &by, call, body).await;
+            t.wait(1);
+            if !is_same {
+                t.execute("UPDATE agents SET name = 'former' || id, archived_at = 5 WHERE name = 'hand'")
+                    .await
+                    .unwrap();
+                t.agent_below(&max, Some(&scout), "hand", "agents.read").await;
+            }
+            let answer = send(&t, &scout, call, body, None).await;
+            assert_eq!(answer.status.is_success(), is_same, "{path}: {} {}", answer.status, answer.text);
+            t.execute("UPDATE access_requests SET state = 'revoked' WHERE state = 'approved'").await.unwrap();
+        }
+    }
+}
+
 /// R174: of sixteen that send what was approved once, over two instances, one passes.
 #[tokio::test]
 async fn one_of_sixteen_passes() {
