@@ -2229,11 +2229,9 @@ fn an_unknown_address_is_a_page_for_browsers() {
         server.nobody().get(path).refused(404, "not_found");
     }
     browser.get("/api/nothing").refused(404, "not_found");
-    for path in ["/auth/login", "/logout", "/login/link"] {
-        let answer = browser.get(path);
-        assert_eq!((answer.status(), answer.header("allow")), (405, "POST"), "{path}");
-        has_policy(&answer);
-        assert!(answer.text().contains("<h1>There is nothing to see here</h1>"), "{}", answer.text());
+    // R646: where a form is sent to leads to its page.
+    for (path, page) in [("/auth/login", "/login"), ("/logout", "/"), ("/login/link", "/login")] {
+        leads_to(&browser.get(path), page);
         server.nobody().get(path).refused(405, "method_not_allowed");
     }
     let style = browser.page("/login");

@@ -57,10 +57,9 @@ pub(crate) async fn archive(change: Change<QueryOrBody<Confirm>>, Path(name): Pa
             event::insert_below(&write.tx, &write.origin(), &agent.id, kind, &with_it).await?;
             let revoked = tree::archive(&write.tx, &agent.id, write.now()).await?;
             let body = format!(
-                "{} archived it, with {} below it. Their credentials were revoked. To bring it back, send POST /api/agents/archived/{}/restore.",
+                "{} archived it, with {} below it. Their credentials were revoked. An admin or the owner can restore it on the page Archived.",
                 write.author(),
-                count(below.len(), "agent"),
-                agent.id
+                count(below.len(), "agent")
             );
             let event = Event::of_agent(EventKind::AgentArchived, &agent.id).data(json!({ "below": below.len() }));
             write.emit(event.saying(format!("The agent {} was archived", agent.name), body)).await?;

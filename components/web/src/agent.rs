@@ -85,7 +85,11 @@ pub(crate) async fn overview(app: App, Path(name): Path) -> Result<Response, Api
 /// `GET /agents/{name}/{tab}`.
 pub(crate) async fn tab(app: App, Path(name): Path, Path(tab): Path) -> Result<Response, ApiError> {
     let known = TABS.iter().map(|(path, _)| *path).chain([KEY]).find(|path| *path == tab && !path.is_empty());
-    let tab = known.ok_or_else(|| ApiError::from(Code::NotFound))?;
+    let Some(tab) = known else {
+        // Where a form is sent to: its page.
+        let asked = asked(&tab).ok_or_else(|| ApiError::from(Code::NotFound))?;
+        return Ok(see(&app, &format!("/agents/{name}{}", asked.page())));
+    };
     answer(&app, show(&app, &name, tab, &Form::query(&app), None)).await
 }
 
@@ -173,12 +177,24 @@ struct Asked {
     about: &'static str,
 }
 
-/// `POST /agents/{name}/{act}`.
-pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
+impl Asked {
+    /// The tab that its form stands on, as a path below that of the agent.
+    fn page(&self) -> String {
+        match self.tab {
+            "" => String::new(),
+            // The page of the key has a query, which only its form knows.
+            KEY => "/credentials".to_owned(),
+            tab => format!("/{tab}"),
+        }
+    }
+}
+
+/// What the form asks for that is sent to this part of an agent's path.
+fn asked(act: &str) -> Option<Asked> {
     let asked = |route, tab, done| Asked { route, tab, done, about: "" };
     let about_key = |route, done| Asked { route, tab: "credentials", done, about: "key" };
     let about = |route, done, about| Asked { route, tab: "secrets", done, about };
-    let asked = match act.as_str() {
+    Some(match act {
         "start" => asked(route::AGENT_START, "", "started"),
         "stop" => asked(route::AGENT_STOP, "", "stopped"),
         "pause" => asked(route::AGENT_PAUSE, "", "paused"),
@@ -202,8 +218,13 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
         "settings" => asked(route::AGENTS_PATCH, "settings", "changed"),
         "share" => asked(route::GRANTS_GIVE, "sharing", "shared"),
         "unshare" => asked(route::GRANTS_TAKE, "sharing", "unshared"),
-        _ => return Err(Code::NotFound.into()),
-    };
+        _ => return None,
+    })
+}
+
+/// `POST /agents/{name}/{act}`.
+pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
+    let asked = asked(&act).ok_or_else(|| ApiError::from(Code::NotFound))?;
     answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
         // The agent that the page showed, whatever agent has its name by now.
@@ -220,15 +241,7 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
                 let ended = if has_grace { Ended::default() } else { ended(&api, before, &made).await };
                 credentials::secret(&name, &act, &made, has_grace).instead_of(ended, &app, &api, "agents").await
             }
-            Ok(_) => {
-                let tab = match asked.tab {
-                    "" => String::new(),
-                    // The page of the key has a query already.
-                    KEY => "/credentials".to_owned(),
-                    tab => format!("/{tab}"),
-                };
-                Ok(see_done(&app, &typed, &format!("/agents/{name}{tab}"), asked.done))
-            }
+            Ok(_) => Ok(see_done(&app, &typed, &format!("/agents/{name}{}", asked.page()), asked.done)),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
                 show(&app, &name, asked.tab, &typed, Some(refusal)).await
             }

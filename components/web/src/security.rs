@@ -107,10 +107,11 @@ async fn show(app: &App, refusal: Option<Refusal>, typed: &Form) -> Result<Respo
         sessions => sessions?,
     };
     list.found(&sessions);
+    let sessions = own_first(&api, list.is_first(), sessions.list("items").to_vec()).await;
     let page = SecurityPage {
         shell: shell?.with(refusal),
         factor: factor?,
-        sessions: sessions.list("items").to_vec(),
+        sessions,
         list,
         identities,
         mails: mails.unwrap_or_default(),
@@ -120,6 +121,18 @@ async fn show(app: &App, refusal: Option<Refusal>, typed: &Form) -> Result<Respo
         next: waiting(app, typed),
     };
     write_with(&page, code)
+}
+
+/// The sessions of a page, the visitor's own one first: on the first page also where many are newer.
+async fn own_first(api: &Api<'_>, is_first: bool, mut sessions: Vec<Json>) -> Vec<Json> {
+    let is_own = |session: &Json| session.is("current");
+    if is_first && !sessions.is_empty() && !sessions.iter().any(is_own) {
+        // Without it the page is what it was.
+        let more = api.get(route::SESSIONS_LIST, &[], &[("limit", "200")]).await.unwrap_or_default();
+        sessions.extend(more.list("items").iter().find(|session| is_own(session)).cloned());
+    }
+    sessions.sort_by_key(|session| !is_own(session));
+    sessions
 }
 
 /// The page once more, with a note.
@@ -163,6 +176,13 @@ pub(crate) async fn act(app: App, Path(act): Path, typed: Form) -> Result<Respon
                 return show_secret(&app, &api, begun, (&typed, Some(refusal))).await;
             }
             Err(Trouble::Refused(refusal)) if act == "confirm-address" => {
+                let mut refusal = refusal;
+                // There is no field for another one.
+                if refusal.slug == "email_taken" {
+                    refusal.fix =
+                        "Ask for a mail to another address under Security, or ask an admin of your tenant.".to_owned();
+                    refusal.fields.clear();
+                }
                 return show_address(&app, &typed, Some(refusal)).await;
             }
             Err(trouble) => return again(&app, trouble, &typed).await,
@@ -354,4 +374,51 @@ pub(crate) async fn change_password(app: App, typed: Form) -> Result<Response, A
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::testing::Visitor;
+
+    fn visitor(sessions: usize) -> Visitor {
+        let own = json!({ "id": "tok_own", "user_agent": "curl", "current": true });
+        let others = (1..sessions).map(|number| json!({ "id": format!("tok_{number}"), "user_agent": "curl" }));
+        let all: Vec<Json> = others.chain([own]).collect();
+        let asked = Cell::new(false);
+        Visitor::new(move |_, path| match path {
+            "/api/overview" => {
+                (200, json!({ "caller": { "role": "member", "scope": ["*"], "email": "ada@example.com" } }))
+            }
+            // The newest alone are on its first page.
+            "/auth/sessions" if !asked.replace(true) => (200, json!({ "items": &all[..all.len().min(15)] })),
+            "/auth/sessions" => (200, json!({ "items": all })),
+            "/auth/email" => (200, json!({ "email": "ada@example.com", "pending": { "email": "new@example.com" } })),
+            "/auth/email/confirm" => (409, json!({ "error": "email_taken", "fix": "GET /api/users lists them." })),
+            _ => (200, json!({})),
+        })
+    }
+
+    /// R648: the visitor's own session stands first.
+    #[tokio::test]
+    async fn the_own_session_stands_first() {
+        let html = visitor(20).open("/security").await.text;
+        let (before, _) = html.split_once(">this one<").expect("their own session");
+        assert_eq!(before.matches("data-label=\"Signed in\"").count(), 0, "{html}");
+    }
+
+    /// R649: where there is no field for another address, nobody is told to type one.
+    #[tokio::test]
+    async fn a_taken_address_names_what_there_is_to_do() {
+        let code = "A".repeat(43);
+        let sent = visitor(1).send("/security/confirm-address", &[("code", &code)]).await;
+        assert_eq!(sent.status.as_u16(), 409);
+        assert!(
+            sent.text.contains("Ask for a mail to another address") && !sent.text.contains("under People"),
+            "{}",
+            sent.text
+        );
+    }
 }

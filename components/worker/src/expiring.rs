@@ -25,15 +25,14 @@ pub(crate) async fn tell(app: &App) -> Result<bool, DbError> {
         let (what, next) = match &found.agent_name {
             Some(agent) if found.is_key => (
                 format!("The key {} of the agent {agent}", found.name.as_deref().unwrap_or_default()),
-                format!("Make another one, and delete this one: POST /api/agents/{agent}/keys. Rotating it keeps its end."),
+                "Make another one on the agent's page, under Credentials, and delete this one. Rotating it keeps its end.",
             ),
-            Some(agent) => (
-                format!("The token of the agent {agent}"),
-                format!("Issue another one: POST /api/agents/{agent}/token/issue."),
-            ),
+            Some(agent) => {
+                (format!("The token of the agent {agent}"), "Issue another one on the agent's page, under Credentials.")
+            }
             None => (
                 format!("Your personal access token {}", found.name.as_deref().unwrap_or_default()),
-                "Make another one on the page /tokens, or with POST /auth/tokens from a session. Rotating it keeps its end.".to_owned(),
+                "Make another one on the page Tokens. Rotating it keeps its end.",
             ),
         };
         let (title, body) = (format!("{what} expires {when}"), format!("It ends at {}. {next}", found.expires_at));

@@ -46,6 +46,32 @@ pub(crate) fn meant(path: &str) -> Option<String> {
     (clean != path && pages.any(|page| matched(page.path, &clean).is_some())).then_some(clean)
 }
 
+/// Where a form stands whose address, without its last parts, is no page's or another one's.
+const FORMS_ELSEWHERE: [(&str, &str); 4] = [
+    ("/auth/login", "/login"),
+    ("/start-all", "/stop-all"),
+    ("/archived/{id}/restore", "/archived"),
+    ("/sessions/{id}/end", "/security"),
+];
+
+/// The page that a form stands on which is sent to this path: also where the answer to it stays at that address, it can be opened anew.
+fn page_of_form(path: &str) -> &str {
+    if let Some((_, page)) = FORMS_ELSEWHERE.iter().find(|(form, _)| matched(form, path).is_some()) {
+        return page;
+    }
+    let is_page = |path: &str| {
+        ROUTES.iter().any(|row| row.method == "GET" && row.group == Group::Web && matched(row.path, path).is_some())
+    };
+    let mut page = path;
+    while let Some((shorter, _)) = page.rsplit_once('/').filter(|(shorter, _)| !shorter.is_empty()) {
+        page = shorter;
+        if is_page(page) {
+            return page;
+        }
+    }
+    "/"
+}
+
 /// The page in place of this refusal; `None`: the refusal is another one, or nobody asks for a page.
 pub(crate) fn page(app: &App, refusal: &ApiError, lead: Option<Lead>) -> Option<Response> {
     let (head, path) = (app.head(), app.path());
@@ -62,6 +88,9 @@ pub(crate) fn page(app: &App, refusal: &ApiError, lead: Option<Lead>) -> Option<
         {
             let (sign, query) = head.uri.query().map_or(("", ""), |query| ("?", query));
             return Some(with_policy(see_other(&[app.settings().link(), &page, sign, query].concat())));
+        }
+        Method::GET | Method::HEAD if code == Code::MethodNotAllowed && lead.is_some() => {
+            return Some(with_policy(see_other(&[app.settings().link(), page_of_form(path)].concat())));
         }
         Method::GET | Method::HEAD if code == Code::NotFound => {
             ("This page does not exist", "The address may have been typed wrong, or the page was moved.")
@@ -124,6 +153,27 @@ fn html(app: &App, heading: &str, text: &str, (page, name): (&str, &str)) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// R646
+    #[test]
+    fn the_address_of_a_form_leads_to_its_page() {
+        for (form, page) in [
+            ("/admin/users/usr_1/change", "/admin/users/usr_1"),
+            ("/access/acc_1/approve", "/access/acc_1"),
+            ("/archived/agt_1/restore", "/archived"),
+            ("/archived/agt_1/purge", "/archived/agt_1"),
+            ("/security/begin", "/security"),
+            ("/profile/identities/idn_1/unlink", "/profile"),
+            ("/tokens/tok_1/rotate", "/tokens"),
+            ("/sessions/tok_1/end", "/security"),
+            ("/login/link", "/login"),
+            ("/auth/login", "/login"),
+            ("/start-all", "/stop-all"),
+            ("/logout", "/"),
+        ] {
+            assert_eq!(page_of_form(form), page);
+        }
+    }
 
     /// R473
     #[test]

@@ -32,6 +32,19 @@ async fn a_whole_tree_is_archived_only_if_that_is_confirmed() {
     assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'agent.archive'").await, 3);
 }
 
+/// R647: a person is told of a page, and not of a request.
+#[tokio::test]
+async fn an_owner_hears_where_an_archived_agent_is_restored() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    t.agent(&max, "scout", "agents.read").await;
+    t.as_(&ada, "DELETE", "/api/agents/scout", Null).await.is(204);
+    let told = "SELECT body FROM notifications WHERE title = 'The agent scout was archived'";
+    let body = "ada@example.com archived it, with 0 agents below it. Their credentials were revoked. An admin or the owner can restore it on the page Archived.";
+    assert_eq!(t.texts(told).await, [body]);
+}
+
 /// R42, R37: the credentials of an archived agent end. An agent that gets its name inherits nothing.
 #[tokio::test]
 async fn an_agent_with_the_name_of_an_archived_one_inherits_nothing() {

@@ -129,3 +129,29 @@ async fn every_form_outlives_its_session() {
         }
     }
 }
+
+/// R646: the address of every form can be opened, as by a reload of the page that answered it: it leads to the page of the form.
+#[tokio::test]
+async fn the_address_of_every_form_leads_to_its_page() {
+    stub::serve(Box::new(|request| {
+        let body = match request.uri().path() {
+            "/api/overview" => json!({ "caller": { "role": "admin", "scope": ["*"], "email": "ada@example.com" } }),
+            _ => json!({ "items": [{ "id": "one" }] }),
+        };
+        Ok((200, body.to_string()))
+    }));
+    let is_page = |path: &str| ROUTES.iter().any(|row| row.method == "GET" && row.path == path);
+    let posts = ROUTES.iter().filter(|route| route.group == Group::Web && route.method == "POST");
+    for route in posts.filter(|route| !is_page(route.path) || route.path == "/agents/{name}/{part}") {
+        let (path, _) = sample(route);
+        let open = async |path: &str| {
+            let request = Request::get(path).header("host", "127.0.0.1:3000").header("accept", "text/html");
+            let request = request.header("cookie", "accredit=one").body(RequestBody::from(String::new())).unwrap();
+            TestApp::new(router()).send(request).await
+        };
+        let led = open(&path).await;
+        assert_eq!(led.status.as_u16(), 303, "{path}: {}", led.text);
+        let page = open(led.header("location")).await;
+        assert!([200, 303].contains(&page.status.as_u16()), "{path} leads to {}", led.header("location"));
+    }
+}

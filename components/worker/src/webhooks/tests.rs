@@ -610,6 +610,9 @@ async fn the_end_of_a_credential_is_told_a_week_and_a_day_before() {
             "The token of the agent scout expires tomorrow or today"
         ]
     );
+    // R647: a person is told of pages, and not of requests.
+    let requests = "SELECT count(*) FROM notifications WHERE body LIKE '%POST %' OR body NOT LIKE '% on the %page%'";
+    assert_eq!(s.t.number(requests).await, 0);
     let days = "SELECT json_extract(data, '$.days') || kind FROM inbox ORDER BY seq";
     assert_eq!(s.t.texts(days).await, ["7token_expiring", "1token_expiring"]);
     assert_eq!(kinds(&sent()), ["token_expiring -", "token_expiring scout", "token_expiring scout"]);
