@@ -508,7 +508,7 @@ fn an_invitation_leads_to_the_ways_of_its_tenant() {
     let by_hand = text(&admin.post(&format!("/api/users/{eve}/invite"), &json!({})).is(200)["url"]).to_owned();
     let html = opened(by_hand.strip_prefix(server.host().base_url()).unwrap());
     let asked = browser.submit_in(&html, "/login/link", &[]);
-    assert_eq!(asked.header("location"), "/login?done=link-asked&next=%2F");
+    assert_eq!(asked.header("location"), "/login?done=link-asked&next=%2F&tenant=main");
     let mailed = self::link(&server, &mail(&sink, 1));
     assert_eq!(browser.submit(&mailed, "/auth/email/verify", &[]).header("location"), "/");
     assert_eq!(server.number("SELECT count(*) FROM users WHERE email LIKE 'eve%' AND password_hash IS NOT NULL"), 0);

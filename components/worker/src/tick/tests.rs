@@ -331,7 +331,9 @@ async fn old_audit_rows_go_after_the_days_that_the_operator_has_set() {
         t.wait(86_400);
     }
     // The first one was made 30 days ago but for a second.
-    t.wait(28 * 86_400 - 1);
+    t.wait(28 * 86_400 - 3_601);
+    tick(&t).await;
+    t.wait(3_600);
     tick(&t).await;
     assert_eq!(t.texts(rows).await, ["1-2"]);
     t.wait(60);
@@ -493,4 +495,31 @@ fn the_pages_say_for_how_long_things_are_kept() {
         let row = SECURITY.lines().find(|line| line.starts_with(&format!("| {what}")));
         assert!(row.is_some_and(|row| row.contains(&said)), "{what}: {said}");
     }
+}
+
+/// R623: a clock that is ahead for a moment, or no tick for days, deletes nothing; an hour later what is old goes.
+#[tokio::test]
+async fn a_clock_that_is_ahead_for_a_moment_deletes_nothing() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    t.agent(&ada, "scout", "agents.read").await;
+    let live = async || t.number("SELECT count(*) FROM credentials").await;
+    t.execute("UPDATE credentials SET expires_at = created_at + 90 * 86400000").await.unwrap();
+    tick(&t).await;
+    let all = live().await;
+    for _ in 0..3 {
+        t.wait(200 * 86_400);
+        tick(&t).await;
+        t.wait(6);
+        tick(&t).await;
+        assert_eq!(live().await, all);
+        t.wait(-200 * 86_400);
+        tick(&t).await;
+        assert_eq!(live().await, all);
+    }
+    t.wait(200 * 86_400);
+    tick(&t).await;
+    t.wait(3_600);
+    tick(&t).await;
+    assert_eq!(live().await, 0);
 }
