@@ -21,7 +21,7 @@ use service::{
     form,
     response::{self, Response},
 };
-use store::{audit::Event, credential, db::Purpose, device, epoch, oauth_client, oauth_grant, webhook};
+use store::{access_request, audit::Event, credential, db::Purpose, device, epoch, oauth_client, oauth_grant, webhook};
 
 use crate::bootstrap::check_secret;
 
@@ -59,6 +59,7 @@ pub(crate) async fn revoke(app: App, route: &'static Route, Body(body): Body<Rev
     for tenant in others {
         ended.entry(tenant.to_string()).or_insert((tenant, 0)).1 += 1;
     }
+    access_request::end_given_before(&tx, issued_before, app.now()).await?;
     device::end_made_before(&tx, issued_before).await?;
     oauth_grant::end_made_before(&tx, issued_before, app.now()).await?;
     let mut closures = Vec::new();
@@ -108,6 +109,19 @@ mod tests {
             .await
             .unwrap();
         }
+        // R624: approvals that were given before, but not since; what has ended stays as it is.
+        let now = t.now().millis();
+        for (id, decided, ends) in
+            [("given", now, now + 9_000_000), ("ended", now, now + 1), ("later", now + 120_000, now + 9_000_000)]
+        {
+            t.execute(&format!(
+                "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, created_at, state, granted, ends_at, decided_by, decided_at)
+                 VALUES ('{id}', '{main}', '{scout}', 'agents.update', 'r', 1, 0, 'approved', 'agents.update', {ends}, '{}', {decided})",
+                ada.user
+            ))
+            .await
+            .unwrap();
+        }
         t.credential(Kind::ApiKey, &main, &ada.user, Some(&scout), "*", None).await;
         t.wait(60);
         let later = t.credential(Kind::Session, &main, &ada.user, None, "*", None).await;
@@ -131,6 +145,7 @@ mod tests {
         let live = t.texts("SELECT id FROM credentials WHERE revoked_at IS NULL").await;
         assert_eq!(live, [later.credential.to_string()]);
         assert_eq!(t.texts("SELECT id FROM api_keys WHERE sealed IS NOT NULL").await, ["key_new"]);
+        assert_eq!(t.texts("SELECT id FROM access_requests WHERE state = 'revoked'").await, ["given"]);
         let set = format!("/api/users/{}/set-password", ada.user);
         t.as_(&eve, "POST", &set, json!({ "password": "x" })).await.refused(401, "token_revoked");
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'operator.revoke'").await, 2);

@@ -621,6 +621,13 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>, covered_by: Option<&Open>) -> Re
     Ok(if is_stored { InsertOutcome::Done } else { InsertOutcome::TooMany })
 }
 
+/// Ends approvals, of all tenants, that were given before a moment and still count: a restored backup does not know which of them were taken
+/// back or used since.
+pub async fn end_given_before(tx: &Tx<'_>, before: Timestamp, now: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE access_requests SET state = 'revoked', decided_at = ?2 WHERE state = 'approved' AND decided_at < ?1 AND ends_at > ?2";
+    tx.execute(sql, args![before, now]).await
+}
+
 /// Withdraws an open request, which is then gone; `false`: it is not open any more.
 pub async fn withdraw(tx: &Tx<'_>, id: &str) -> Result<bool, DbError> {
     let sql = "DELETE FROM access_requests WHERE id = ?1 AND state = 'open' RETURNING 1";
