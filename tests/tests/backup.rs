@@ -53,6 +53,8 @@ fn a_running_server_is_backed_up_and_brought_back() {
     let path = file.to_str().unwrap().to_owned();
     let scout = server.agent(&admin, "scout", &["agents.read"]);
     let state = server.state().clone();
+    let tell = |admin: &Client, text: &str| admin.post("/api/agents/scout/messages", &json!({ "text": text })).is(202);
+    tell(&admin, "before the backup");
 
     // Others write meanwhile, and nobody is held up.
     let is_done = AtomicBool::new(false);
@@ -77,10 +79,13 @@ fn a_running_server_is_backed_up_and_brought_back() {
     let again = ran(&["backup", &path], state.path());
     assert!(!again.is_well && again.said.contains("is there already"), "{}", again.said);
 
-    // After the backup: a token is revoked, and an agent made.
+    // After the backup: a message is read, a token revoked, and an agent made.
+    tell(&admin, "after it");
+    let read = scout.client.get("/api/agents/me/inbox").is(200)["cursor"].as_str().unwrap().to_owned();
     admin.delete("/api/agents/scout/token").is(204);
     scout.client.get("/api/auth/whoami").refused(401, "token_revoked");
     server.agent(&admin, "later", &["agents.read"]);
+    let heard = admin.get("/auth/epochs").is(200)["epoch"].as_i64().unwrap();
 
     // Not while a host runs, and not over a database that nobody wants replaced.
     let refused = ran(&["restore", &path, "--replace"], state.path());
@@ -96,6 +101,12 @@ fn a_running_server_is_backed_up_and_brought_back() {
     let server = Server::settings().on(&state).start();
     let (admin, scout) = (admin.at(server.host().base_url()), scout.client.at(server.host().base_url()));
     admin.get("/api/agents/later").refused(404, "agent_not_found");
+    // R625: numbers are not given a second time: a guard begins anew, and an inbox lacks nothing.
+    admin.get(&format!("/auth/epochs?after={heard}")).refused(410, "epochs_forgotten");
+    tell(&admin, "after the restore");
+    let items = scout.get(&format!("/api/agents/me/inbox?after={read}")).is(200)["items"].clone();
+    let texts: Vec<&str> = items.as_array().unwrap().iter().filter_map(|one| one["data"]["text"].as_str()).collect();
+    assert_eq!(texts, ["before the backup", "after the restore"]);
     // What was revoked since works again, until the step that the restore names.
     scout.get("/api/auth/whoami").is(200);
     let said = restored.said.split_once("POST /operator/revoke ").unwrap().1.lines().next().unwrap();
