@@ -53,7 +53,7 @@ fn a_running_server_is_backed_up_and_brought_back() {
     let path = file.to_str().unwrap().to_owned();
     let scout = server.agent(&admin, "scout", &["agents.read"]);
     let state = server.state().clone();
-    let tell = |admin: &Client, text: &str| admin.post("/api/agents/scout/messages", &json!({ "text": text })).is(202);
+    let tell = |admin: &Client, text: &str| admin.post("/api/agents/scout/messages", &json!({ "text": text })).is(201);
     tell(&admin, "before the backup");
 
     // Others write meanwhile, and nobody is held up.
