@@ -21,6 +21,24 @@ use crate::private::{BESIDE, HEAD, folder_of, with_end};
 use crate::runtime_config::RuntimeConfig;
 use crate::{cache, lock, private};
 
+/// How far a restore puts ahead the numbers that clients hold: more than were given between the backup and the restore.
+const AHEAD: i64 = 1_000_000_000;
+
+/// The statements for it, each with what it takes: a column of a table, which an older release may lack. Each tenant's epochs go on behind a
+/// change of the whole tenant. Events and lines move with their counters, since only the newest behind a counter are kept.
+const PUT_AHEAD: &[(&str, &str, &str)] = &[
+    (
+        "epochs",
+        "epoch",
+        "INSERT INTO epochs (tenant_id, epoch, kind, object_id, change)
+         SELECT t.id, ?1 + ifnull((SELECT max(e.epoch) FROM epochs e WHERE e.tenant_id = t.id), 0), 'tenant', t.id, 'narrowed' FROM tenants t",
+    ),
+    ("agents", "inbox_seq", "UPDATE inbox SET seq = seq + ?1"),
+    ("agents", "inbox_seq", "UPDATE agents SET inbox_seq = inbox_seq + ?1"),
+    ("agents", "log_seq", "UPDATE agent_logs SET seq = seq + ?1"),
+    ("agents", "log_seq", "UPDATE agents SET log_seq = log_seq + ?1"),
+];
+
 /// The label of the database that is meant.
 const LABEL: &str = "default";
 
@@ -139,7 +157,8 @@ impl Restore {
         let new = check(part.path()).with_context(|| format!("{} cannot be restored", self.file.display()))?;
         ensure!(new.tables > 0, "{} is an empty database", self.file.display());
         ensure!(new.is_accredits, "{} is the database of another program", self.file.display());
-        go_ahead(part.path()).with_context(|| format!("cannot write the copy of {}", self.file.display()))?;
+        put_ahead(part.path()).with_context(|| format!("{} cannot be restored", self.file.display()))?;
+        part.as_file().sync_all()?;
         belong_to(part.as_file(), if database.exists() { &database } else { folder })?;
         let mut kept = None;
         if database.exists() {
@@ -160,10 +179,11 @@ impl Restore {
         let kept = kept.map(|path| format!("The database that was there is {}.\n", path.display())).unwrap_or_default();
         say(&format!(
             "Restored {} to {}: schema version {}.\nintegrity: ok\nschema: {}\n{kept}\n\
-             Were credentials revoked since this backup was made? They work again, and so do sessions that were ended, accounts that\n\
-             were deactivated, and old passwords. Unless you are sure that there were none, start the host where nobody else reaches\n\
-             it, and end every credential from before now:\n\n\
+             Were credentials revoked since this backup was made? They work again, and so do sessions that were ended, approvals that\n\
+             were revoked, accounts that were deactivated, and old passwords. Unless you are sure that there were none, start the host\n\
+             where nobody else reaches it, and end every credential from before now:\n\n\
              POST /operator/revoke {{\"secret\": \"<the operator secret>\", \"issued_before\": \"{now}\"}}\n\n\
+             That ends approvals too. Grants, ceilings and the states of agents are as they were when the backup was made: look at them.\n\
              docs/operations.md, \"Restoring a backup\", has the other steps.",
             self.file.display(),
             database.display(),
@@ -214,31 +234,6 @@ impl Restore {
     }
 }
 
-/// How far the numbers of a restored database go ahead of those of the backup.
-const AHEAD: i64 = 1_000_000_000;
-
-/// Puts the numbers of epochs and of events in inboxes far ahead: those that were given since the backup would be given again, and who has
-/// taken them in would miss what has them then. A guard that goes on by an old number is told to begin anew, and an inbox is read from what
-/// it holds. A database of an earlier release may have neither.
-fn go_ahead(path: &Path) -> Result<()> {
-    let connection = open(path)?;
-    let has = |table: &str, column: &str| {
-        let sql = "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2";
-        connection.query_row(sql, [table, column], |row| row.get::<_, bool>(0))
-    };
-    if has("epochs", "epoch")? {
-        let sql = "INSERT INTO epochs (tenant_id, epoch, kind, object_id, change)
-                   SELECT t.id, ?1 + ifnull((SELECT max(e.epoch) FROM epochs e WHERE e.tenant_id = t.id), 0), 'tenant', t.id, 'narrowed' FROM tenants t";
-        connection.execute(sql, [AHEAD])?;
-    }
-    if has("agents", "inbox_seq")? && has("inbox", "seq")? {
-        connection.execute("UPDATE inbox SET seq = seq + ?1", [AHEAD])?;
-        connection.execute("UPDATE agents SET inbox_seq = inbox_seq + ?1", [AHEAD])?;
-    }
-    connection.close().map_err(|(_, error)| error)?;
-    Ok(())
-}
-
 /// Opens a database that is there.
 fn open(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -286,6 +281,21 @@ fn check(path: &Path) -> Result<Checked> {
     let is_whole = !connection.prepare("PRAGMA foreign_key_check")?.exists([])?;
     ensure!(is_whole, "{damaged}: a row names another one that is not there");
     schema(&connection)
+}
+
+/// Puts the numbers ahead that guards and agents hold as places to go on from. Those that were given after the backup would be given again, for
+/// other things, and a client that has such a place would miss them.
+fn put_ahead(path: &Path) -> Result<()> {
+    let mut connection = open(path)?;
+    connection.query_row("PRAGMA journal_mode=DELETE", [], |_| Ok(()))?;
+    let transaction = connection.transaction()?;
+    for (table, column, sql) in PUT_AHEAD {
+        let known = "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2)";
+        if transaction.query_row(known, [table, column], |row| row.get(0))? {
+            transaction.execute(sql, [AHEAD])?;
+        }
+    }
+    Ok(transaction.commit()?)
 }
 
 /// Keeps a database beside, with what SQLite may have left beside it, and in its place until another one is moved there: a restore that is killed in
@@ -458,6 +468,39 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         restore(&empty.path().join("new"), &file, false).unwrap();
         assert_eq!(rows(&empty.path().join("new/sqlite_db.db")), 1);
+    }
+
+    /// R625: numbers that were given after the backup are not given again, and what waits to be read is still there.
+    #[test]
+    fn numbers_go_on_behind_those_that_a_client_may_hold() {
+        let (state, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (path, connection) = database(state.path());
+        connection
+            .execute_batch(
+                "DROP TABLE tenants; CREATE TABLE tenants (id TEXT); INSERT INTO tenants VALUES ('ten_a'), ('ten_b');
+                 CREATE TABLE agents (id TEXT, inbox_seq INTEGER, log_seq INTEGER); INSERT INTO agents VALUES ('agt_a', 7, 2);
+                 CREATE TABLE inbox (agent_id TEXT, seq INTEGER, PRIMARY KEY (agent_id, seq)); INSERT INTO inbox VALUES ('agt_a', 6), ('agt_a', 7);
+                 CREATE TABLE agent_logs (agent_id TEXT, seq INTEGER, PRIMARY KEY (agent_id, seq)); INSERT INTO agent_logs VALUES ('agt_a', 1), ('agt_a', 2);
+                 CREATE TABLE epochs (tenant_id TEXT, epoch INTEGER, kind TEXT, object_id TEXT, change TEXT);
+                 INSERT INTO epochs VALUES ('ten_a', 1, 'agent', 'agt_a', 'halted')",
+            )
+            .unwrap();
+        let file = out.path().join("backup.db");
+        backup(state.path(), &file).unwrap();
+        drop(connection);
+        restore(state.path(), &file, true).unwrap();
+        let connection = Connection::open(&path).unwrap();
+        for (sql, value) in [
+            (
+                "SELECT group_concat(tenant_id || epoch || kind || object_id, ' ') FROM (SELECT * FROM epochs ORDER BY tenant_id, epoch)",
+                "ten_a1agentagt_a ten_a1000000001tenantten_a ten_b1000000000tenantten_b",
+            ),
+            ("SELECT inbox_seq || ' ' || log_seq FROM agents", "1000000007 1000000002"),
+            ("SELECT group_concat(seq, ' ') FROM (SELECT * FROM inbox ORDER BY seq)", "1000000006 1000000007"),
+            ("SELECT group_concat(seq, ' ') FROM (SELECT * FROM agent_logs ORDER BY seq)", "1000000001 1000000002"),
+        ] {
+            assert_eq!(connection.query_row::<String, _, _>(sql, [], |row| row.get(0)).unwrap(), value, "{sql}");
+        }
     }
 
     /// R470: what root restores is the database of the user that the directory, or the database before, belongs to. Another user restores for

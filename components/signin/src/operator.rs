@@ -21,7 +21,7 @@ use service::{
     form,
     response::{self, Response},
 };
-use store::{access_request, audit::Event, credential, db::Purpose, device, epoch, oauth_client, oauth_grant, webhook};
+use store::{audit::Event, credential, db::Purpose, device, epoch, oauth_client, oauth_grant, webhook};
 
 use crate::bootstrap::check_secret;
 
@@ -44,7 +44,7 @@ pub(crate) struct Revoked {
     closures: Vec<ClosureId>,
 }
 
-/// `POST /operator/revoke`: ends every credential, of all tenants, that was made before `issued_before`. People sign in again with
+/// `POST /operator/revoke`: ends every credential and every approval, of all tenants, that was made before `issued_before`. People sign in again with
 /// their passwords; agents need new tokens.
 pub(crate) async fn revoke(app: App, route: &'static Route, Body(body): Body<Revoke>) -> Result<Response, ApiError> {
     check_secret(&app, &body.secret).await?;
@@ -59,7 +59,6 @@ pub(crate) async fn revoke(app: App, route: &'static Route, Body(body): Body<Rev
     for tenant in others {
         ended.entry(tenant.to_string()).or_insert((tenant, 0)).1 += 1;
     }
-    access_request::end_given_before(&tx, issued_before, app.now()).await?;
     device::end_made_before(&tx, issued_before).await?;
     oauth_grant::end_made_before(&tx, issued_before, app.now()).await?;
     let mut closures = Vec::new();
@@ -109,19 +108,6 @@ mod tests {
             .await
             .unwrap();
         }
-        // R624: approvals that were given before, but not since; what has ended stays as it is.
-        let now = t.now().millis();
-        for (id, decided, ends) in
-            [("given", now, now + 9_000_000), ("ended", now, now + 1), ("later", now + 120_000, now + 9_000_000)]
-        {
-            t.execute(&format!(
-                "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, created_at, state, granted, ends_at, decided_by, decided_at)
-                 VALUES ('{id}', '{main}', '{scout}', 'agents.update', 'r', 1, 0, 'approved', 'agents.update', {ends}, '{}', {decided})",
-                ada.user
-            ))
-            .await
-            .unwrap();
-        }
         t.credential(Kind::ApiKey, &main, &ada.user, Some(&scout), "*", None).await;
         t.wait(60);
         let later = t.credential(Kind::Session, &main, &ada.user, None, "*", None).await;
@@ -145,10 +131,48 @@ mod tests {
         let live = t.texts("SELECT id FROM credentials WHERE revoked_at IS NULL").await;
         assert_eq!(live, [later.credential.to_string()]);
         assert_eq!(t.texts("SELECT id FROM api_keys WHERE sealed IS NOT NULL").await, ["key_new"]);
-        assert_eq!(t.texts("SELECT id FROM access_requests WHERE state = 'revoked'").await, ["given"]);
         let set = format!("/api/users/{}/set-password", ada.user);
         t.as_(&eve, "POST", &set, json!({ "password": "x" })).await.refused(401, "token_revoked");
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'operator.revoke'").await, 2);
+    }
+
+    /// R624: approvals that were revoked or spent since the backup end too; what was decided later, or is not decided, stays.
+    #[tokio::test]
+    async fn approvals_end_unless_they_were_decided_later() {
+        let settings = Settings { operator_secret: Some(Digest::of(b"operator")), ..Settings::default() };
+        let t = TestApp::with(router(), settings);
+        let ada = t.ada().await;
+        let scout = t.agent(&ada, "scout", "*").await.agent.unwrap();
+        t.execute("DELETE FROM credentials").await.unwrap();
+        let before = t.now().plus_seconds(60);
+        for (id, minute, once) in [("old", 0, "NULL"), ("once", 0, "'agents.update'"), ("new", 60, "NULL")] {
+            t.execute(&format!(
+                "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, state, granted, once, for_path, created_at, decided_at, ends_at)
+                 VALUES ('{id}', '{}', '{scout}', '{id}', 'a', 8, 'approved', '', {once}, '/', 0, {}, {})",
+                ada.tenant,
+                t.now().plus_seconds(minute).millis(),
+                t.now().plus_seconds(7200).millis(),
+            ))
+            .await
+            .unwrap();
+        }
+        t.execute(&format!(
+            "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, created_at)
+             VALUES ('open', '{}', '{scout}', 'open', 'a', 8, 0)",
+            ada.tenant
+        ))
+        .await
+        .unwrap();
+        t.wait(120);
+        let body = json!({ "secret": "operator", "issued_before": before });
+        for ended in [2, 0] {
+            let answer = t.nobody("POST", "/operator/revoke", body.clone()).await.is(200);
+            assert_eq!(answer["revoked"], ended);
+        }
+        let states = t.texts("SELECT id || ' ' || state FROM access_requests ORDER BY id").await;
+        assert_eq!(states, ["new approved", "old revoked", "once revoked", "open open"]);
+        let told = t.number("SELECT count(*) FROM epochs WHERE kind = 'agent' AND change = 'narrowed'").await;
+        assert_eq!(told, 2);
     }
 
     /// R548: the secret of an OAuth client that was ended or replaced since the backup ends too; one that was made later stays.

@@ -162,17 +162,20 @@ fn named(route: &Route, body: &[u8]) -> Vec<String> {
     let members: &[&str] = match route.path {
         "/api/agents/deploy" => &["/name", "/create/parent"],
         "/api/agents" | "/api/agents/{name}" => &["/parent"],
+        "/api/agents/import" => &["/agents"],
         path if path.starts_with("/api/agents/bulk/") => &["/names"],
         path if path.ends_with("/grants") => &["/subject"],
         _ => return Vec::new(),
     };
     let sent: Json = serde_json::from_slice(body).unwrap_or_default();
     let found = members.iter().filter_map(|member| sent.pointer(member));
-    let texts = found.flat_map(|value| match value {
+    let each = found.flat_map(|value| match value {
         Json::Array(all) => all.as_slice(),
         one => std::slice::from_ref(one),
     });
-    texts.filter_map(Json::as_str).map(str::to_owned).collect()
+    // An entry of a document names the agent above it.
+    let texts = each.filter_map(|one| one.as_str().or_else(|| one.get("parent")?.as_str()));
+    texts.map(str::to_owned).collect()
 }
 
 /// Whether a refusal for want of a scope at this row could be helped by an approval for once.

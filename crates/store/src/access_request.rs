@@ -520,13 +520,15 @@ impl FromRow for Once {
 const SAME_AGENT: &str = "(r.for_agent IS NULL OR r.for_agent = (SELECT a.id FROM agents a
     WHERE a.tenant_id = r.tenant_id AND a.name = ?3 AND a.archived_at IS NULL))";
 
-/// Whether no agent that the body names, a JSON list of names, is newer than `r`: one that has taken the name of another since is not the one
-/// that was meant. What was sent already names what it has made itself.
-fn none_is_newer(names: &str) -> String {
+/// Whether each agent that the body names, in a JSON list, is still the one that had the name when `r` was asked: none was made or archived
+/// since. What was sent already names what it has made itself.
+fn are_the_same(names: &str) -> String {
     format!(
-        "(r.spent_at IS NOT NULL OR NOT EXISTS (
-             SELECT 1 FROM json_each({names}) n JOIN agents b ON b.tenant_id = r.tenant_id AND b.name = n.value AND b.archived_at IS NULL
-             WHERE b.created_at > r.created_at))"
+        "(r.spent_at IS NOT NULL
+          OR NOT EXISTS (SELECT 1 FROM json_each({names}) j CROSS JOIN agents n
+                         WHERE n.tenant_id = r.tenant_id AND n.name = j.value AND n.archived_at IS NULL AND n.created_at > r.created_at)
+             AND NOT EXISTS (SELECT 1 FROM agents n WHERE n.tenant_id = r.tenant_id AND n.archived_at >= r.created_at
+                             AND n.name IN (SELECT j.value FROM json_each({names}) j)))"
     )
 }
 
@@ -548,7 +550,7 @@ pub async fn find_once(
          WHERE r.once IS NOT NULL AND r.agent_id = ?1 AND r.for_path = ?2 AND r.for_method = ?4 AND r.for_body IS ?5
            AND r.state = 'approved' AND (r.ends_at > ?6 OR r.spent_at > ?7) AND {SAME_AGENT} AND {}
          ORDER BY spent, r.ends_at LIMIT 1",
-        none_is_newer("?8")
+        are_the_same("?8")
     );
     let args = args![
         agent,
@@ -570,7 +572,7 @@ pub async fn spend(tx: &Tx<'_>, id: &str, agent: &AgentId, exact: &Exact, now: T
         "UPDATE access_requests AS r SET spent_at = ?8, ends_at = ?8
          WHERE r.id = ?1 AND r.agent_id = ?2 AND r.for_path = ?4 AND r.for_method = ?5 AND r.for_body IS ?6 AND r.once IS NOT NULL
            AND r.spent_at IS NULL AND r.state = 'approved' AND r.ends_at > ?7 AND {SAME_AGENT} AND {} RETURNING 1",
-        none_is_newer("?9")
+        are_the_same("?9")
     );
     let args =
         args![id, agent, agent_name(exact), exact.path(), exact.route().method, exact.body(), now, now, named(exact)];
@@ -619,13 +621,6 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>, covered_by: Option<&Open>) -> Re
     ];
     let is_stored = tx.optional::<Affected>(sql, row).await?.is_some();
     Ok(if is_stored { InsertOutcome::Done } else { InsertOutcome::TooMany })
-}
-
-/// Ends approvals, of all tenants, that were given before a moment and still count: a restored backup does not know which of them were taken
-/// back or used since.
-pub async fn end_given_before(tx: &Tx<'_>, before: Timestamp, now: Timestamp) -> Result<(), DbError> {
-    let sql = "UPDATE access_requests SET state = 'revoked', decided_at = ?2 WHERE state = 'approved' AND decided_at < ?1 AND ends_at > ?2";
-    tx.execute(sql, args![before, now]).await
 }
 
 /// Withdraws an open request, which is then gone; `false`: it is not open any more.

@@ -366,7 +366,7 @@ async fn revoke_former(tx: &Tx<'_>, id: &CredentialId, now: Timestamp) -> Result
 }
 
 /// Revokes every live credential that was made before a moment, every secret of a webhook's key, every federated
-/// credential, and every one-time code, of all tenants;
+/// credential, every one-time code, and every approval that was decided before it, of all tenants;
 /// gives each tenant with how many there were, without the codes.
 pub async fn revoke_issued_before(
     tx: &Tx<'_>,
@@ -376,9 +376,11 @@ pub async fn revoke_issued_before(
     let sql = "SELECT tenant_id, count(*) FROM (
                    SELECT tenant_id FROM credentials WHERE revoked_at IS NULL AND created_at < ?1
                    UNION ALL SELECT tenant_id FROM api_keys WHERE sealed IS NOT NULL AND sealed_at < ?1
-                   UNION ALL SELECT tenant_id FROM federated_credentials WHERE created_at < ?1)
+                   UNION ALL SELECT tenant_id FROM federated_credentials WHERE created_at < ?1
+                   UNION ALL SELECT tenant_id FROM access_requests
+                   WHERE state = 'approved' AND spent_at IS NULL AND ends_at > ?2 AND decided_at < ?1)
                GROUP BY tenant_id ORDER BY tenant_id";
-    let counts = tx.list::<Counted>(sql, args![before]).await?;
+    let counts = tx.list::<Counted>(sql, args![before, now]).await?;
     let sql = "UPDATE credentials SET revoked_at = ?2 WHERE revoked_at IS NULL AND created_at < ?1";
     tx.execute(sql, args![before, now]).await?;
     tx.execute("UPDATE api_keys SET sealed = NULL WHERE sealed_at < ?1", args![before]).await?;
@@ -386,6 +388,10 @@ pub async fn revoke_issued_before(
     // One that was deleted after the backup was made would be trusted again.
     tx.execute("DELETE FROM federated_credentials WHERE created_at < ?1", args![before]).await?;
     tx.execute("DELETE FROM codes WHERE created_at < ?1", args![before]).await?;
+    // One that was revoked, or sent, after the backup was made would count again.
+    let sql = "UPDATE access_requests SET state = 'revoked', decided_by = NULL, decided_at = ?2
+               WHERE state = 'approved' AND spent_at IS NULL AND ends_at > ?2 AND decided_at < ?1";
+    tx.execute(sql, args![before, now]).await?;
     Ok(counts.into_iter().map(|Counted(tenant, count)| (tenant, count)).collect())
 }
 

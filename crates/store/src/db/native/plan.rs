@@ -48,7 +48,7 @@ const ALLOWED: &[&str] = &[
     "UPDATE api_keys SET sealed = NULL WHERE sealed_at < ?1",
     "SELECT tenant_id, count(*) FROM (",
     "DELETE FROM federated_credentials WHERE created_at < ?1",
-    "WHERE state = 'approved' AND decided_at < ?1 AND ends_at > ?2",
+    "AND spent_at IS NULL AND ends_at > ?2 AND decided_at < ?1",
     // All agents of the tenant are what is to be stopped.
     "state <> 'stopped'",
     // Purging an agent for good.
