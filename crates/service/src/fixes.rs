@@ -20,9 +20,7 @@ pub(crate) fn ended(row: &CredentialRow, code: Code) -> ApiError {
             return ended_app(row, code, is_let_in);
         }
         let Some(next) = &row.replaced_by else { return code.into() };
-        let step = format!(
-            "rotate it with a session: POST /auth/tokens/{next}/rotate, or make another one: POST /auth/tokens {{\"name\": \"…\"}}"
-        );
+        let step = format!("rotate it with a session: POST /auth/tokens/{next}/rotate");
         return replaced(code, next, &step);
     };
     if let Some(federated) = &row.federated

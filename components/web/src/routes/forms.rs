@@ -2,7 +2,10 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use common::route::{Group, ROUTES, Route};
+use common::{
+    route::{Group, ROUTES, Route},
+    secret::{Chance, Kind, Secret},
+};
 use http::Request;
 use serde_json::json;
 use service::{body::RequestBody, outbound::stub, testing::TestApp};
@@ -34,7 +37,13 @@ fn sample(route: &Route) -> (String, Vec<(&'static str, &'static str)>) {
     };
     let path =
         route.path.replace("{act}", act).replace("{part}", act).replace("{id}", "one").replace("{name}", "scout");
-    (path, fields.to_vec())
+    let mut fields = fields.to_vec();
+    if route.path == "/leaks" {
+        // The form of one, and nobody's.
+        let found = Secret::generate(Kind::Pat, &Chance::seeded(7));
+        fields.push(("token", String::leak(found.reveal().to_owned())));
+    }
+    (path, fields)
 }
 
 #[tokio::test]
