@@ -66,7 +66,7 @@ fn ended_app(row: &CredentialRow, code: Code, is_let_in: bool) -> ApiError {
 
 fn replaced(code: Code, next: &str, step: &str) -> ApiError {
     code.detail(format!("This credential was replaced by {next} and has ended."))
-        .fix(format!("Use the credential that replaced it, {next}. If that one is lost, or has ended too, {step}."))
+        .fix(format!("Use the credential that replaced it, {next}. If that one is lost, {step}."))
         .extra("replaced_by", next)
 }
 

@@ -221,9 +221,19 @@ static FIND: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The credential with this digest. One SELECT by primary key: every request runs it.
+/// The credential with this digest. One SELECT by primary key: every request runs it. Of one that was replaced and has ended, what is live in
+/// its place is looked up: its refusal names that one, and no other that has ended too.
 pub async fn find(reads: &dyn Rows, digest: &Digest, now: Timestamp) -> Result<Option<CredentialRow>, DbError> {
-    reads.find(&FIND, args![digest, now]).await
+    let mut found: Option<CredentialRow> = reads.find(&FIND, args![digest, now]).await?;
+    if let Some(row) = &mut found
+        && row.replaced_by.is_some()
+        && row.app.is_none()
+        && matches!(row.status, CredentialStatus::Revoked | CredentialStatus::Expired)
+    {
+        let live = successor(reads, &row.id, row.subject.agent.as_ref(), now).await?;
+        row.replaced_by = live.map(|live| live.id.to_string());
+    }
+    Ok(found)
 }
 
 /// The digest of the credential with this record.
@@ -232,10 +242,10 @@ pub async fn digest_of(reads: &dyn Rows, id: &str) -> Result<Option<Digest>, DbE
     Ok(digits.as_deref().and_then(Digest::parse))
 }
 
-/// Whether the credential with this digest is there, and has neither been revoked nor reached its end. Of a purged agent none is there.
-pub async fn is_live(reads: &dyn Rows, digest: &Digest, now: Timestamp) -> Result<bool, DbError> {
-    let sql = format!("SELECT 1 FROM credentials c WHERE c.digest = ?1 AND {}", is_unended("?2"));
-    Ok(reads.optional::<Affected>(&sql, args![digest, now]).await?.is_some())
+/// Whether the credential with this digest was neither revoked nor has reached its end. `None`: it is unknown, or gone.
+pub async fn is_live(reads: &dyn Rows, digest: &Digest, now: Timestamp) -> Result<Option<bool>, DbError> {
+    let sql = format!("SELECT {} AS l FROM credentials c WHERE c.digest = ?1", is_unended("?2"));
+    Ok(reads.optional::<i64>(&sql, args![digest, now]).await?.map(|live| live == 1))
 }
 
 /// A credential to be stored.

@@ -425,17 +425,9 @@ async fn a_deleted_key_is_gone_and_its_name_is_free() {
     t.as_(ada, "DELETE", &path(&old), Null).await.refused(404, "key_not_found");
     for made in [&old, &rotated] {
         let refused = t.as_(&with(scout, made), "GET", SELF, Null).await.refused(401, "token_revoked");
-        // The one was replaced, the other was not.
-        let ask = match refused["replaced_by"].as_str() {
-            Some(next) => {
-                format!(
-                    "Use the credential that replaced it, {next}. If that one is lost, or has ended too, ask ada@example.com for another"
-                )
-            }
-            None => "Ask ada@example.com for a new token".to_owned(),
-        };
-        let fix = format!("{ask}: POST /api/agents/scout/keys {{\"name\": \"<a new name>\"}}.");
-        assert_eq!((refused["fix"].as_str(), refused["replaced_by"].is_null()), (Some(fix.as_str()), made == &rotated));
+        // R620: what replaced the one is gone too.
+        let fix = "Ask ada@example.com for a new token: POST /api/agents/scout/keys {\"name\": \"<a new name>\"}.";
+        assert_eq!((refused["fix"].as_str(), refused["replaced_by"].is_null()), (Some(fix), true));
     }
     let new = stage.make(ada, json!({ "name": "ci" })).await;
     t.as_(max, "GET", &path(&new), Null).await.refused(404, "key_not_found");
@@ -887,6 +879,37 @@ async fn a_replaced_secret_names_its_successor() {
     }
 }
 
+/// R620: the refusal of a replaced credential names the one that is live in its place, however often that was replaced, and none if none is.
+#[tokio::test]
+async fn a_replaced_secret_names_the_live_end_of_its_line() {
+    let t = TestApp::with(with_neighbours(), settings());
+    let ada = t.ada().await;
+    let scout = t.agent(&ada, "scout", "agents.*").await;
+    let as_token = |token: &Json| Actor { token: token.as_str().unwrap().to_owned(), ..scout.clone() };
+    let key = t.as_(&ada, "POST", KEYS, json!({ "name": "a", "scope": ["agents.read"] })).await.is(201);
+    let path = format!("{KEYS}/{}", key["id"].as_str().unwrap());
+    let (mut tokens, mut secrets) = (Vec::new(), vec![key["key"].clone()]);
+    for _ in 0..3 {
+        tokens.push(t.as_(&ada, "POST", "/api/agents/scout/token/issue", json!({})).await.is(200));
+        secrets.push(t.as_(&ada, "POST", &format!("{path}/rotate"), json!({})).await.is(201)["key"].clone());
+    }
+    let next = t.texts("SELECT id FROM credentials WHERE kind = 'api_key' AND revoked_at IS NULL").await;
+    let ended = async |secret: &Json| {
+        let refused = t.as_(&as_token(secret), "GET", "/api/agents/scout", Null).await.refused(401, "token_revoked");
+        (refused["replaced_by"].clone(), refused["fix"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(ended(&tokens[0]["token"]).await.0, tokens[2]["id"]);
+    assert_eq!(ended(&tokens[1]["token"]).await.0, tokens[2]["id"]);
+    assert_eq!(ended(&secrets[0]).await.0, json!(next[0]));
+    t.as_(&ada, "DELETE", "/api/agents/scout/token", Null).await.is(204);
+    t.as_(&ada, "DELETE", &path, Null).await.is(204);
+    for secret in [&tokens[0]["token"], &tokens[1]["token"], &tokens[2]["token"], &secrets[0]] {
+        let (next, fix) = ended(secret).await;
+        assert_eq!(next, Null);
+        assert!(!fix.contains("replaced"), "{fix}");
+    }
+}
+
 /// R53, R88: a kept answer whose token has ended since is not replayed as if the token worked.
 #[tokio::test]
 async fn an_answer_whose_token_has_ended_is_not_replayed() {
@@ -902,7 +925,7 @@ async fn an_answer_whose_token_has_ended_is_not_replayed() {
     t.call("POST", issue, &headers, json!({})).await.refused(409, "idempotency_ended");
     let headers = [("authorization", bearer.as_str()), ("idempotency-key", "another")];
     t.call("POST", issue, &headers, json!({})).await.is(200);
-    // R620: nor is one whose token is gone with its agent.
+    // R620: nor when it is gone, as with a purged agent.
     t.execute("DELETE FROM credentials WHERE kind = 'agent_token'").await.unwrap();
     t.call("POST", issue, &headers, json!({})).await.refused(409, "idempotency_ended");
 }

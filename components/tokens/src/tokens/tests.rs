@@ -176,7 +176,7 @@ async fn a_session_rotates_at_once_and_another_pat_does_not() {
     assert_eq!(told["replaced_by"], second["id"]);
     let successor = second["id"].as_str().unwrap();
     let fix = format!(
-        "Use the credential that replaced it, {successor}. If that one is lost, or has ended too, rotate it with a session: POST /auth/tokens/{successor}/rotate."
+        "Use the credential that replaced it, {successor}. If that one is lost, rotate it with a session: POST /auth/tokens/{successor}/rotate."
     );
     assert_eq!(told["fix"], fix.as_str());
     assert!(refused["detail"].as_str().unwrap().contains(second["prefix"].as_str().unwrap()), "{refused}");
