@@ -96,12 +96,12 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
     if !typed.try_contains_id("dpop_jkt").unwrap_or_default() {
         successor::keep(context, &client, verb, &names, &answer)?;
     }
-    Ok(u8::from(has_failed(verb, &answer.json)))
+    Ok(u8::from(has_failed(verb.route, &answer.json)))
 }
 
 /// Whether the answer says no: what was asked is not allowed, or a probe found something wrong.
-fn has_failed(verb: &Verb, answer: &Json) -> bool {
-    let is_probed = verb.route.path == route::PROBES_RUN.path;
+fn has_failed(route: &Route, answer: &Json) -> bool {
+    let is_probed = route == route::PROBES_RUN;
     let found = answer.get("status").and_then(Json::as_str).filter(|_| is_probed);
     answer.get("allowed") == Some(&Json::Bool(false)) || found.is_some_and(|status| status != "ok")
 }
@@ -470,6 +470,20 @@ pub(crate) fn show_next(json: &Json) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// R615: what a probe finds is the outcome of the command, as a decision is.
+    #[test]
+    fn a_probe_that_finds_something_wrong_fails() {
+        for (route, answer, failed) in [
+            (route::PROBES_RUN, json!({ "status": "ok" }), false),
+            (route::PROBES_RUN, json!({ "status": "unreachable" }), true),
+            (route::PROBES_RUN, json!({ "status": "missing_secret" }), true),
+            (route::DEPLOY_STATUS, json!({ "status": "failed" }), false),
+            (route::CAN, json!({ "allowed": false }), true),
+        ] {
+            assert_eq!(has_failed(route, &answer), failed, "{} {answer}", route.path);
+        }
+    }
 
     #[test]
     fn a_short_name_means_one_or_none() {

@@ -66,6 +66,7 @@ class Agent:
     def __init__(self, command, every, code):
         self.command, self.every, self.code = command, every, code
         self.process = self.after = None
+        self.turn = threading.Lock()  # so that nothing starts while the runtime ends
 
     def run(self):
         try:
@@ -84,6 +85,7 @@ class Agent:
             print(f"{self.name}: ended: {refusal}", flush=True)
         finally:
             self.stop()
+            self.environment = None
 
     def keep(self, state):
         """Beats as long as the token lives, and between two beats waits for what is decided."""
@@ -111,14 +113,10 @@ class Agent:
         """Makes the process what the state says. False: it cannot run, and Accredit knows why."""
         if state == "stopped":
             self.stop()
-        elif state == "paused" and self.is_alive():
-            os.killpg(self.process.pid, signal.SIGSTOP)
-        elif state == "running" and self.is_alive():
-            os.killpg(self.process.pid, signal.SIGCONT)
-        elif state == "running" and not ending.is_set():
+        else:
             try:
-                self.process = subprocess.Popen(self.command, env=self.environment, start_new_session=True)
-                print(f"{self.name}: process {self.process.pid}", flush=True)
+                with self.turn:
+                    self.go_on(state)
             except OSError as error:
                 print(f"{self.name}: {error}", flush=True)
                 reason = {"reason": f"The command does not start: {error.strerror}"}
@@ -126,11 +124,19 @@ class Agent:
                 return False
         return True
 
+    def go_on(self, state):
+        if self.is_alive():
+            os.killpg(self.process.pid, signal.SIGSTOP if state == "paused" else signal.SIGCONT)
+        elif state == "running" and not ending.is_set():
+            self.process = subprocess.Popen(self.command, env=self.environment, start_new_session=True)
+            print(f"{self.name}: process {self.process.pid}", flush=True)
+
     def is_alive(self):
         return self.process is not None and self.process.poll() is None
 
     def stop(self):
-        process, self.process = self.process, None
+        with self.turn:
+            process, self.process = self.process, None
         if process is not None and process.poll() is None:
             for number in (signal.SIGTERM, signal.SIGCONT):
                 os.killpg(process.pid, number)

@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde_json::json;
-use tests::{Over, Server, host, until};
+use tests::{Client, Over, Server, host, until};
 
 struct Ran {
     is_well: bool,

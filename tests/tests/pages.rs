@@ -1301,6 +1301,32 @@ fn pages_of_links_spend_codes_by_their_own_forms_only() {
     assert!(refused.text().contains("value=\"no address\""), "{}", refused.text());
 }
 
+/// R614: pages say what an agent did, who gave it what, and that the owner of agents is deactivated.
+#[test]
+fn pages_say_who_gave_and_did_what() {
+    let (server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["agents.read"]);
+    let ask = json!({ "scope": "agents.logs", "reason": "To see why the release failed.", "hours": 8 });
+    let asked = scout.client.post("/api/access-requests", &ask).is(201);
+    let path = format!("/access/{}", text(&asked["id"]));
+    admin.post(&format!("/api/access-requests/{}/approve", text(&asked["id"])), &json!({ "hours": 8 })).is(200);
+    let browser = Browser::of(&server, &admin);
+    let decided = browser.page(&path);
+    assert!(decided.contains("<dt>Decided</dt>") && decided.contains(" by ada</dd>"), "{decided}");
+    let state = browser.page("/agents/scout");
+    assert!(state.contains(": approved by ada, ends ") && state.contains("To see why the release failed."), "{state}");
+    for (which, holds) in [("", false), ("?which=did", true)] {
+        let history = browser.page(&format!("/agents/scout/history{which}"));
+        assert_eq!(history.contains("</b> asked for access"), holds, "{which}: {history}");
+    }
+    let theirs = server.user(&admin, "max@example.com", "member");
+    server.agent(&theirs, "helper", &["agents.read"]);
+    let of = format!("/admin/users/{}", server.texts("SELECT id FROM users WHERE email = 'max@example.com'")[0]);
+    assert!(!browser.page(&of).contains("Owner deactivated"));
+    server.execute("UPDATE users SET deactivated_at = 1 WHERE email = 'max@example.com'");
+    assert!(browser.page(&of).contains("Owner deactivated"));
+}
+
 /// R607: anybody ends a credential that they have found, by a page; nobody learns whether it was one. An address that holds one leads there.
 #[test]
 fn a_leaked_credential_is_ended_by_a_page() {

@@ -386,7 +386,7 @@ async fn rotate_bearer(
     let grantee = grantee::of(&write.tx, &write.caller, &agent, write.now()).await?;
     let is_itself = old == caller.credential_id();
     let (scope, expires_at, capped) = if is_itself {
-        (scope.clone(), key.expires_at, None) // its own scope and end: this is not minting
+        (scope.defined(caller.custom_scopes()), key.expires_at, None) // its own scope and end: this is not minting
     } else if key::holds(&write.tx, &key.id, caller.credential_id()).await? {
         // A secret in its grace replaces nothing: a retry must not end the secret that replaced it.
         let step = format!("POST /api/agents/{}/keys/{}/rotate", found.agent, key.id);

@@ -99,7 +99,7 @@ fn rotate_own(caller: &Caller, own: ActiveToken, wanted: &Wanted) -> Result<Plan
     }
     let grace = mint::grace(wanted.grace_seconds, mint::OWN_GRACE)?;
     Ok(Plan {
-        scope: Patterns::stored(&own.scope),
+        scope: Patterns::stored(&own.scope).defined(caller.custom_scopes()),
         expires_at: own.expires_at,
         grace,
         warnings: Vec::new(),

@@ -179,7 +179,8 @@ async fn call(api: &Api<'_>, message: &Message) -> Result<Json, Fault> {
     let (arguments, retry) = (arguments(message)?, Retry::read(message)?);
     let Some(route) = tools::find(name) else {
         api.whoami().await?;
-        let (name, like) = (name.chars().take(100).collect::<String>(), tools::like(name).join(", "));
+        let name: String = name.chars().take(100).collect();
+        let like = tools::like(&name).join(", ");
         let like = if like.is_empty() { like } else { format!(". Tools with such a name: {like}") };
         return Err(Fault::params(format!("Unknown tool: {name}{like}")));
     };

@@ -120,10 +120,10 @@ impl Call {
         if let Some(tool) = reference().ok().and_then(|known| known.tools.get(&tool::name(route))) {
             let mut sent = Json::Object(arguments);
             without_nulls(&mut sent, tool.get("inputSchema").unwrap_or(&Json::Null));
+            // A model that sends a call again puts its arguments in another order: what was approved once, or has a key, is the same request.
+            sent.sort_all_objects();
             arguments = if let Json::Object(left) = sent { left } else { Map::new() };
         }
-        // A model that sends a call again puts its arguments in another order: what was approved once, or has a key, is the same request.
-        arguments.sort_keys();
         let mut names = Vec::new();
         for name in tool::path_arguments(route) {
             names.push(match arguments.shift_remove(&name) {
@@ -301,6 +301,11 @@ mod tests {
             let arguments: Json = serde_json::from_str(text).unwrap();
             call(route::LOGS_READ, arguments).unwrap().query
         };
+        let nested = |text: &str| {
+            call(route::AGENTS_CREATE, serde_json::from_str(text).unwrap()).unwrap().body.map(|body| body.to_string())
+        };
+        let create = nested(r#"{"name": "a", "labels": {"x": "1", "y": "2"}}"#);
+        assert_eq!(create, nested(r#"{"labels": {"y": "2", "x": "1"}, "name": "a"}"#));
         let read = query(r#"{"agent": "me", "lines": 5, "level": "info"}"#);
         assert_eq!(read, query(r#"{"level": "info", "agent": "me", "lines": 5}"#));
     }

@@ -7,7 +7,7 @@ use common::{
     error::{ApiError, Code},
     event::EventKind,
     route::Route,
-    secret::{ClientSecret, RefreshToken, Secret},
+    secret::{ClientSecret, Kind, RefreshToken, Secret},
     text::isolated,
 };
 use serde_json::{Value::Null, json};
@@ -101,8 +101,7 @@ async fn end_client_secret(app: &App, route: &'static Route, secret: &ClientSecr
     audit::insert(&tx, &app.origin(&client.tenant, None), &event).await?;
     let (whose, prefix) = (format!("the OAuth client {}", isolated(&client.name)), secret.shown());
     let text = format!(
-        "The secret {prefix}… of {whose} was reported as leaked. It was ended, so the client gets no more tokens. Give it another one on the page OAuth clients, or with POST /api/oauth/clients/{}/rotate. Check what it was used for.",
-        client.id
+        "The secret {prefix}… of {whose} was reported as leaked. It was ended, so the client gets no more tokens. Give it another one on the page OAuth clients. Check what it was used for."
     );
     for user in user::owner_and_admins(&tx, &client.tenant, &client.created_by).await? {
         let title = "A leaked secret of an OAuth client was ended";
@@ -157,6 +156,10 @@ async fn notify(
         "credential": found.credential_id(), "kind": found.credential_kind(), "prefix": prefix, "revoked": was_live,
     }));
     let mut event = event.saying(title, body).mailing(outbox::Kind::Leak, data);
+    if found.agent_id().is_none() {
+        let own = if found.credential_kind() == Kind::Session { "/security" } else { "/tokens" };
+        event = event.leading_to(own).leading_admins_to(format!("/admin/users/{}", found.user_id()));
+    }
     if made > 0 {
         event = event.leading_admins_to(format!("/admin/tokens?minted_with={}", found.credential_id()));
     }

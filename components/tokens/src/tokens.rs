@@ -204,7 +204,8 @@ pub(crate) async fn rotate(change: Change<Body<Rotate>>, Path(id): Path) -> Resu
                 write.require_fresh()?;
             }
             let name = old.name.as_deref().unwrap_or("PAT");
-            let (record, secret) = insert(write, name, &old.scope, old.expires_at).await?;
+            let scope = old.scope.defined(write.caller.custom_scopes());
+            let (record, secret) = insert(write, name, &scope, old.expires_at).await?;
             credential::bind_as(&write.tx, &record.id, &old.id).await?;
             let grace_ends = (grace > 0).then(|| now.plus_seconds(grace));
             // A rotation must not bring back to life what has ended.

@@ -87,7 +87,7 @@ pub(crate) async fn tab(app: App, Path(name): Path, Path(tab): Path) -> Result<R
     let known = TABS.iter().map(|(path, _)| *path).chain([KEY]).find(|path| *path == tab && !path.is_empty());
     let Some(tab) = known else {
         // Where a form is sent to: its page.
-        let asked = asked(&tab).ok_or_else(|| ApiError::from(Code::NotFound))?;
+        let asked = asked(&tab).filter(|_| name.is_ascii()).ok_or_else(|| ApiError::from(Code::NotFound))?;
         return Ok(see(&app, &format!("/agents/{name}{}", asked.page())));
     };
     answer(&app, show(&app, &name, tab, &Form::query(&app), None)).await

@@ -305,7 +305,7 @@ async fn turn_off(app: &App, id: &WebhookId, why: Why, words: &str) -> Result<()
     let Some(off) = webhook::disable(&tx, id, why, now).await? else { return Ok(()) };
     let title = format!("The webhook {} was turned off", off.name);
     let body = format!(
-        "No events are sent to {} any more, since {words}. Its deliveries say more: GET /api/webhooks/{id}/deliveries. To turn it on again, send PATCH /api/webhooks/{id} {{\"state\": \"active\"}}.",
+        "No events are sent to {} any more, since {words}. Its page has the deliveries that failed, and turns it on again.",
         off.url
     );
     let event = Event::of_user(EventKind::WebhookDisabled, &off.user)

@@ -86,3 +86,17 @@ impl ProbeStatus {
         Some(format!("{detail} {step}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R615: nobody waits for an address that the host lets nobody call.
+    #[test]
+    fn an_address_that_is_not_public_is_not_waited_for() {
+        let fix = |detail: &str| ProbeStatus::Unreachable.fix(detail, "scout", "KEY", "prb_1").unwrap_or_default();
+        let refused = fix(&format!("No answer: {NOT_PUBLIC} (DestinationIpProhibited)."));
+        assert!(refused.contains("Ask the operator") && !refused.contains("Wait"), "{refused}");
+        assert!(fix("No answer: it refused the connection.").contains("Wait until the service answers again"));
+    }
+}

@@ -456,8 +456,8 @@ impl<'a> Write<'a> {
             let bytes = self.audit(changes, row, closing.as_ref()).await?;
             // A person who lacks the second factor that is demanded can do nothing about what their agents have used up but set one up.
             let sets_up = self.route.before_factor && self.caller.check_factor().is_err();
-            if gives && !sets_up {
-                quota::count_trail(app, &self.tx, cause, bytes).await?;
+            if gives {
+                quota::count_trail(app, &self.tx, cause, bytes, if sets_up { quota::SETTING_UP } else { 0 }).await?;
             }
             if !self.route.closes {
                 grantee::end(app, &self.tx, &self.origin(), cause).await?;

@@ -51,6 +51,8 @@ struct Told<'a> {
     user: &'a UserId,
     title: String,
     body: String,
+    /// The page of this site that the notification leads to; empty: none.
+    page: String,
 }
 
 impl<'a> Event<'a> {
@@ -132,7 +134,16 @@ impl<'a> Event<'a> {
     /// The same with a notification to one more person, or with another text for one that its kind names.
     #[must_use]
     pub fn telling(mut self, user: &'a UserId, title: impl Into<String>, body: impl Into<String>) -> Self {
-        self.told.push(Told { user, title: title.into(), body: body.into() });
+        self.told.push(Told { user, title: title.into(), body: body.into(), page: String::new() });
+        self
+    }
+
+    /// The same, and the notification that was named last leads to this page of the site.
+    #[must_use]
+    pub fn there(mut self, page: impl Into<String>) -> Self {
+        if let Some(told) = self.told.last_mut() {
+            told.page = page.into();
+        }
         self
     }
 
@@ -186,8 +197,9 @@ pub fn tell_people<'a>(
     event: &'a Event<'_>,
 ) -> Boxed<'a, ()> {
     Box::pin(async move {
-        for Told { user, title, body } in event.told.iter().filter(|told| origin.user != Some(told.user)) {
-            notify(tx, (event.kind, origin), (user, cause), (title, body), None).await?;
+        for Told { user, title, body, page } in event.told.iter().filter(|told| origin.user != Some(told.user)) {
+            let page = Some(page.as_str()).filter(|page| !page.is_empty());
+            notify(tx, (event.kind, origin), (user, cause), (title, body), page).await?;
         }
         let to = event.kind.to();
         if event.is_no_news || (to.person == Person::No && to.admins == Admins::No) {

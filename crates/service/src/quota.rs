@@ -143,10 +143,13 @@ pub fn size(event: &Event<'_>) -> i64 {
     i64::try_from(400 + length(&event.before) + length(&event.after)).unwrap_or(i64::MAX)
 }
 
-/// Counts what a change adds to the audit trail; refuses it when the person has added as much in a day as they may store.
-pub async fn count_trail(app: &App, tx: &Tx<'_>, person: &UserId, bytes: i64) -> Result<(), ApiError> {
+/// Bytes beyond the quota of a day that setting up a demanded second factor may add to the audit trail.
+pub const SETTING_UP: i64 = 64 * 1024;
+
+/// Counts what a change adds to the audit trail; refuses it when the person has added as much in a day as they may store, and these bytes more.
+pub async fn count_trail(app: &App, tx: &Tx<'_>, person: &UserId, bytes: i64, beyond: i64) -> Result<(), ApiError> {
     let added = usage::add_to_trail(tx, person, bytes, app.now()).await?;
-    if added.bytes > app.settings().quotas.bytes {
+    if added.bytes > app.settings().quotas.bytes.saturating_add(beyond) {
         return Err(ApiError::from(Code::TooManyChanges).retry_after(app.now().seconds_until(added.ends_at)));
     }
     Ok(())

@@ -317,8 +317,8 @@ async fn leave(call: Call, mut result: Result<Response, ApiError>) -> Outcome {
                 caller.record_use(&app).await;
             }
             Err(refusal) => {
-                // It was let in, and refused what it asked for.
-                if refusal.code().row().status != 401 {
+                // It was let in, and refused what it asked for: not by a page of another site, which sends it unasked.
+                if refusal.code().row().status != 401 && refusal.code() != Code::CsrfFailed {
                     caller.record_use(&app).await;
                 }
                 caller.record_refusal(&app, route, refusal).await;

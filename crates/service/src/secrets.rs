@@ -79,6 +79,10 @@ pub async fn barrier(write: &Write<'_>, agent: &Agent) -> Result<Option<String>,
         return Ok(None);
     }
     let (name, scope) = (&agent.name, SCOPE.as_str());
+    if !agent.owner.role.ceiling().contains(SCOPE) {
+        let role = agent.owner.role.as_str();
+        return Ok(Some(format!("The owner's role {role} lacks {scope}, so {name} cannot read its secrets.")));
+    }
     Ok(Some(match agent.settings.scope.set().contains(SCOPE) {
         true => format!(
             "The token of {name} does not carry {scope}, so {name} cannot read its secrets: replace it with POST /api/agents/{name}/token/issue."

@@ -24,7 +24,7 @@ pub async fn forget_the_future(db: &Db, now: Timestamp) -> Result<(), DbError> {
     const HOUR: i64 = 3_600 * SECOND;
     let tx = db.begin(Purpose::Narrowing).await?;
     for (sql, longest) in [
-        ("UPDATE leases SET until = 0 WHERE until > ?1 + ?2", 120 * SECOND),
+        ("UPDATE leases SET until = 0 WHERE until > ?1 + ?2 AND name <> 'forgetting'", 120 * SECOND),
         ("UPDATE webhooks SET leased_until = 0 WHERE leased_until > ?1 + ?2", 2 * HOUR),
         ("UPDATE probes SET busy_until = 0 WHERE busy_until > ?1 + ?2", 120 * SECOND),
         ("UPDATE probes SET due_at = ?1 WHERE due_at > ?1 + ?2 + every_hours * 3600000", HOUR),

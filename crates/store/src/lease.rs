@@ -33,16 +33,18 @@ pub async fn take_tick(db: &Db, now: Timestamp) -> Result<Lease, DbError> {
     if (1..=AHEAD).contains(&rest) {
         return Ok(Lease::Anothers);
     }
+    let is_gap = until > 0 && rest < -GAP;
+    if is_gap {
+        // Before the lease is taken: whoever takes it next sees no gap any more.
+        let sql = "INSERT INTO leases (name, until) VALUES ('forgetting', ?1 + ?2)
+                   ON CONFLICT (name) DO UPDATE SET until = excluded.until RETURNING 1";
+        db.hot::<Affected>(sql, args![now, CAUTION]).await?;
+    }
     let sql = "UPDATE leases SET until = ?1 + 1000 WHERE name = 'tick' AND until = ?2 RETURNING 1";
     Ok(match db.hot::<Affected>(sql, args![now, until]).await?.is_empty() {
         true => Lease::Anothers,
         false if rest > AHEAD => Lease::AfterAClockAhead,
-        false if until > 0 && rest < -GAP => {
-            let sql = "INSERT INTO leases (name, until) VALUES ('forgetting', ?1 + ?2)
-                       ON CONFLICT (name) DO UPDATE SET until = excluded.until RETURNING 1";
-            db.hot::<Affected>(sql, args![now, CAUTION]).await?;
-            Lease::AfterAGap
-        }
+        false if is_gap => Lease::AfterAGap,
         false => Lease::Taken,
     })
 }

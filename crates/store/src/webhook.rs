@@ -61,7 +61,7 @@ pub struct Webhook {
     pub user_id: UserId,
     /// The address of that person.
     pub user_email: String,
-    /// Whether that person's account is active: it is sent nothing else.
+    /// Whether that person's account is active. If not, nothing is sent to the webhook.
     pub user_active: bool,
     /// A name for people.
     pub name: String,

@@ -161,7 +161,7 @@ async fn insert_audited(
     let event = Event { action: ACTION, object: new.resource.as_str(), before: Null, after };
     audit::insert(tx, &by.origin(app), &event).await?;
     let person = quota::person_behind(tx, by).await?;
-    quota::count_trail(app, tx, &person, quota::size(&event)).await?;
+    quota::count_trail(app, tx, &person, quota::size(&event), 0).await?;
     Ok(true)
 }
 

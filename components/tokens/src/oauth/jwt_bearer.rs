@@ -222,7 +222,7 @@ async fn give(
     let event = Event { action: ACTION, object: agent.id.as_str(), before: Null, after };
     let origin = Origin { credential: Some(&id), ..origin };
     audit::insert(tx, &origin, &event).await?;
-    quota::count_trail(app, tx, owner, quota::size(&event)).await?;
+    quota::count_trail(app, tx, owner, quota::size(&event), 0).await?;
     Ok(Given { secret, caller, ends, scopes })
 }
 
