@@ -781,11 +781,13 @@ fn home_answers_its_questions_at_a_glance() {
     };
     let html = browser.page("/");
     let row = |name: &str| {
-        let from = html.find(&format!("data-item=\"agent {name}\"")).unwrap_or_else(|| panic!("no {name} in {html}"));
+        let link = html.find(&format!("class=\"name\" href=\"/agents/{name}\""));
+        let link = link.unwrap_or_else(|| panic!("no {name} in {html}"));
+        let from = html[..link].rfind("<tr ").unwrap();
         html[from..].split("</tr>").next().unwrap_or_default().to_owned()
     };
     let (above, below) = (row("boss"), row("helper"));
-    assert!(html.find("agent boss").unwrap() < html.find("agent helper").unwrap(), "a tree");
+    assert!(html.find("\"/agents/boss\"").unwrap() < html.find("\"/agents/helper\"").unwrap(), "a tree");
     assert!(!above.contains("<i>") && below.contains("<i></i>"), "{above} {below}");
     for (row, parts) in [
         (

@@ -38,6 +38,11 @@ pub(crate) struct AgentRow {
 }
 
 impl AgentRow {
+    /// What tells its row from that of another agent that has the name later: the end of its id.
+    pub(crate) fn key(&self) -> &str {
+        self.id.get(self.id.len().saturating_sub(10)..).unwrap_or(&self.id)
+    }
+
     pub(crate) fn new(agent: &Json, depth: usize, shell: &Shell) -> Self {
         let (act, act_word) = match agent.text("state") {
             "running" => ("stop", "Stop"),
