@@ -5,7 +5,6 @@ use serde_json::Value as Json;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::{
-    agent::AgentName,
     route::{Access, Callers, Object, ROUTES, Route},
     secret::{Digest, Secret},
 };
@@ -176,11 +175,7 @@ fn named(route: &Route, body: &[u8]) -> Vec<String> {
     });
     // An entry of a document names the agent above it.
     let texts = each.filter_map(|one| one.as_str().or_else(|| one.get("parent")?.as_str()));
-    // A deployment finds the agent by the name that is made of what was typed.
-    texts
-        .flat_map(|name| [Some(name.to_owned()), AgentName::parse(name).map(|name| name.as_str().to_owned())])
-        .flatten()
-        .collect()
+    texts.map(str::to_owned).collect()
 }
 
 /// Whether a refusal for want of a scope at this row could be helped by an approval for once.

@@ -9,12 +9,12 @@
 //! oauth                  rules for what OAuth clients send: redirect URIs, challenges of PKCE, client ids that are URLs
 //! text, url, json, email rules for texts
 //! entrance               ways to sign in, and the demand of a second factor
-//! exact                  one request of a route, named exactly
 //! agent, agent_secret    names, states and settings of agents; names and values of their secrets
 //! vault                  encryption of what has to be read again
 //! signature, signing     signatures of webhooks; what the keys of signed tokens are derived from
 //! error                  the table of refusals
 //! fix                    fixes as their reader can follow them
+//! exact                  one request of a route, named exactly
 //! tool                   the routes that are tools of models
 //! route, event           the table of routes; the kinds of events
 //! probe                  what a check of another service's API has found

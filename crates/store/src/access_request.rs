@@ -17,6 +17,7 @@ use crate::{
     subject::Subject,
 };
 use common::{
+    agent::AgentName,
     error::{ApiError, Code},
     exact::Exact,
     id::{AccessRequestId, AgentId, TenantId, UserId},
@@ -532,9 +533,11 @@ fn are_the_same(names: &str) -> String {
     )
 }
 
-/// The names of agents in the body of a request, as a JSON list.
+/// The names of agents in the body of a request, as a JSON list: as they were typed, and as a deployment makes a name of what was typed.
 fn named(exact: &Exact) -> String {
-    json::to_text(&serde_json::Value::from(exact.named()))
+    let made = exact.named().iter().filter_map(|name| AgentName::parse(name));
+    let names: Vec<String> = exact.named().iter().cloned().chain(made.map(|name| name.as_str().to_owned())).collect();
+    json::to_text(&serde_json::Value::from(names))
 }
 
 /// What was approved once for exactly this request of the agent, and can still be sent; or else was sent after `spent_since`, which the same
