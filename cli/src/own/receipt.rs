@@ -55,10 +55,10 @@ pub(super) fn verify(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
     };
     let keys = serde_json::from_str(&keys)
         .map_err(|_| Failure::new(Exit::Refused, "The keys are no set of keys (RFC 7517)."))?;
-    let proved = check(receipt.trim(), &keys, issuer).map_err(|why| {
-        let failure = Failure::new(Exit::Refused, format!("This receipt proves nothing: {why}"));
-        match why.strip_prefix(ELSEWHERE).and_then(|rest| rest.split_once(", ")) {
-            Some((named, _)) => failure.fix(format!(
+    let proved = check(receipt.trim(), &keys, issuer).map_err(|unproved| {
+        let failure = Failure::new(Exit::Refused, format!("This receipt proves nothing: {}", unproved.why));
+        match unproved.issuer {
+            Some(named) => failure.fix(format!(
                 "If {named} is the public address of the server that you trust, add --issuer {named}, with its keys by --jwks."
             )),
             None => failure.fix("Ask the person who gave it to you for the file as the server sent it."),
@@ -104,24 +104,42 @@ fn text<'a>(json: &'a Json, path: &str) -> &'a str {
     json.pointer(path).and_then(Json::as_str).unwrap_or_default()
 }
 
-/// What the words about a receipt of another server begin with.
-const ELSEWHERE: &str = "it is of ";
+/// Why a receipt proves nothing.
+#[derive(Debug)]
+struct Unproved {
+    /// As the end of a sentence.
+    why: String,
+    /// The server that it is of, where that is another one.
+    issuer: Option<String>,
+}
+
+impl From<String> for Unproved {
+    fn from(why: String) -> Self {
+        Self { why, issuer: None }
+    }
+}
+
+impl From<&str> for Unproved {
+    fn from(why: &str) -> Self {
+        why.to_owned().into()
+    }
+}
 
 /// Verifies a receipt by keys and the address of the server that it must be of.
-fn check(receipt: &str, keys: &Json, issuer: &str) -> Result<Proved, String> {
+fn check(receipt: &str, keys: &Json, issuer: &str) -> Result<Proved, Unproved> {
     let parts: Vec<&str> = receipt.split('.').collect();
-    let [header, payload, signature] = parts.as_slice() else { return Err("it is no signed text.".to_owned()) };
+    let [header, payload, signature] = parts.as_slice() else { return Err("it is no signed text.".into()) };
     let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| "it was changed or cut off.".to_owned());
     let json = |part: &str| -> Result<Json, String> {
         serde_json::from_slice(&decoded(part)?).map_err(|_| "it was changed or cut off.".to_owned())
     };
     let head = json(header)?;
     if text(&head, "/typ") != "closure+jwt" {
-        return Err("it is no receipt of a closure, but something else that is signed.".to_owned());
+        return Err("it is no receipt of a closure, but something else that is signed.".into());
     }
     // The one algorithm of receipts: what the text says of itself chooses nothing.
     if text(&head, "/alg") != "EdDSA" || head.get("crit").is_some() {
-        return Err("it is signed in a way in which no receipt is.".to_owned());
+        return Err("it is signed in a way in which no receipt is.".into());
     }
     let kid = text(&head, "/kid");
     let listed = keys.get("keys").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -137,7 +155,8 @@ fn check(receipt: &str, keys: &Json, issuer: &str) -> Result<Proved, String> {
 
     let claims = json(payload)?;
     if text(&claims, "/iss") != issuer {
-        return Err(format!("{ELSEWHERE}{}, and not of {issuer}.", show::line(text(&claims, "/iss"))));
+        let named = show::line(text(&claims, "/iss"));
+        return Err(Unproved { why: format!("it is of {named}, and not of {issuer}."), issuer: Some(named) });
     }
     let closure = claims.get("closure").unwrap_or(&Json::Null);
     let digest = Digest::of(to_text(closure).as_bytes()).to_string();
@@ -146,7 +165,7 @@ fn check(receipt: &str, keys: &Json, issuer: &str) -> Result<Proved, String> {
         "closed" if is_whole && !text(&claims, "/closed_at").is_empty() => {}
         "partial" if is_whole && !text(&claims, "/latest").is_empty() => {}
         // A server that signs this has a fault.
-        _ => return Err("what it says does not fit together.".to_owned()),
+        _ => return Err("what it says does not fit together.".into()),
     }
     Ok(Proved { claims, key: kid.to_owned() })
 }
@@ -243,7 +262,7 @@ mod tests {
     }
 
     fn why(receipt: &str) -> String {
-        check(receipt, &keys(), ISSUER).err().unwrap_or_default()
+        check(receipt, &keys(), ISSUER).err().map(|unproved| unproved.why).unwrap_or_default()
     }
 
     /// R166: a receipt is believed by its key and issuer alone, and said in words.

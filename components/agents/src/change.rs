@@ -290,15 +290,14 @@ async fn transfer(write: &Write<'_>, agent: &Agent, owner: &UserId) -> Result<()
     quota::check_given(write.app(), &write.tx, &write.caller, owner).await?;
     let title = format!("You now own the agent {}", agent.name);
     let body = format!("{} gave it to you, with all agents below it.", write.caller.email());
-    let event = Event::of_agent(EventKind::AgentTransferred, &agent.id)
-        .telling(owner, title, body)
-        .there(format!("/agents/{}", agent.id));
+    let page = Some(format!("/agents/{}", agent.id));
+    let event = Event::of_agent(EventKind::AgentTransferred, &agent.id).telling(owner, title, body, page);
     let body = format!(
         "{} gave the agent {}, with all agents below it, to another owner. Its credentials, keys and grants have ended.",
         write.author(),
         agent.name
     );
-    let event = event.telling(&agent.owner.id, format!("You no longer own the agent {}", agent.name), body);
+    let event = event.telling(&agent.owner.id, format!("You no longer own the agent {}", agent.name), body, None);
     write.emit(event.data(json!({ "owner": owner, "former_owner": agent.owner.id }))).await.map(drop)
 }
 

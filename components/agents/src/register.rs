@@ -78,7 +78,8 @@ impl Draft {
         let issue_token = body.issue_token.unwrap_or(true);
         let lifetime = match lifetime {
             Some(Some(_)) if !issue_token => {
-                let problem = "is the lifetime of a token, and none is issued: send issue_token true, or leave it out";
+                let problem =
+                    "is the lifetime of a token, and none is issued: send issue_token true, or leave the lifetime out";
                 flaws.check(body.life.field(), Err(ApiError::field(body.life.field(), problem)))
             }
             lifetime => lifetime,

@@ -44,8 +44,8 @@ pub(crate) struct Revoked {
     closures: Vec<ClosureId>,
 }
 
-/// `POST /operator/revoke`: ends every credential and every approval, of all tenants, that was made before `issued_before`. People sign in again with
-/// their passwords; agents need new tokens.
+/// `POST /operator/revoke`: ends every credential and every approval, of all tenants, that was made before `issued_before`. People sign in
+/// again with their passwords; agents need new tokens.
 pub(crate) async fn revoke(app: App, route: &'static Route, Body(body): Body<Revoke>) -> Result<Response, ApiError> {
     check_secret(&app, &body.secret).await?;
     let issued_before = moment("issued_before", &body.issued_before)?;

@@ -111,13 +111,24 @@ fn check_scopes(caller: &Caller, sent: &[String]) -> Result<Vec<String>, ApiErro
     Ok(names.into_iter().cloned().collect())
 }
 
-/// Finds the users (by id or address) and agents (by id or name) whose credentials are the service's own; gives their ids.
-async fn read_introspectors(reads: &dyn Rows, caller: &Caller, sent: &[String]) -> Result<Vec<String>, ApiError> {
+/// Finds the users (by id or address) and agents (by id or name) whose credentials are the service's own; gives their ids. Those in `has` stay:
+/// one of them may be gone meanwhile.
+async fn read_introspectors(
+    reads: &dyn Rows,
+    caller: &Caller,
+    has: &[String],
+    sent: &[String],
+) -> Result<Vec<String>, ApiError> {
     check_length("introspectors", sent.len(), MOST_INTROSPECTORS)?;
     let mut ids = BTreeSet::new();
     for name in sent {
-        let found = grant::find_subject(reads, caller.subject(), name).await?;
-        ids.insert(found.ok_or_else(|| missing(name))?.named.id);
+        ids.insert(match has.contains(name) {
+            true => name.clone(),
+            false => {
+                let found = grant::find_subject(reads, caller.subject(), name).await?;
+                found.ok_or_else(|| missing(name))?.named.id
+            }
+        });
     }
     Ok(ids.into_iter().collect())
 }
@@ -174,7 +185,7 @@ pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, Api
             // Again, of the caller as it is in the transaction.
             let scopes = check_scopes(&write.caller, body.scopes.as_deref().unwrap_or_default())?;
             let sent = body.introspectors.as_deref().unwrap_or_default();
-            let introspectors = read_introspectors(&write.tx, &write.caller, sent).await?;
+            let introspectors = read_introspectors(&write.tx, &write.caller, &[], sent).await?;
             let settings = Settings { name: &name, scopes: &scopes, signing_alg, introspectors: &introspectors };
             let id = ResourceId::generate(write.now(), write.app().chance());
             let whose = (write.caller.tenant_id(), write.caller.user_id());
@@ -220,20 +231,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                 None => before.scopes.clone(),
             };
             let introspectors = match &body.introspectors {
-                // The same for a user or an agent that is gone.
-                Some(sent) if sent.iter().all(|id| were.contains(id)) => {
-                    were.iter().filter(|id| sent.contains(id)).cloned().collect()
-                }
-                Some(sent) => {
-                    let (kept, new): (Vec<String>, Vec<String>) =
-                        sent.iter().cloned().partition(|id| were.contains(id));
-                    let mut ids = read_introspectors(&write.tx, &write.caller, &new).await?;
-                    ids.extend(kept);
-                    ids.sort_unstable();
-                    ids.dedup();
-                    check_length("introspectors", ids.len(), MOST_INTROSPECTORS)?;
-                    ids
-                }
+                Some(sent) => read_introspectors(&write.tx, &write.caller, &were, sent).await?,
                 None => were.clone(),
             };
             let only_narrows = name.is_none()

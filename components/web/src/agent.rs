@@ -13,6 +13,7 @@ use std::pin::Pin;
 
 use common::{
     error::{ApiError, Code},
+    id::AgentId,
     route::{self, Route},
 };
 use futures_util::future::join;
@@ -254,7 +255,7 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
 
 /// The refusal of a form that names its agent by the id, which is not there any more, says so.
 fn gone(trouble: Trouble, name: &str, typed: &Form) -> Trouble {
-    let names_an_id = typed.has(AGENT) || name.starts_with("agt_");
+    let names_an_id = typed.has(AGENT) || name.starts_with(AgentId::PREFIX);
     match trouble {
         Trouble::Refused(refusal) if refusal.slug == "agent_not_found" && names_an_id => another(),
         trouble => trouble,

@@ -9,9 +9,8 @@ use common::{
 use service::{app::App, response::Response};
 
 use crate::{
-    api::{Refusal, Trouble},
+    api::{Api, Change, Refusal, Trouble},
     form::Form,
-    links::send,
     login::{FormToken, check_same_site},
     page::{Frame, Note, answer, see, write_with},
 };
@@ -46,11 +45,12 @@ fn is_whole(text: &str) -> bool {
 async fn end(app: &App, typed: &Form) -> Result<(), Trouble> {
     check_same_site(app, typed)?;
     if !is_whole(typed.text("token")) {
-        let detail = "This is no credential of an Accredit server, or a part of one.";
+        let detail = "This is not a credential of an Accredit server, or not all of one.";
         let fix = "Paste all of it: 57 characters, of which the first are acr_.";
         return Err(Refusal::of_field("token", detail, fix));
     }
-    send(app, typed, route::LEAKS, typed.body(&["token"], &[])).await.map(drop)
+    let change = Change { form: typed, body: typed.body(&["token"], &[]).into() };
+    Api::without_session(app).change(route::LEAKS, &[], change).await.map(drop)
 }
 
 /// `POST /leaks`.

@@ -22,12 +22,7 @@ use crate::{
 };
 
 /// Sends a form of a visitor without a session on to the API.
-pub(crate) async fn send(
-    app: &App,
-    typed: &Form,
-    route: &'static Route,
-    body: Map<String, Json>,
-) -> Result<Json, Trouble> {
+async fn send(app: &App, typed: &Form, route: &'static Route, body: Map<String, Json>) -> Result<Json, Trouble> {
     check_same_site(app, typed)?;
     Api::without_session(app).change(route, &[], Change { form: typed, body: body.into() }).await
 }

@@ -175,8 +175,7 @@ pub(crate) async fn act(app: App, Path(act): Path, typed: Form) -> Result<Respon
                 refusal.fields = vec![("code".to_owned(), fix.to_owned())];
                 return show_secret(&app, &api, begun, (&typed, Some(refusal))).await;
             }
-            Err(Trouble::Refused(refusal)) if act == "confirm-address" => {
-                let mut refusal = refusal;
+            Err(Trouble::Refused(mut refusal)) if act == "confirm-address" => {
                 // There is no field for another one.
                 if refusal.slug == "email_taken" {
                     refusal.fix =

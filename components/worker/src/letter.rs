@@ -12,6 +12,7 @@ use serde_json::{Map, Value as Json};
 use service::{
     app::{App, log},
     link::{self, Link, Page, Sent},
+    settings::PublicUrl,
 };
 use store::{
     db::Purpose,
@@ -171,7 +172,7 @@ impl<'a> Draft<'a> {
     }
 
     fn home(&self) -> Option<String> {
-        self.app.settings().public_url.as_ref().map(|url| format!("{}{}", url.origin, url.path))
+        self.app.settings().public_url.as_ref().map(PublicUrl::to_string)
     }
 
     /// How the instance calls itself: `Accredit at accredit.example.com`, with the tenant as its people call it.

@@ -132,7 +132,7 @@ async fn tell_when_nearly_full(app: &App) -> Result<(), DbError> {
     let mib = |bytes: i64| bytes / (1024 * 1024);
     let (used_mib, bound_mib) = (mib(used), mib(bound));
     let body = format!(
-        "{used_mib} of the {bound_mib} MiB that database_max_mib allows are in use. When they are full, requests that store something get 503 storage_full. Raise the variable database_max_mib, or look on the page Credentials who has the most, and with GET /api/usage who stores the most."
+        "{used_mib} of the {bound_mib} MiB that database_max_mib allows are in use. When they are full, requests that store something get 503 storage_full. Raise the variable database_max_mib, or look with GET /api/usage who stores the most."
     );
     let told = ("The database is nearly full", body.as_str());
     if housekeeping::tell_nearly_full(app.db(), (used, bound), app.chance(), told, app.now()).await? {

@@ -1,11 +1,13 @@
 //! One request of a route, named exactly: what an agent asks for once, and what a person reads before they approve it.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value as Json;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-
 use crate::{
-    route::{Access, Callers, Object, ROUTES, Route},
+    route::{
+        AGENTS_CREATE, AGENTS_IMPORT, AGENTS_PATCH, AGENTS_PUT, Access, Callers, DEPLOY, GRANTS_GIVE, GRANTS_TAKE,
+        KEY_GRANTS_GIVE, KEY_GRANTS_TAKE, Object, ROUTES, Route,
+    },
     secret::{Digest, Secret},
 };
 
@@ -159,13 +161,14 @@ impl Exact {
 
 /// The agents that the body of a request of this row names. A body that is no JSON names none.
 fn named(route: &Route, body: &[u8]) -> Vec<String> {
-    let members: &[&str] = match route.path {
-        "/api/agents/deploy" => &["/name", "/create/parent"],
-        "/api/agents" | "/api/agents/{name}" => &["/parent"],
-        "/api/agents/import" => &["/agents"],
-        path if path.starts_with("/api/agents/bulk/") => &["/names"],
-        path if path.ends_with("/grants") => &["/subject"],
-        _ => return Vec::new(),
+    let is = |rows: &[&Route]| rows.contains(&route);
+    let members: &[&str] = match () {
+        () if is(&[DEPLOY]) => &["/name", "/create/parent"],
+        () if is(&[AGENTS_CREATE, AGENTS_PATCH, AGENTS_PUT]) => &["/parent"],
+        () if is(&[AGENTS_IMPORT]) => &["/agents"],
+        () if is(&[GRANTS_GIVE, GRANTS_TAKE, KEY_GRANTS_GIVE, KEY_GRANTS_TAKE]) => &["/subject"],
+        () if route.path.starts_with("/api/agents/bulk/") => &["/names"],
+        () => return Vec::new(),
     };
     let sent: Json = serde_json::from_slice(body).unwrap_or_default();
     let found = members.iter().filter_map(|member| sent.pointer(member));

@@ -446,7 +446,6 @@ impl Caller {
         let asked = format!("{} {}", route.method, route.path);
         let lacking: Vec<String> = refusal.missing_scopes().into_iter().map(str::to_owned).collect();
         app.after_response(async move {
-            let lacking: Vec<&str> = lacking.iter().map(String::as_str).collect();
             refusals::count(app2.db(), &caller.origin(&app2), row.slug, (&asked, &lacking)).await
         })
         .await;

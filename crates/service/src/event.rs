@@ -51,8 +51,8 @@ struct Told<'a> {
     user: &'a UserId,
     title: String,
     body: String,
-    /// The page of this site that the notification leads to; empty: none.
-    page: String,
+    /// The page of this site that the notification leads to.
+    page: Option<String>,
 }
 
 impl<'a> Event<'a> {
@@ -131,19 +131,17 @@ impl<'a> Event<'a> {
         Self { is_no_news: true, ..self }
     }
 
-    /// The same with a notification to one more person, or with another text for one that its kind names.
+    /// The same with a notification to one more person, or with another text for one that its kind names. `page`: the page of this site that
+    /// it leads to.
     #[must_use]
-    pub fn telling(mut self, user: &'a UserId, title: impl Into<String>, body: impl Into<String>) -> Self {
-        self.told.push(Told { user, title: title.into(), body: body.into(), page: String::new() });
-        self
-    }
-
-    /// The same, and the notification that was named last leads to this page of the site.
-    #[must_use]
-    pub fn there(mut self, page: impl Into<String>) -> Self {
-        if let Some(told) = self.told.last_mut() {
-            told.page = page.into();
-        }
+    pub fn telling(
+        mut self,
+        user: &'a UserId,
+        title: impl Into<String>,
+        body: impl Into<String>,
+        page: Option<String>,
+    ) -> Self {
+        self.told.push(Told { user, title: title.into(), body: body.into(), page });
         self
     }
 
@@ -198,8 +196,7 @@ pub fn tell_people<'a>(
 ) -> Boxed<'a, ()> {
     Box::pin(async move {
         for Told { user, title, body, page } in event.told.iter().filter(|told| origin.user != Some(told.user)) {
-            let page = Some(page.as_str()).filter(|page| !page.is_empty());
-            notify(tx, (event.kind, origin), (user, cause), (title, body), page).await?;
+            notify(tx, (event.kind, origin), (user, cause), (title, body), page.as_deref()).await?;
         }
         let to = event.kind.to();
         if event.is_no_news || (to.person == Person::No && to.admins == Admins::No) {
@@ -237,12 +234,8 @@ pub fn tell_people<'a>(
         for user in &people {
             let is_own = *user == subject.person;
             let (agent, about) = (event.agent.map(AgentId::as_str), event.user.map(UserId::as_str));
-            let chosen = if is_own {
-                &event.page
-            } else {
-                event.page_of_admins.as_ref().map_or(&event.page, |_| &event.page_of_admins)
-            };
-            let page = chosen.clone().or_else(|| event.kind.page(agent, about, is_own));
+            let of_admins = event.page_of_admins.clone().filter(|_| !is_own);
+            let page = of_admins.or_else(|| event.page.clone()).or_else(|| event.kind.page(agent, about, is_own));
             notify(tx, (event.kind, origin), (user, cause), (title, body), page.as_deref()).await?;
         }
         let Some((kind, data)) = event.mail.as_ref().filter(|_| is_mailed) else { return Ok(()) };

@@ -14,6 +14,7 @@ use crate::{
     response::{self, Response},
     router::{Outcome, Router},
     session::is_secure,
+    settings::PublicUrl,
 };
 
 /// Held as a constant: a name that is made at run time is looked up among all known names.
@@ -60,8 +61,9 @@ fn refuse(app: &App, refusal: &ApiError, (caller, lead): (Option<&Caller>, Optio
     let wants_problem = accept.is_some_and(|accept| accept.contains("application/problem+json"));
     let reader = caller.map(|caller| reader::of(caller, app));
     // A proxy passes it on from the site of the service behind it, which has no page of ours.
-    let site = if refusal.is_for_proxy() { app.settings().site() } else { app.settings().link().to_owned() };
-    response::refusal(refusal, app.request_id(), &site, reader, wants_problem)
+    let whole = app.settings().public_url.as_ref().filter(|_| refusal.is_for_proxy()).map(PublicUrl::to_string);
+    let link = whole.as_deref().unwrap_or(app.settings().link());
+    response::refusal(refusal, app.request_id(), link, reader, wants_problem)
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ const FORMS_ELSEWHERE: [(&str, &str); 4] = [
     ("/sessions/{id}/end", "/security"),
 ];
 
-/// The page that a form stands on which is sent to this path: also where the answer to it stays at that address, it can be opened anew.
+/// The page that has the form for this path. The answer to a refused form stays at that address, so browsers open it too.
 fn page_of_form(path: &str) -> &str {
     if let Some((_, page)) = FORMS_ELSEWHERE.iter().find(|(form, _)| matched(form, path).is_some()) {
         return page;

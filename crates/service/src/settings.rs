@@ -291,6 +291,13 @@ pub struct PublicUrl {
     pub is_secure: bool,
 }
 
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.origin)?;
+        f.write_str(&self.path)
+    }
+}
+
 impl PublicUrl {
     /// Reads `http(s)://host[:port][/path]`; anything else is `None`.
     pub fn parse(text: &str) -> Option<Self> {
@@ -386,11 +393,6 @@ impl Settings {
     /// Whether mail is sent.
     pub fn has_mail(&self) -> bool {
         self.mail_provider.is_some()
-    }
-
-    /// What stands before the path of a link that is read at another site: the whole address where it is known.
-    pub(crate) fn site(&self) -> String {
-        self.public_url.as_ref().map(|url| format!("{}{}", url.origin, url.path)).unwrap_or_default()
     }
 
     /// The prefix of the path of every link.

@@ -16,7 +16,7 @@ const MAX_LABEL: usize = 63;
 /// `None`: the host cannot be used.
 pub fn address(app: &App) -> Option<String> {
     if let Some(url) = &app.settings().public_url {
-        return Some(format!("{}{}", url.origin, url.path));
+        return Some(url.to_string());
     }
     of_host(&app.headers().single("host")?)
 }

@@ -125,7 +125,7 @@ pub(crate) async fn delete(change: Change<Query<Delete>>, Path(id): Path) -> Res
                     count(live, "agent"),
                     count(archived, "archived agent")
                 );
-                event = event.telling(&to, title, body).there("/agents");
+                event = event.telling(&to, title, body, Some("/agents".to_owned()));
             }
             write.emit(event.data(json!({ "email": found.email, "agents": all }))).await?;
             let after = match fate {

@@ -7,7 +7,6 @@ use common::{
     secret::Digest,
     time::Timestamp,
 };
-
 use serde_json::json;
 
 use crate::{
@@ -21,7 +20,12 @@ const COUNT: &str = "
     SET count = count + excluded.count, address = excluded.address, request_id = excluded.request_id, last = excluded.last";
 
 /// Counts one refusal of a caller, with the method and the path of the route, and the scopes that were lacking.
-pub async fn count(db: &Db, origin: &Origin<'_>, slug: &str, (route, lacking): (&str, &[&str])) -> Result<(), DbError> {
+pub async fn count(
+    db: &Db,
+    origin: &Origin<'_>,
+    slug: &str,
+    (route, lacking): (&str, &[String]),
+) -> Result<(), DbError> {
     let sql = format!(
         "INSERT INTO refusals (subject, slug, minute, count, tenant_id, user_id, agent_id, credential_id, address, request_id, last, first_at)
          VALUES (?1, ?2, ?3, ?12, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) {COUNT}"
@@ -96,7 +100,7 @@ mod tests {
         };
         let addresses = from.iter().flat_map(|(address, times)| std::iter::repeat_n(*address, *times));
         let counts = addresses.map(|address| async move {
-            count(t.db(), &origin(address), "scope_denied", ("GET /x", &["agents.read"])).await
+            count(t.db(), &origin(address), "scope_denied", ("GET /x", &["agents.read".to_owned()])).await
         });
         let held = t.db().hold_records().await;
         join(join_all(counts), async { drop(held) }).await.0
