@@ -84,16 +84,28 @@ mod tests {
         role::Role,
         secret::{Digest, Kind},
     };
+    use serde_json::Value as Json;
     use service::{settings::Settings, testing::TestApp};
 
     use super::*;
     use crate::router;
 
+    fn app() -> TestApp {
+        let settings = Settings { operator_secret: Some(Digest::of(b"operator")), ..Settings::default() };
+        TestApp::with(router(), settings)
+    }
+
+    /// Ends what is from before a time, by the operator's secret, and gives the answer.
+    async fn revoke_before(t: &TestApp, issued_before: Json) -> Json {
+        t.nobody("POST", "/operator/revoke", json!({ "secret": "operator", "issued_before": issued_before }))
+            .await
+            .is(200)
+    }
+
     /// R75: credentials that an old backup brought back end, and those that were issued later stay.
     #[tokio::test]
     async fn every_credential_issued_before_a_moment_is_revoked() {
-        let settings = Settings { operator_secret: Some(Digest::of(b"operator")), ..Settings::default() };
-        let t = TestApp::with(router(), settings);
+        let t = app();
         let (main, other) = (t.tenant("main").await, t.tenant("other").await);
         let ada = t.user(&main, "ada@example.com", Role::Admin).await;
         let eve = t.user(&other, "eve@example.com", Role::Admin).await;
@@ -117,7 +129,7 @@ mod tests {
             .refused(403, "wrong_operator_secret");
         t.nobody("POST", "/operator/revoke", body("operator", "now")).await.refused(400, "invalid_time");
         assert_eq!(t.number("SELECT count(*) FROM credentials WHERE revoked_at IS NOT NULL").await, 0);
-        let answer = t.nobody("POST", "/operator/revoke", body("operator", "2026-01-02T03:05:00Z")).await.is(200);
+        let answer = revoke_before(&t, json!("2026-01-02T03:05:00Z")).await;
         assert_eq!((&answer["revoked"], &answer["issued_before"]), (&json!(5), &json!("2026-01-02T03:05:00.000Z")));
         // R165: what has ended in each tenant is closed, and its admins can read that.
         let closures = t.texts("SELECT id FROM closures ORDER BY id").await;
@@ -139,8 +151,7 @@ mod tests {
     /// R624: approvals that were revoked or spent since the backup end too; what was decided later, or is not decided, stays.
     #[tokio::test]
     async fn approvals_end_unless_they_were_decided_later() {
-        let settings = Settings { operator_secret: Some(Digest::of(b"operator")), ..Settings::default() };
-        let t = TestApp::with(router(), settings);
+        let t = app();
         let ada = t.ada().await;
         let scout = t.agent(&ada, "scout", "*").await.agent.unwrap();
         t.execute("DELETE FROM credentials").await.unwrap();
@@ -164,10 +175,8 @@ mod tests {
         .await
         .unwrap();
         t.wait(120);
-        let body = json!({ "secret": "operator", "issued_before": before });
         for ended in [2, 0] {
-            let answer = t.nobody("POST", "/operator/revoke", body.clone()).await.is(200);
-            assert_eq!(answer["revoked"], ended);
+            assert_eq!(revoke_before(&t, json!(before)).await["revoked"], ended);
         }
         let states = t.texts("SELECT id || ' ' || state FROM access_requests ORDER BY id").await;
         assert_eq!(states, ["new approved", "old revoked", "once revoked", "open open"]);
@@ -178,8 +187,7 @@ mod tests {
     /// R548: the secret of an OAuth client that was ended or replaced since the backup ends too; one that was made later stays.
     #[tokio::test]
     async fn secrets_of_clients_end_unless_they_were_made_later() {
-        let settings = Settings { operator_secret: Some(Digest::of(b"operator")), ..Settings::default() };
-        let t = TestApp::with(router(), settings);
+        let t = app();
         let ada = t.ada().await;
         t.execute("DELETE FROM credentials").await.unwrap();
         let before = t.now().plus_seconds(60);
@@ -205,10 +213,8 @@ mod tests {
         .await
         .unwrap();
         t.wait(120);
-        let body = json!({ "secret": "operator", "issued_before": before });
         for ended in [1, 0] {
-            let answer = t.nobody("POST", "/operator/revoke", body.clone()).await.is(200);
-            assert_eq!(answer["revoked"], ended);
+            assert_eq!(revoke_before(&t, json!(before)).await["revoked"], ended);
         }
         assert_eq!(t.texts("SELECT id FROM oauth_clients WHERE secret_ended_at IS NOT NULL").await, ["old"]);
         let of_client = "SELECT count(*) FROM audit WHERE action = 'operator.revoke' AND object_id LIKE 'ten_%'";
@@ -218,8 +224,7 @@ mod tests {
     /// R12, R117: a tenant that has nothing but webhooks made before the moment gets its row in the trail too.
     #[tokio::test]
     async fn webhooks_that_end_are_in_the_trail() {
-        let settings = Settings { operator_secret: Some(Digest::of(b"operator")), ..Settings::default() };
-        let t = TestApp::with(router(), settings);
+        let t = app();
         let ada = t.ada().await;
         t.execute("DELETE FROM credentials").await.unwrap();
         t.execute(&format!(
@@ -229,9 +234,7 @@ mod tests {
         ))
         .await
         .unwrap();
-        let body = json!({ "secret": "operator", "issued_before": "2026-01-02T03:05:00Z" });
-        let answer = t.nobody("POST", "/operator/revoke", body).await.is(200);
-        assert_eq!(answer["revoked"], 1);
+        assert_eq!(revoke_before(&t, json!("2026-01-02T03:05:00Z")).await["revoked"], 1);
         let rows = t
             .texts("SELECT object_id || ' ' || (after ->> 'revoked') FROM audit WHERE action = 'operator.revoke'")
             .await;

@@ -58,7 +58,12 @@ fn rotate(key: &Json) -> String {
 
 /// The same actor with the key of an answer.
 fn with(actor: &Actor, made: &Json) -> Actor {
-    Actor { token: made["key"].as_str().unwrap().to_owned(), ..actor.clone() }
+    by(actor, &made["key"])
+}
+
+/// The same actor with a token or key.
+fn by(actor: &Actor, secret: &Json) -> Actor {
+    Actor { token: secret.as_str().unwrap().to_owned(), ..actor.clone() }
 }
 
 /// The key of an answer, without what is shown once.
@@ -845,36 +850,33 @@ async fn an_editor_does_not_use_up_the_owners_credentials() {
 /// names none.
 #[tokio::test]
 async fn a_replaced_secret_names_its_successor() {
-    let t = TestApp::with(with_neighbours(), settings());
-    let ada = t.ada().await;
-    let scout = t.agent(&ada, "scout", "agents.*").await;
-    let as_token = |token: &Json| Actor { token: token.as_str().unwrap().to_owned(), ..scout.clone() };
-    let key = t.as_(&ada, "POST", KEYS, json!({ "name": "a", "scope": ["agents.read"] })).await.is(201);
-    let path = format!("{KEYS}/{}", key["id"].as_str().unwrap());
-    let rotated = t.as_(&ada, "POST", &format!("{path}/rotate"), json!({})).await.is(201);
-    let refused = t.as_(&as_token(&key["key"]), "GET", "/api/agents/scout", Json::Null).await;
+    let stage = stage().await;
+    let Stage { t, ada, scout, .. } = &stage;
+    let key = stage.make(ada, json!({ "name": "a", "scope": ["agents.read"] })).await;
+    let rotated = t.as_(ada, "POST", &rotate(&key), json!({})).await.is(201);
+    let refused = t.as_(&by(scout, &key["key"]), "GET", "/api/agents/scout", Json::Null).await;
     let refused = refused.refused(401, "token_revoked");
     let next = t.texts("SELECT id FROM credentials WHERE kind = 'api_key' AND replaced_by IS NULL").await;
     assert_eq!(refused["replaced_by"], json!(next[0]));
     assert!(
         refused["fix"].as_str().unwrap().starts_with(&format!("Use the credential that replaced it, {}.", next[0]))
     );
-    t.as_(&ada, "DELETE", &path, Json::Null).await.is(204);
-    let refused = t.as_(&as_token(&rotated["key"]), "GET", "/api/agents/scout", Json::Null).await;
+    t.as_(ada, "DELETE", &path(&key), Json::Null).await.is(204);
+    let refused = t.as_(&by(scout, &rotated["key"]), "GET", "/api/agents/scout", Json::Null).await;
     assert_eq!(refused.refused(401, "token_revoked")["replaced_by"], Json::Null);
     for (grace, slug) in [(0, "token_revoked"), (60, "token_expired")] {
         let old = t
             .texts("SELECT id FROM credentials WHERE kind = 'agent_token' AND place = 'active' AND revoked_at IS NULL")
             .await;
-        let before = t.as_(&ada, "POST", "/api/agents/scout/token/issue", json!({})).await.is(200);
+        let before = t.as_(ada, "POST", "/api/agents/scout/token/issue", json!({})).await.is(200);
         assert_eq!(
             t.texts(&format!("SELECT replaced_by FROM credentials WHERE id = '{}'", old[0])).await,
             [before["id"].as_str().unwrap()]
         );
         let body = json!({ "grace_seconds": grace });
-        let after = t.as_(&ada, "POST", "/api/agents/scout/token/issue", body).await.is(200);
+        let after = t.as_(ada, "POST", "/api/agents/scout/token/issue", body).await.is(200);
         t.wait(grace);
-        let refused = t.as_(&as_token(&before["token"]), "GET", "/api/agents/scout", Json::Null).await;
+        let refused = t.as_(&by(scout, &before["token"]), "GET", "/api/agents/scout", Json::Null).await;
         assert_eq!(refused.refused(401, slug)["replaced_by"], after["id"]);
     }
 }
@@ -882,27 +884,24 @@ async fn a_replaced_secret_names_its_successor() {
 /// R620: the refusal of a replaced credential names the one that is live in its place, however often that was replaced, and none if none is.
 #[tokio::test]
 async fn a_replaced_secret_names_the_live_end_of_its_line() {
-    let t = TestApp::with(with_neighbours(), settings());
-    let ada = t.ada().await;
-    let scout = t.agent(&ada, "scout", "agents.*").await;
-    let as_token = |token: &Json| Actor { token: token.as_str().unwrap().to_owned(), ..scout.clone() };
-    let key = t.as_(&ada, "POST", KEYS, json!({ "name": "a", "scope": ["agents.read"] })).await.is(201);
-    let path = format!("{KEYS}/{}", key["id"].as_str().unwrap());
+    let stage = stage().await;
+    let Stage { t, ada, scout, .. } = &stage;
+    let key = stage.make(ada, json!({ "name": "a", "scope": ["agents.read"] })).await;
     let (mut tokens, mut secrets) = (Vec::new(), vec![key["key"].clone()]);
     for _ in 0..3 {
-        tokens.push(t.as_(&ada, "POST", "/api/agents/scout/token/issue", json!({})).await.is(200));
-        secrets.push(t.as_(&ada, "POST", &format!("{path}/rotate"), json!({})).await.is(201)["key"].clone());
+        tokens.push(t.as_(ada, "POST", "/api/agents/scout/token/issue", json!({})).await.is(200));
+        secrets.push(t.as_(ada, "POST", &rotate(&key), json!({})).await.is(201)["key"].clone());
     }
     let next = t.texts("SELECT id FROM credentials WHERE kind = 'api_key' AND revoked_at IS NULL").await;
     let ended = async |secret: &Json| {
-        let refused = t.as_(&as_token(secret), "GET", "/api/agents/scout", Null).await.refused(401, "token_revoked");
+        let refused = t.as_(&by(scout, secret), "GET", "/api/agents/scout", Null).await.refused(401, "token_revoked");
         (refused["replaced_by"].clone(), refused["fix"].as_str().unwrap().to_owned())
     };
     assert_eq!(ended(&tokens[0]["token"]).await.0, tokens[2]["id"]);
     assert_eq!(ended(&tokens[1]["token"]).await.0, tokens[2]["id"]);
     assert_eq!(ended(&secrets[0]).await.0, json!(next[0]));
-    t.as_(&ada, "DELETE", "/api/agents/scout/token", Null).await.is(204);
-    t.as_(&ada, "DELETE", &path, Null).await.is(204);
+    t.as_(ada, "DELETE", "/api/agents/scout/token", Null).await.is(204);
+    t.as_(ada, "DELETE", &path(&key), Null).await.is(204);
     for secret in [&tokens[0]["token"], &tokens[1]["token"], &tokens[2]["token"], &secrets[0]] {
         let (next, fix) = ended(secret).await;
         assert_eq!(next, Null);
