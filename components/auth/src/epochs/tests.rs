@@ -109,10 +109,11 @@ async fn a_guard_is_lent_its_lease() {
     ask(&t, &guard, "guard=g2&lease=60&after=0").await.is(200);
     let leases = t.texts("SELECT name || ' ' || heard || ' ' || until FROM guards ORDER BY name").await;
     let until = |seconds| t.now().plus_seconds(seconds).millis();
-    assert_eq!(leases, [format!("g1 0 {}", until(10)), format!("g2 0 {}", until(60))]);
+    // With a tenth more, see below.
+    assert_eq!(leases, [format!("g1 0 {}", until(11)), format!("g2 0 {}", until(66))]);
     // A lease is never cut.
     ask(&t, &guard, "guard=g2&lease=1&after=0").await.is(200);
-    assert_eq!(t.number("SELECT until FROM guards WHERE name = 'g2'").await, until(60));
+    assert_eq!(t.number("SELECT until FROM guards WHERE name = 'g2'").await, until(66));
     t.execute(&format!(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
          INSERT INTO guards SELECT g.tenant_id, g.credential_id, 'm' || n.i, 0, {} FROM n, guards g WHERE g.name = 'g2'",
@@ -124,6 +125,50 @@ async fn a_guard_is_lent_its_lease() {
     ask(&t, &guard, "guard=g1").await.is(200);
     t.wait(6);
     ask(&t, &guard, "guard=new").await.is(200);
+}
+
+/// R650: a guard that asks again within a tenth of its lease costs no write, and what is written down never ends before what was lent.
+#[tokio::test]
+async fn a_lease_that_is_written_down_is_not_written_again() {
+    let (t, ada, _, guard) = stage().await;
+    let until = async || t.number("SELECT until FROM guards").await;
+    ask(&t, &guard, "guard=g1&after=0").await.is(200);
+    let first = until().await;
+    for second in 0..30 {
+        ask(&t, &guard, "guard=g1&after=0").await.is(200);
+        let lent = t.now().plus_seconds(10).millis();
+        assert!(until().await >= lent, "after {second} s");
+        assert_eq!(until().await == first, second <= 1, "after {second} s");
+        t.wait(1);
+    }
+    // What is new is told all the same, and what was taken in is written down at once.
+    t.as_(&ada, "POST", "/api/agents/scout/pause", Null).await.is(200);
+    assert_eq!(ask(&t, &guard, "guard=g1&after=0").await.is(200)["epoch"], 1);
+    assert_eq!(ask(&t, &guard, "guard=g1&after=1").await.is(200)["items"], json!([]));
+    assert_eq!(t.number("SELECT heard FROM guards").await, 1);
+    // A longer lease than the one that is written down is lent.
+    ask(&t, &guard, "guard=g1&after=1&lease=60").await.is(200);
+    assert_eq!(until().await, t.now().plus_seconds(66).millis());
+}
+
+/// R651: two processes under one name: the one that is behind is lent nothing, so that no closure closes while it accepts.
+#[tokio::test]
+async fn a_second_process_of_one_name_is_lent_nothing() {
+    let (t, ada, _, guard) = stage().await;
+    ask(&t, &guard, "guard=g1&after=0").await.is(200);
+    t.as_(&ada, "POST", "/api/agents/scout/pause", Null).await.is(200);
+    ask(&t, &guard, "guard=g1&after=1").await.is(200);
+    let before = t.texts("SELECT heard || ' ' || until FROM guards").await;
+    t.wait(5);
+    let refused = ask(&t, &guard, "guard=g1&after=0").await.refused(409, "guard_name_taken");
+    assert!(refused["fix"].as_str().unwrap().contains("name of its own"), "{refused}");
+    assert_eq!(t.texts("SELECT heard || ' ' || until FROM guards").await, before);
+    // Under a name of its own, without after, or once the other one's lease is over, it is.
+    ask(&t, &guard, "guard=g2&after=0").await.is(200);
+    ask(&t, &guard, "guard=g1").await.is(200);
+    t.wait(12);
+    ask(&t, &guard, "guard=g1&after=0").await.is(200);
+    assert_eq!(t.number("SELECT heard FROM guards WHERE name = 'g1'").await, 0);
 }
 
 /// R144: sixteen changes at once: each has a number, and none is left out.

@@ -100,6 +100,9 @@ errors! {
     TooManyGuards 409 "too_many_guards": "The tenant has the maximum of 1000 guards at once.",
         "Wait a minute for the leases of guards that have ended, and let each process keep one name as long as it runs.",
         page: "/docs/agents/concepts/guard#epochs";
+    GuardNameTaken 409 "guard_name_taken": "Another process asks with this guard's name, and has taken in more.",
+        "Give each process a name of its own, such as one with a random end, and begin without after.",
+        page: "/docs/agents/concepts/guard#starting-over";
     InvalidLimit 400 "invalid_limit": "limit is out of range.",
         "Send limit as a whole number from 1 to 200.", page: "/docs/agents/concepts/lists";
     InvalidFilter 400 "invalid_filter": "A filter has an unknown value.",
