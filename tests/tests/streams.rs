@@ -125,6 +125,39 @@ fn an_inbox_is_streamed_until_the_credential_ends() {
     }
 }
 
+/// R652: one of the streams of an instance looks for all; whichever ones are closed, the others are told what comes, and so are requests that wait.
+#[test]
+fn whichever_stream_is_closed_the_others_go_on() {
+    let (server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["ui.notify", "agents.read"]);
+    let told = |title: &str| {
+        scout.client.post("/api/ui/notify", &json!({ "title": title, "body": "b" })).is(201);
+    };
+    let mut open: Vec<Stream> = (0..9).map(|_| Stream::open(&admin, TOLD, None)).collect();
+    while !open.is_empty() {
+        let title = format!("for {}", open.len());
+        told(&title);
+        for stream in &mut open {
+            let (_, kind, data) = stream.event().unwrap();
+            assert_eq!((kind.as_str(), &data["title"]), ("notification", &json!(title)));
+        }
+        // The one that looks is among the oldest: each is closed once as the first one, some as the last.
+        let at = if open.len() % 3 == 0 { open.len() - 1 } else { 0 };
+        open.remove(at).close();
+    }
+    // The same with requests that wait: all of them end by the same event, however many there are.
+    std::thread::scope(|scope| {
+        let waiting: Vec<_> = (0..6)
+            .map(|_| scope.spawn(|| scout.client.get("/api/agents/me/inbox?wait=25").is(200)["items"].clone()))
+            .collect();
+        until("all of them wait", || (server.number("SELECT count(*) FROM streams") >= 6).then_some(()));
+        admin.post("/api/agents/scout/messages", &json!({ "text": "at last" })).is(201);
+        for one in waiting {
+            assert_eq!(one.join().unwrap()[0]["data"]["text"], "at last");
+        }
+    });
+}
+
 /// R225: an agent that has a place from before a restore is told so, instead of waiting for events that it would miss; what it is told helps.
 #[test]
 fn a_place_behind_the_last_event_is_refused_and_the_beginning_is_not() {

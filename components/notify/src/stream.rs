@@ -115,8 +115,8 @@ impl<S: Source> Open<S> {
             self.waiting.push_back(":\n\n".to_owned());
         }
         if !self.watch.has_changed(&self.app).await? && !is_due {
-            watch::next_look(&self.app).await;
-            return Ok(());
+            let until = self.checked_at.plus_seconds(CHECKED_EVERY).min(self.said_at.plus_seconds(SAID_EVERY));
+            return self.watch.next(&self.app, until.min(self.ends_at)).await;
         }
         let found = self.source.look(&self.app, &self.caller).await?;
         if !S::FINDS_THE_END || is_due || !found.is_empty() {

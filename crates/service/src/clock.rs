@@ -39,6 +39,9 @@ pub fn wait(seconds: Option<i64>) -> Result<i64, ApiError> {
     if (0..=MOST_WAIT).contains(&seconds) { Ok(seconds) } else { Err(Code::InvalidWait.into()) }
 }
 
+/// Whether [`sleep`] lets time pass.
+pub(crate) const PASSES: bool = cfg!(target_family = "wasm");
+
 /// Lets time pass. Natively, in tests, it does not: their clock is moved by hand.
 pub async fn sleep(duration: std::time::Duration) {
     #[cfg(target_family = "wasm")]

@@ -43,6 +43,7 @@
 
 pub mod accept;
 pub mod app;
+mod bell;
 pub mod body;
 pub mod call;
 pub mod caller;

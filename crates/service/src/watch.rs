@@ -1,6 +1,13 @@
 //! Requests that wait until somebody has written to the database.
+//!
+//! Of those that wait in an instance one looks, six times a second, and rings for each other one for which there is something: somebody
+//! has written, or its own time has come. So a thousand streams to which nothing happens cost little, also where being called back costs
+//! much, as in Spin.
 
-use std::{cell::Cell, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    time::Duration,
+};
 
 use common::{
     error::{ApiError, Code},
@@ -10,6 +17,7 @@ use store::{db::Version, stream};
 
 use crate::{
     app::{App, log},
+    bell::{Bell, bell},
     caller::Caller,
     clock,
 };
@@ -22,6 +30,87 @@ const LOOK: Duration = Duration::from_millis(1000 / LOOKS.unsigned_abs());
 thread_local! {
     /// When this instance asked last, and the version of the database then: all that wait in it look at the same moments, and ask once.
     static ASKED: Cell<Option<(Timestamp, Version)>> = const { Cell::new(None) };
+    /// Whether one of those that wait looks for all.
+    static IS_LED: Cell<bool> = const { Cell::new(false) };
+    /// The others, the one that has waited for longest first.
+    static WAITING: RefCell<Vec<Waiting>> = const { RefCell::new(Vec::new()) };
+    /// The number of the last one of them.
+    static LAST: Cell<u64> = const { Cell::new(0) };
+}
+
+/// One that waits while another one looks.
+struct Waiting {
+    number: u64,
+    /// The version that it has seen.
+    seen: Option<Version>,
+    until: Timestamp,
+    bell: Bell,
+}
+
+/// Rings for those of whom this is true.
+fn ring(mut is_due: impl FnMut(&Waiting) -> bool) {
+    // Out of the list first: whoever is rung for may come back to it.
+    let due: Vec<Waiting> = WAITING.with_borrow_mut(|waiting| waiting.extract_if(.., |one| is_due(one)).collect());
+    due.into_iter().for_each(|one| one.bell.ring());
+}
+
+/// Rings for the first of those that wait, if nobody looks: it is to.
+fn hand_on() {
+    if !IS_LED.get() {
+        let mut is_first = true;
+        ring(|_| std::mem::take(&mut is_first));
+    }
+}
+
+/// The task that looks for all, until this is dropped: then the next one does, also when it was given up in the middle.
+struct Lead;
+
+impl Lead {
+    /// `None`: another one does.
+    fn begin() -> Option<Self> {
+        if IS_LED.replace(true) { None } else { Some(Self) }
+    }
+
+    /// Looks, and rings, until there is another version than the one that this task has seen, or its own time has come.
+    async fn look(self, app: &App, seen: Option<Version>, until: Timestamp) -> Result<(), ApiError> {
+        loop {
+            clock::sleep(rest(app.clock().now()).unwrap_or(LOOK)).await;
+            let (version, now) = (version(app).await?, app.clock().now());
+            ring(|one| one.until <= now || one.seen != version);
+            if version != seen || until <= now || !clock::PASSES {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        IS_LED.set(false);
+        hand_on();
+    }
+}
+
+/// A place among those that wait, until this is dropped. Whoever is rung for and does not look, or was given up, hands on.
+struct InLine(u64);
+
+impl InLine {
+    async fn wait(seen: Option<Version>, until: Timestamp) -> Self {
+        let (bell, rung) = bell();
+        let number = LAST.get().wrapping_add(1);
+        LAST.set(number);
+        WAITING.with_borrow_mut(|waiting| waiting.push(Waiting { number, seen, until, bell }));
+        let line = Self(number);
+        rung.wait().await;
+        line
+    }
+}
+
+impl Drop for InLine {
+    fn drop(&mut self) {
+        ring(|one| one.number == self.0);
+        hand_on();
+    }
 }
 
 /// How long this instance does not ask again.
@@ -29,6 +118,25 @@ fn rest(now: Timestamp) -> Option<Duration> {
     let (asked, _) = ASKED.get()?;
     let since = u64::try_from(now.millis() - asked.millis()).ok()?;
     LOOK.checked_sub(Duration::from_millis(since)).filter(|rest| !rest.is_zero())
+}
+
+/// The version of the database, at most a look old.
+async fn version(app: &App) -> Result<Option<Version>, ApiError> {
+    let now = app.clock().now();
+    if rest(now).is_none() {
+        ASKED.set(Some((now, app.db().version().await?)));
+    }
+    Ok(asked())
+}
+
+/// The version that this instance was told last.
+fn asked() -> Option<Version> {
+    ASKED.get().map(|(_, version)| version)
+}
+
+/// How many looks are between two moments.
+fn looks_between(from: Timestamp, to: Timestamp) -> i64 {
+    to.millis().saturating_sub(from.millis()).saturating_mul(LOOKS) / 1000
 }
 
 /// The place of a stream, or of a request that waits, in the bound of its person or agent. It is left however the request ends.
@@ -116,8 +224,10 @@ impl Watch {
             self.place = Some(Place::of_wait(app, &subject).await?);
         }
         while !self.is_over() {
-            self.looks -= 1;
-            next_look(app).await;
+            let begun = app.clock().now();
+            let until = begun.plus_millis(self.looks.saturating_mul(1000) / LOOKS);
+            self.next(app, moment.map_or(until, |moment| moment.min(until))).await?;
+            self.looks -= looks_between(begun, app.clock().now()).clamp(1, self.looks);
             if self.has_changed(app).await? || moment.is_some_and(|moment| moment <= app.clock().now()) {
                 break;
             }
@@ -125,14 +235,25 @@ impl Watch {
         Ok(())
     }
 
+    /// Waits for the next look, and on until somebody may have written, or until this moment.
+    pub async fn next(&self, app: &App, until: Timestamp) -> Result<(), ApiError> {
+        let mut line = None;
+        loop {
+            if let Some(lead) = Lead::begin() {
+                drop(line);
+                return lead.look(app, self.version, until).await;
+            }
+            line = Some(InLine::wait(self.version, until).await);
+            if asked() != self.version || until <= app.clock().now() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Whether somebody may have written since this was asked last. The first time: yes. Ask before you read: what is written meanwhile is
     /// then seen by the next look.
     pub async fn has_changed(&mut self, app: &App) -> Result<bool, ApiError> {
-        let now = app.clock().now();
-        if rest(now).is_none() {
-            ASKED.set(Some((now, app.db().version().await?)));
-        }
-        let version = ASKED.get().map(|(_, version)| version);
+        let version = version(app).await?;
         Ok(std::mem::replace(&mut self.version, version) != version)
     }
 
@@ -147,7 +268,49 @@ pub fn looks(wait: Option<i64>) -> Result<i64, ApiError> {
     Ok(clock::wait(wait)? * LOOKS)
 }
 
-/// Waits until the instance looks again.
-pub async fn next_look(app: &App) {
-    clock::sleep(rest(app.clock().now()).unwrap_or(LOOK)).await;
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, task::Context, task::Poll};
+
+    use futures_util::{FutureExt as _, future::poll_fn};
+
+    use super::*;
+    use crate::{router::Router, testing::TestApp};
+
+    /// R652: while one looks, the others wait for its bell; and should it be given up in the middle, the first of them looks.
+    #[tokio::test]
+    async fn when_the_one_that_looks_is_given_up_the_next_one_does() {
+        let t = TestApp::new(Router::default());
+        let (app, watch) = (t.app(), Watch::default());
+        let until = t.now().plus_seconds(60);
+        let lead = Lead::begin().unwrap();
+        let (mut first, mut second) = (pin!(watch.next(&app, until)), pin!(watch.next(&app, until)));
+        let polled = poll_fn(|context: &mut Context<'_>| {
+            Poll::Ready((first.poll_unpin(context).is_pending(), second.poll_unpin(context).is_pending()))
+        });
+        assert_eq!(polled.await, (true, true));
+        drop(lead);
+        first.await.unwrap();
+        second.await.unwrap();
+        assert!(!IS_LED.get() && WAITING.with_borrow(Vec::is_empty));
+    }
+
+    /// R652: who has seen what there is now, and whose time has not come, is left alone; who is given up in the line keeps nobody waiting.
+    #[test]
+    fn only_those_are_rung_for_whom_there_is_something() {
+        let wait = |seconds: i64| Box::pin(InLine::wait(None, Timestamp::from_millis(seconds * 1000)));
+        let lead = Lead::begin();
+        let mut waiting = [1, 9, 9, 9].map(wait);
+        let mut rung = || waiting.each_mut().map(|one| one.now_or_never());
+        assert!(rung().iter().all(Option::is_none));
+        ring(|one| one.until <= Timestamp::from_millis(5000));
+        let [first, second, ..] = rung();
+        assert!(first.is_some() && second.is_none());
+        drop((first, lead));
+        // The second one is rung for, and is given up before it hears of it; the third one in the line.
+        let [_, second, third, mut fourth] = waiting;
+        drop((third, second));
+        assert!((&mut fourth).now_or_never().is_some());
+        assert!(WAITING.with_borrow(Vec::is_empty));
+    }
 }
