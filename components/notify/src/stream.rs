@@ -108,6 +108,7 @@ impl<S: Source> Open<S> {
             self.is_over = true;
             return Ok(());
         }
+        watch::renew_streams(&self.app, now).await?;
         let is_due = self.checked_at.plus_seconds(CHECKED_EVERY) <= now;
         if self.said_at.plus_seconds(SAID_EVERY) <= now {
             self.said_at = now;
@@ -129,7 +130,6 @@ impl<S: Source> Open<S> {
         self.waiting.extend(found);
         if is_due {
             self.checked_at = now;
-            streams::renew(self.app.db(), self.app.request_id(), now).await?;
         }
         Ok(())
     }

@@ -36,6 +36,10 @@ thread_local! {
     static WAITING: RefCell<Vec<Waiting>> = const { RefCell::new(Vec::new()) };
     /// The number of the last one of them.
     static LAST: Cell<u64> = const { Cell::new(0) };
+    /// The streams that are open.
+    static STREAMS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    /// The turn in which the streams said last that they are open.
+    static RENEWED: Cell<i64> = const { Cell::new(0) };
 }
 
 /// One that waits while another one looks.
@@ -139,6 +143,24 @@ fn looks_between(from: Timestamp, to: Timestamp) -> i64 {
     to.millis().saturating_sub(from.millis()).saturating_mul(LOOKS) / 1000
 }
 
+/// The length of a turn in which streams say that they are open, seconds.
+const TURN: i64 = 15;
+
+/// Says once a turn that the streams of this instance are open. All instances do so within the same seconds, and each with one statement:
+/// whatever is written wakes all that wait.
+pub async fn renew_streams(app: &App, now: Timestamp) -> Result<(), ApiError> {
+    let turn = now.millis() / (TURN * 1000);
+    if RENEWED.replace(turn) == turn {
+        return Ok(());
+    }
+    let open = STREAMS.with_borrow(Clone::clone);
+    let renewed = stream::renew(app.db(), &open, now).await;
+    if renewed.is_err() {
+        RENEWED.set(0);
+    }
+    Ok(renewed?)
+}
+
 /// The place of a stream, or of a request that waits, in the bound of its person or agent. It is left however the request ends.
 pub struct Place(App);
 
@@ -146,7 +168,10 @@ impl Place {
     /// Takes a stream's place.
     pub async fn of_stream(app: &App, caller: &Caller) -> Result<Self, ApiError> {
         match stream::open(app.db(), app.request_id(), caller.subject().id(), app.now()).await? {
-            true => Ok(Self(app.clone())),
+            true => {
+                STREAMS.with_borrow_mut(|open| open.push(app.request_id().as_str().to_owned()));
+                Ok(Self(app.clone()))
+            }
             // Those that were cut off end by then.
             false => Err(ApiError::from(Code::TooManyStreams).retry_after(stream::RENEWED_WITHIN)),
         }
@@ -171,6 +196,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let app = self.0.clone();
+        STREAMS.with_borrow_mut(|open| open.retain(|id| id != app.request_id().as_str()));
         self.0.at_the_end(async move { stream::close(app.db(), app.request_id()).await });
     }
 }
@@ -312,5 +338,26 @@ mod tests {
         drop((third, second));
         assert!((&mut fourth).now_or_never().is_some());
         assert!(WAITING.with_borrow(Vec::is_empty));
+    }
+
+    /// R671: streams say once a turn that they are open, those of an instance together.
+    #[tokio::test]
+    async fn the_streams_of_an_instance_are_renewed_together() {
+        let t = TestApp::new(Router::default());
+        let app = t.app();
+        for id in ["req_1", "req_2"] {
+            t.execute(&format!("INSERT INTO streams (id, subject_id, until) VALUES ('{id}', 'usr_1', 0)"))
+                .await
+                .unwrap();
+            STREAMS.with_borrow_mut(|open| open.push(id.to_owned()));
+        }
+        let sum = async || t.number("SELECT sum(until) FROM streams").await;
+        let begun = Timestamp::from_millis(t.now().millis() / 15_000 * 15_000);
+        for (seconds, is_written) in [(0, true), (1, false), (14, false), (15, true), (29, false), (31, true)] {
+            let (now, before) = (begun.plus_seconds(seconds), sum().await);
+            renew_streams(&app, now).await.unwrap();
+            assert_eq!(sum().await != before, is_written, "after {seconds} s");
+            assert!(sum().await >= 2 * now.plus_seconds(20).millis(), "after {seconds} s");
+        }
     }
 }

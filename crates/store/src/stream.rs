@@ -7,7 +7,7 @@ use crate::{
     db::{Affected, Db, DbError, FromRow, Reads, Row},
     subject::Subject,
 };
-use common::{id::RequestId, role::Role, time::Timestamp};
+use common::{id::RequestId, json, role::Role, time::Timestamp};
 
 /// Streams that one person or agent has at once at most.
 pub const MOST: i64 = 10;
@@ -34,10 +34,11 @@ async fn take_place(db: &Db, id: &RequestId, (of, most): (&str, i64), now: Times
     Ok(!db.hot::<Affected>(sql, row).await?.is_empty())
 }
 
-/// Says that a stream is still open.
-pub async fn renew(db: &Db, id: &RequestId, now: Timestamp) -> Result<(), DbError> {
-    let sql = "UPDATE streams SET until = ?2 WHERE id = ?1 RETURNING 1";
-    db.hot::<Affected>(sql, args![id.as_str(), now.plus_seconds(RENEWED_WITHIN)]).await.map(drop)
+/// Says that these streams are still open.
+pub async fn renew(db: &Db, ids: &[String], now: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE streams SET until = ?2 WHERE id IN (SELECT value FROM json_each(?1)) RETURNING 1";
+    let ids = json::to_text(&serde_json::json!(ids));
+    db.hot::<Affected>(sql, args![ids, now.plus_seconds(RENEWED_WITHIN)]).await.map(drop)
 }
 
 /// Closes a stream.
@@ -107,7 +108,7 @@ mod tests {
         assert!(open(db, &ids[10], "usr_2", now).await.unwrap());
         close(db, &ids[10]).await.unwrap();
         close(db, &ids[0]).await.unwrap();
-        renew(db, &ids[1], now.plus_seconds(39)).await.unwrap();
+        renew(db, &[ids[1].as_str().to_owned(), "req_gone".to_owned()], now.plus_seconds(39)).await.unwrap();
         assert!(open(db, &ids[0], "usr_1", now).await.unwrap());
         purge(db, now.plus_seconds(40), 100).await.unwrap();
         assert_eq!(t.number("SELECT count(*) FROM streams").await, 1);
