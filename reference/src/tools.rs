@@ -67,6 +67,7 @@ fn arguments(row: &Described) -> Json {
     let example = examples::body(row).unwrap_or_default();
     for (name, schema) in schema.get("properties").and_then(Json::as_object).into_iter().flatten() {
         let mut schema = with_one_type(schema.clone());
+        of_any_type(&mut schema);
         if let (Some(example), Some(members)) = (example.get(name), schema.as_object_mut()) {
             members.insert("examples".to_owned(), json!([example]));
         }
@@ -90,6 +91,17 @@ fn arguments(row: &Described) -> Json {
     schema
 }
 
+/// The same of a value of any type: some clients leave out each tool that has a value without one.
+fn of_any_type(schema: &mut Json) {
+    if let Some(about) = schema.as_object_mut()
+        && !["type", "anyOf", "enum", "const"].iter().any(|word| about.contains_key(*word))
+    {
+        let any = ["object", "string", "number", "boolean", "null"].map(|kind| json!({ "type": kind }));
+        let list = json!({ "type": "array", "items": { "anyOf": any } });
+        about.insert("anyOf".to_owned(), any.into_iter().chain([list]).collect());
+    }
+}
+
 /// A schema in which what may be of several types, such as a text or null, is one of several schemas of one type: some clients hand schemas on to
 /// models whose service takes no list of types, and refuses all tools for one.
 fn with_one_type(schema: Json) -> Json {
@@ -99,6 +111,9 @@ fn with_one_type(schema: Json) -> Json {
         other => return other,
     };
     about.values_mut().for_each(|value| *value = with_one_type(value.take()));
+    if let Some(properties) = about.get_mut("properties").and_then(Json::as_object_mut) {
+        properties.values_mut().for_each(of_any_type);
+    }
     let Some(Json::Array(types)) = about.get("type").cloned() else { return Json::Object(about) };
     let mut whole: Map<String, Json> =
         about.remove("description").map(|text| ("description".to_owned(), text)).into_iter().collect();
@@ -146,6 +161,18 @@ mod tests {
         }
         // R486: no list of types anywhere, which some models' services refuse.
         assert!(!document.to_string().contains(r#""type":["#));
+        // R673: nor a value without any, for which some clients leave the whole tool out.
+        fn check(schema: &Json, place: &str) {
+            let of = |word: &str| schema.get(word);
+            let any = of("anyOf").and_then(Json::as_array);
+            assert!(of("type").is_some() || any.is_some_and(|any| !any.is_empty()), "{place} has no type");
+            any.into_iter().flatten().chain(of("items")).for_each(|one| check(one, place));
+            assert!(of("type").is_none_or(|kind| kind != "array" || of("items").is_some()), "{place} has no items");
+            for (name, one) in of("properties").and_then(Json::as_object).into_iter().flatten() {
+                check(one, &format!("{place} {name}"));
+            }
+        }
+        all.iter().for_each(|(name, tool)| check(&tool["inputSchema"], name));
         let of = |tool: &str, argument: &str| all[tool]["inputSchema"]["properties"][argument].clone();
         assert_eq!(of("notify", "priority")["enum"], json!(["low", "normal", "high"]));
         let parent = json!([{ "type": "string" }, { "type": "null" }]);

@@ -346,6 +346,18 @@ fn the_unit_and_the_containerfile_fit_the_program() {
         assert!(unit.lines().any(|line| line == hardened), "{hardened}");
     }
     assert!(container.lines().any(|line| line == "USER accredit"), "{container}");
+    // R675: what is copied is there, has all that the manifest names, and is nothing else of the folder, where secrets and databases may be.
+    let copied: Vec<&str> = container
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "))
+        .flat_map(|line| line.rsplit_once(' ').unwrap().0.split(' '))
+        .collect();
+    for name in &copied {
+        assert!(*name != "." && archive.server.join(name).exists(), "{name}");
+    }
+    for needed in ["accredit-host", "spin.toml", "components", "compiled", "docs", "dist"] {
+        assert!(copied.contains(&needed), "{needed}");
+    }
     // What it names as the configuration is there, and every line of it is a variable of the application.
     let manifest = read("spin.toml");
     for line in read("accredit.env.example").lines().filter_map(|line| line.strip_prefix("SPIN_VARIABLE_")) {
@@ -372,6 +384,9 @@ fn the_manifest_for_spinkube_fits_the_application() {
     for line in read("runtime-config.toml").lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         assert!(app.contains(&format!("    {line}\n")), "{line}");
     }
+    // R675: what Spin and Kubernetes refuse, or wait for without an end.
+    let ids = [app.matches("runAsNonRoot: true").count(), app.matches("runAsUser: 1").count()];
+    assert!(ids[0] == ids[1] && !app.contains("=false") && !app.contains("ReadWriteOncePod"), "{app}");
     let mount = app.lines().find_map(|line| line.trim().strip_prefix("mountPath: ")).unwrap();
     assert_eq!(app.matches(&format!("path = \"{mount}/")).count(), 2);
 }

@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod arguments;
 mod ask;
 mod fault;
 mod listen;
@@ -31,6 +32,7 @@ mod reference;
 mod resources;
 mod routes;
 mod server;
+mod short;
 mod tools;
 
 pub use routes::router;

@@ -12,6 +12,7 @@ use crate::{
     api::Api,
     fault::Fault,
     reference::{MANUAL, reference},
+    short,
 };
 
 /// Who is calling, and what may they use.
@@ -150,6 +151,8 @@ pub(crate) async fn read(api: &Api<'_>, uri: &str, is_modern: bool) -> Result<Co
     if !reply.is_done() {
         return Err(Fault::of_api(reply.status, reply.json()));
     }
-    let contents = json!([{ "uri": uri, "mimeType": "application/json", "text": reply.text }]);
+    let page = if uri == INBOX { short::inbox(&reply.text) } else { None };
+    let text = page.map_or(reply.text, |page| page.to_string());
+    let contents = json!([{ "uri": uri, "mimeType": "application/json", "text": text }]);
     Ok(Content { contents, lives: 0, is_public: false })
 }

@@ -200,7 +200,7 @@ async fn call(api: &Api<'_>, message: &Message) -> Result<Json, Fault> {
     };
     let reply = call.send(api).await?;
     if reply.is_done() {
-        return Ok(tools::done(&reply));
+        return Ok(tools::done(route, reply));
     }
     let envelope = reply.json();
     match reply.status == 403 && envelope.get("missing_scopes").is_some() {

@@ -13,8 +13,10 @@ use service::inside;
 
 use crate::{
     api::{Api, Reply},
+    arguments::{as_meant, whole},
     fault::{Fault, envelope},
     reference::{MANUAL, reference},
+    short,
 };
 
 /// The tools that the caller can use now, as `tools/list` has them, in an order that stays.
@@ -72,46 +74,8 @@ pub(crate) struct Call {
     pub(crate) route: &'static Route,
     names: Vec<String>,
     query: Vec<(String, String)>,
-    body: Option<Json>,
-    key: Option<String>,
-}
-
-/// A number without a fraction, which models write as `5.0` too, is a whole one (JSON Schema Core, section 4.2.2).
-fn whole(value: Json) -> Json {
-    match value.as_f64().filter(|number| value.is_f64() && number.fract() == 0.0 && number.abs() < 9e15) {
-        Some(number) => Json::from(number as i64),
-        None => value,
-    }
-}
-
-/// Removes members that are null where their schema does not allow null: many models send null for each field that they do not set.
-fn without_nulls(value: &mut Json, schema: &Json) {
-    match value {
-        Json::Object(members) => {
-            let of = |name: &str| schema.get("properties").and_then(|all| all.get(name));
-            members.retain(|name, value| !(value.is_null() && of(name).is_some_and(refuses_null)));
-            for (name, value) in members {
-                if let Some(schema) = of(name) {
-                    without_nulls(value, schema);
-                }
-            }
-        }
-        Json::Array(items) => {
-            if let Some(schema) = schema.get("items") {
-                items.iter_mut().for_each(|item| without_nulls(item, schema));
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Whether a schema names types, and null is none of them. (R494: no schema of a tool has a list of types.)
-fn refuses_null(schema: &Json) -> bool {
-    let names_another = |schema: &Json| schema.get("type").and_then(Json::as_str).is_some_and(|kind| kind != "null");
-    match schema.get("anyOf").and_then(Json::as_array) {
-        Some(any) => any.iter().all(names_another),
-        None => names_another(schema),
-    }
+    pub(crate) body: Option<Json>,
+    pub(crate) key: Option<String>,
 }
 
 impl Call {
@@ -119,7 +83,7 @@ impl Call {
     pub(crate) fn new(route: &'static Route, mut arguments: Map<String, Json>) -> Result<Self, ApiError> {
         if let Some(tool) = reference().ok().and_then(|known| known.tools.get(&tool::name(route))) {
             let mut sent = Json::Object(arguments);
-            without_nulls(&mut sent, tool.get("inputSchema").unwrap_or(&Json::Null));
+            as_meant(&mut sent, tool.get("inputSchema").unwrap_or(&Json::Null));
             // A model that sends a call again puts its arguments in another order: what was approved once, or has a key, is the same request.
             sent.sort_all_objects();
             arguments = if let Json::Object(left) = sent { left } else { Map::new() };
@@ -195,8 +159,16 @@ impl Call {
     }
 }
 
-/// What a tool has answered.
-pub(crate) fn done(reply: &Reply) -> Json {
+/// What a tool has answered, as long as a model can take it.
+pub(crate) fn done(route: &Route, mut reply: Reply) -> Json {
+    if let Some(said) = short::too_long(route, reply.text.len()) {
+        return json!({ "content": [{ "type": "text", "text": said }], "isError": true });
+    }
+    if *route == *route::INBOX
+        && let Some(page) = short::inbox(&reply.text)
+    {
+        reply.text = page.to_string();
+    }
     let json = reply.json();
     // Where there is no body, only a header names what has ended.
     let (text, json) = match (&reply.closure, reply.text.is_empty()) {
@@ -326,32 +298,6 @@ mod tests {
         }
         for asked in ["", "s", "_", "no-such-thing", "\u{e9}\u{301}"] {
             assert!(like(asked).is_empty(), "{asked}");
-        }
-    }
-
-    /// R590: what a tool's schema has no null for is left out where it is null, at each depth; what null clears is sent, and so is what is
-    /// unknown.
-    #[test]
-    fn null_is_left_out_where_it_means_nothing() {
-        let made =
-            call(route::LOGS_APPEND, json!({ "agent": "me", "lines": [{ "text": "x", "level": null }], "text": null }))
-                .unwrap();
-        assert_eq!(made.body, Some(json!({ "lines": [{ "text": "x" }] })));
-        let sent = json!({ "agent": "a", "model": null, "compute": null, "labels": null, "tier": null, "x": null });
-        let made = call(route::AGENTS_PATCH, sent).unwrap();
-        assert_eq!(made.body, Some(json!({ "model": null, "compute": null, "x": null })));
-        let made = call(route::AGENTS_CREATE, json!({ "name": "a", "idempotency_key": null })).unwrap();
-        assert_eq!(made.key, None);
-        // Every field that a tool does not need can be null, of every tool.
-        for (name, tool) in &reference().unwrap().tools {
-            let schema = &tool["inputSchema"];
-            let all = schema["properties"].as_object().unwrap().keys().map(|name| (name.clone(), Json::Null));
-            let mut sent = Json::Object(all.collect());
-            without_nulls(&mut sent, schema);
-            for (field, _) in sent.as_object().unwrap() {
-                let means = &schema["properties"][field];
-                assert!(means.get("type").is_none(), "{name} {field}: {means}");
-            }
         }
     }
 

@@ -1,0 +1,134 @@
+//! The arguments of a tool as a model meant them: models and their programs write numbers with a fraction, null for what they do not set, and
+//! lists and objects as JSON in a text.
+
+use serde_json::Value as Json;
+
+/// A number without a fraction, which models write as `5.0` too, is a whole one (JSON Schema Core, section 4.2.2).
+pub(crate) fn whole(value: Json) -> Json {
+    match value.as_f64().filter(|number| value.is_f64() && number.fract() == 0.0 && number.abs() < 9e15) {
+        Some(number) => Json::from(number as i64),
+        None => value,
+    }
+}
+
+/// Puts right, at each depth, what the schema does not take and what can mean only one thing: a list, an object, a number or a truth value that
+/// stands in a text, as several programs send it, and null for a member that is not set, which many models send.
+pub(crate) fn as_meant(value: &mut Json, schema: &Json) {
+    if let Some(meant) = value.as_str().and_then(|text| in_text(text, schema)) {
+        *value = meant;
+    }
+    match value {
+        Json::Object(members) => {
+            let of = |name: &str| schema.get("properties").and_then(|all| all.get(name));
+            members.retain(|name, value| !(value.is_null() && of(name).is_some_and(refuses_null)));
+            for (name, value) in members {
+                if let Some(schema) = of(name) {
+                    as_meant(value, schema);
+                }
+            }
+        }
+        Json::Array(items) => {
+            if let Some(schema) = schema.get("items") {
+                items.iter_mut().for_each(|item| as_meant(item, schema));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The types that a schema names. (R494: no schema of a tool has a list of types.)
+fn types(schema: &Json) -> impl Iterator<Item = &str> {
+    let any = schema.get("anyOf").and_then(Json::as_array).into_iter().flatten();
+    std::iter::once(schema).chain(any).filter_map(|one| one.get("type")?.as_str())
+}
+
+/// The value that stands in a text as JSON, if the schema takes its type, and takes no text, or the text can be nothing but a list or an object.
+fn in_text(text: &str, schema: &Json) -> Option<Json> {
+    let takes = |kind: &str| types(schema).any(|known| known == kind);
+    if takes("string") && !text.trim_start().starts_with(['[', '{']) {
+        return None;
+    }
+    let value = whole(serde_json::from_str(text).ok()?);
+    let fits = match &value {
+        Json::Array(_) => takes("array"),
+        Json::Object(_) => takes("object"),
+        Json::Bool(_) => takes("boolean"),
+        Json::Null => takes("null"),
+        Json::Number(number) => takes("number") || (takes("integer") && !number.is_f64()),
+        Json::String(_) => false,
+    };
+    fits.then_some(value)
+}
+
+/// Whether a schema names types, and null is none of them.
+fn refuses_null(schema: &Json) -> bool {
+    let mut named = types(schema).peekable();
+    named.peek().is_some() && named.all(|kind| kind != "null")
+}
+
+#[cfg(test)]
+mod tests {
+    use common::route::{self, Route};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{reference::reference, tools::Call};
+
+    fn call(route: &'static Route, arguments: Json) -> Result<Call, common::error::ApiError> {
+        Call::new(route, arguments.as_object().cloned().unwrap_or_default())
+    }
+
+    /// R590: what a tool's schema has no null for is left out where it is null, at each depth; what null clears is sent, and so is what is
+    /// unknown.
+    #[test]
+    fn null_is_left_out_where_it_means_nothing() {
+        let made =
+            call(route::LOGS_APPEND, json!({ "agent": "me", "lines": [{ "text": "x", "level": null }], "text": null }))
+                .unwrap();
+        assert_eq!(made.body, Some(json!({ "lines": [{ "text": "x" }] })));
+        let sent = json!({ "agent": "a", "model": null, "compute": null, "labels": null, "tier": null, "x": null });
+        let made = call(route::AGENTS_PATCH, sent).unwrap();
+        assert_eq!(made.body, Some(json!({ "model": null, "compute": null, "x": null })));
+        let made = call(route::AGENTS_CREATE, json!({ "name": "a", "idempotency_key": null })).unwrap();
+        assert_eq!(made.key, None);
+        // Every field that a tool does not need can be null, of every tool.
+        for (name, tool) in &reference().unwrap().tools {
+            let schema = &tool["inputSchema"];
+            let all = schema["properties"].as_object().unwrap().keys().map(|name| (name.clone(), Json::Null));
+            let mut sent = Json::Object(all.collect());
+            as_meant(&mut sent, schema);
+            for (field, _) in sent.as_object().unwrap() {
+                let means = &schema["properties"][field];
+                assert!(means.get("type").is_none(), "{name} {field}: {means}");
+            }
+        }
+    }
+
+    /// R672: what stands in a text as JSON is what the schema takes, at each depth; a text that may be one stays one.
+    #[test]
+    fn what_stands_in_a_text_is_taken_for_what_it_is() {
+        let sent = json!({
+            "name": "[1]", "scope": "[\"agents.read\"]", "labels": "{\"team\": \"[x]\"}", "tier": "4", "issue_token": "false",
+            "budget_cents": "2.0", "compute": "{\"cpu\": 2}", "model": "null", "description": "{\"a\": 1}",
+        });
+        let made = call(route::AGENTS_CREATE, sent).unwrap().body;
+        let meant = json!({
+            "name": "[1]", "scope": ["agents.read"], "labels": { "team": "[x]" }, "tier": 4, "issue_token": false,
+            "budget_cents": 2, "compute": { "cpu": 2 }, "model": "null", "description": "{\"a\": 1}",
+        });
+        assert_eq!(made, Some(meant));
+        let lines = json!({ "agent": "me", "lines": "[{\"text\": \"{}\", \"level\": null}]" });
+        let made = call(route::LOGS_APPEND, lines).unwrap().body;
+        assert_eq!(made, Some(json!({ "lines": [{ "text": "{}" }] })));
+        let made = |scope: &str| call(route::ACCESS_ASK, json!({ "scope": scope })).unwrap().body;
+        assert_eq!(made("[\"agents.create\"]"), Some(json!({ "scope": ["agents.create"] })));
+        assert_eq!(made("agents.create"), Some(json!({ "scope": "agents.create" })));
+        // What is no JSON, or of another type, goes along, so that the route says what it takes.
+        for (field, text) in
+            [("scope", "agents.read"), ("tier", "four"), ("tier", "4.5"), ("labels", "[1]"), ("tier", "\"4\"")]
+        {
+            let made = call(route::AGENTS_CREATE, json!({ "name": "a", field: text })).unwrap().body;
+            assert_eq!(made, Some(json!({ "name": "a", field: text })));
+        }
+    }
+}
