@@ -29,6 +29,7 @@ use service::{
 };
 use store::{
     agent::Agent,
+    code,
     credential::{self, ActiveToken},
 };
 
@@ -187,13 +188,18 @@ pub(crate) async fn revoke(change: Change<()>, Path(name): Path) -> Result<Respo
     change
         .on_agent(&name, async |write, agent, ()| {
             let revoked = credential::revoke_tokens(&write.tx, &agent.id, write.now()).await?;
-            if revoked.is_empty() {
+            // A code that waits would be the agent's next token.
+            let codes = code::end_of_agent(&write.tx, code::Kind::Enrolment, &agent.id).await?;
+            if revoked.is_empty() && codes == 0 {
                 return Ok(Answer::no_content().unchanged());
+            }
+            if revoked.is_empty() {
+                return Ok(Answer::no_content().audited(&agent.id, Null, json!({ "codes_ended": codes })));
             }
             write
                 .emit_ended(EventKind::AgentTokenRevoked, (&agent.id, &agent.name), "revoked the token", &revoked)
                 .await?;
-            Ok(Answer::no_content().audited(&agent.id, Null, json!({ "revoked": revoked })))
+            Ok(Answer::no_content().audited(&agent.id, Null, json!({ "revoked": revoked, "codes_ended": codes })))
         })
         .await
 }

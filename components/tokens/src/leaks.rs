@@ -22,7 +22,7 @@ use service::{
     throttle,
 };
 use store::{
-    audit, credential,
+    audit, code, credential,
     db::{Purpose, Tx},
     epoch, notification, oauth_client,
     origin::Origin,
@@ -58,6 +58,7 @@ pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Lea
     let tx = app.db().begin(Purpose::Revoking).await?;
     let since = epoch::last(&tx, found.tenant_id()).await?;
     let was_live = !credential::revoke_with_former(&tx, found.credential_id(), app.now()).await?.is_empty();
+    code::end_of_token(&tx, found.credential_id()).await?;
     // A thief may have rotated it: the successor stays live, and only the owner knows who holds it.
     let successor = credential::successor(&tx, found.credential_id(), found.agent_id(), app.now()).await?;
     let made =

@@ -28,6 +28,7 @@ use service::{
     response::{Response, json},
 };
 use store::{
+    code,
     credential::{
         self,
         list::{self, Filter, Sort, Token},
@@ -244,6 +245,10 @@ pub(crate) async fn revoke_found(write: &Write<'_>, found: Token) -> Result<Done
     let ended = credential::revoke_with_former(&write.tx, &found.id, write.now()).await?;
     if ended.is_empty() {
         return Ok(Answer::no_content().unchanged());
+    }
+    // A runtime that ends its own token may have made room for the one that a code brings.
+    if found.id != *write.caller.credential_id() {
+        code::end_of_token(&write.tx, &found.id).await?;
     }
     let what = format!("revoked the {} {}…", found.kind.title(), found.prefix);
     let agent = found.owner.agent_id.clone().and_then(|id| AgentId::try_from(id).ok());

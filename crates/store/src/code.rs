@@ -10,7 +10,7 @@ use crate::{
     outbox,
 };
 use common::{
-    id::{AgentId, TenantId, UserId},
+    id::{AgentId, CredentialId, TenantId, UserId},
     json,
     secret::{Chance, Digest, OneTimeCode},
     time::Timestamp,
@@ -203,6 +203,13 @@ pub async fn was_spent(tx: &Tx<'_>, kind: Kind, code: &Digest) -> Result<Option<
 pub async fn end_of_agent(tx: &Tx<'_>, kind: Kind, agent: &AgentId) -> Result<usize, DbError> {
     let sql = "DELETE FROM codes WHERE agent_id = ?1 AND kind = ?2 AND spent_at IS NULL RETURNING 1";
     Ok(tx.list::<Affected>(sql, args![agent, kind.as_str()]).await?.len())
+}
+
+/// Ends the codes for another token of the agent whose token this is: who had the token may have got one.
+pub async fn end_of_token(tx: &Tx<'_>, id: &CredentialId) -> Result<(), DbError> {
+    let sql = "DELETE FROM codes WHERE kind = 'enrolment' AND spent_at IS NULL
+                  AND agent_id = (SELECT c.agent_id FROM credentials c WHERE c.id = ?1 AND c.kind = 'agent_token')";
+    tx.execute(sql, args![id]).await
 }
 
 /// Ends all codes of a kind that a person has. What was spent is left, so that its bearer can be told.

@@ -358,3 +358,45 @@ async fn a_closure_that_is_waited_for_asks_nothing_while_nobody_writes() {
     let waiting = asked(&format!("{path}?wait=25")).await;
     assert!(waiting <= 2 * at_once + 3, "{waiting} and {at_once}");
 }
+
+/// R676: with a token that somebody takes away goes the code for the next one, which whoever had it may have got. A runtime that ends its own
+/// token leaves the code, which may be meant for the one after it.
+#[tokio::test]
+async fn a_code_ends_with_the_token_that_is_taken_away() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let mut scout = t.agent(&ada, "scout", "agents.read").await;
+    const MAKE: &str = "/api/agents/scout/enrolment";
+    let enrol = async |made: &Json| t.nobody("POST", "/api/agents/enroll", json!({ "code": made["code"] })).await;
+    let ways: [(&str, &str, bool); 5] = [
+        ("DELETE", "/api/agents/scout/token", true),
+        ("DELETE", "/auth/admin/tokens/{id}", true),
+        ("POST", "/auth/leaks", true),
+        ("DELETE", "/auth/tokens/me", false),
+        ("DELETE", "/api/agents/scout/token", true),
+    ];
+    for (method, path, ends) in ways {
+        let made = t.as_(&ada, "POST", MAKE, json!({})).await.is(201);
+        match path {
+            "/auth/leaks" => t.nobody(method, path, json!({ "token": scout.token })).await.is(204),
+            "/auth/tokens/me" => t.as_(&scout, method, path, Null).await.is(204),
+            path => t.as_(&ada, method, &path.replace("{id}", scout.credential.as_str()), Null).await.is(204),
+        };
+        let answer = enrol(&made).await;
+        if ends {
+            answer.refused(400, "invalid_enrolment_code");
+        } else {
+            answer.is(200);
+        }
+        let next = t.as_(&ada, "POST", "/api/agents/scout/token/issue", json!({})).await.is(200);
+        scout.token = next["token"].as_str().unwrap().to_owned();
+        scout.credential = common::id::CredentialId::try_from(next["id"].as_str().unwrap().to_owned()).unwrap();
+    }
+    // There is no token any more, and a code waits: that ends, and is a change.
+    t.as_(&ada, "DELETE", "/api/agents/scout/token", Null).await.is(204);
+    let made = t.as_(&ada, "POST", MAKE, json!({})).await.is(201);
+    t.as_(&ada, "DELETE", "/api/agents/scout/token", Null).await.is(204);
+    enrol(&made).await.refused(400, "invalid_enrolment_code");
+    let last = t.texts("SELECT after FROM audit WHERE action = 'agent.token.revoke' ORDER BY seq DESC LIMIT 1").await;
+    assert!(last[0].contains("\"codes_ended\":1"), "{last:?}");
+}
