@@ -316,6 +316,7 @@ const SENT: &[(&str, &str, &str)] = &[
     ("", "limit", "How many rows to answer; left out, 50; at most 200 in one answer."),
     ("", "max_concurrent_tasks", "How many tasks the agent may do at once; its runtime enforces it."),
     ("", "minted_with", "Only those that were made with this credential, by id."),
+    ("", "minted_by", "Only those of agents that this person or agent has made, by id."),
     ("", "model", "The model behind the agent."),
     ("", "name", "The name."),
     ("", "names", "The names of the agents."),

@@ -9,7 +9,7 @@ use common::{
     event::EventKind,
     id::UserId,
     role::Role,
-    text::{part, persons_name},
+    text::{count, part, persons_name},
 };
 use http::StatusCode;
 use serde::Serialize;
@@ -102,11 +102,32 @@ form! {
     }
 }
 
+/// A user, and what the admin should know.
 #[derive(Serialize)]
-struct Created<'a> {
+pub(crate) struct Warned<'a> {
     #[serde(flatten)]
-    user: &'a User,
-    warnings: Vec<String>,
+    pub(crate) user: &'a User,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What goes on working when somebody is shut out, or is no admin any more: what they made for agents of others.
+pub(crate) async fn what_stays(write: &Write<'_>, user: &User) -> Result<Vec<String>, ApiError> {
+    let (made, opened) = credential::made_for_others(&write.tx, &user.id, write.now()).await?;
+    let (who, id) = (&user.email, &user.id);
+    let mut warnings = Vec::new();
+    if made > 0 {
+        warnings.push(format!(
+            "{who} has issued {} of agents of others that still work. GET /auth/admin/tokens?minted_by={id}&status=active lists them; DELETE /auth/admin/tokens/<id> revokes one.",
+            count(made, "credential")
+        ));
+    }
+    if !opened.is_empty() {
+        warnings.push(format!(
+            "{who} has let workloads of an issuer act as agents of others: {}. GET /api/agents/<name>/federated-credentials lists them.",
+            opened.join(", ")
+        ));
+    }
+    Ok(warnings)
 }
 
 /// `POST /api/users`: creates a user without a password, and invites them to choose one.
@@ -148,7 +169,7 @@ pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, Api
             }
             let after = json!({ "email": email, "name": name, "role": role });
             write.emit(Event::of_user(EventKind::UserCreated, &id).data(after.clone())).await?;
-            Ok(Answer::created(&Created { user: &stored, warnings })?.audited(id, Null, after))
+            Ok(Answer::created(&Warned { user: &stored, warnings })?.audited(id, Null, after))
         })
         .await
 }
@@ -187,10 +208,12 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                 ..found
             };
             let (before, after) = audit::changed(before, audited(&user));
-            let answer = Answer::ok(&user)?;
             if before == after {
-                return Ok(answer.unchanged());
+                return Ok(Answer::ok(&Warned { user: &user, warnings: Vec::new() })?.unchanged());
             }
+            let is_shut_out = user.role < was.role && was.role == Role::Admin;
+            let warnings = if is_shut_out { what_stays(write, &user).await? } else { Vec::new() };
+            let answer = Answer::ok(&Warned { user: &user, warnings })?;
             // Whoever has an admin's open session would take the account over by a link that is mailed there, as by another password.
             let is_own = user.id == *write.caller.user_id();
             if is_own && email::key(&user.email) != email::key(&was.email) && write.app().settings().has_mail() {

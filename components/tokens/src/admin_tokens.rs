@@ -2,7 +2,7 @@
 
 use common::{
     error::{ApiError, Code},
-    id::CredentialId,
+    id::{AgentId, CredentialId, UserId},
     secret::Kind,
     text::{moment, part},
     time::Timestamp,
@@ -33,6 +33,7 @@ form! {
         kind: Option<String>,
         status: Option<String>,
         minted_with: Option<String>,
+        minted_by: Option<String>,
         unused_since: Option<String>,
         sort: Option<String>,
         ..page: PageQuery,
@@ -60,6 +61,16 @@ fn read_minted_with(id: String) -> Result<CredentialId, ApiError> {
     CredentialId::try_from(id).map_err(|_| ApiError::field("minted_with", "must be the id of a credential (tok_…)"))
 }
 
+/// Reads `minted_by`.
+fn read_minted_by(id: &str) -> Result<&str, ApiError> {
+    let is_id = UserId::try_from(id.to_owned()).is_ok() || AgentId::try_from(id.to_owned()).is_ok();
+    if is_id {
+        Ok(id)
+    } else {
+        Err(ApiError::field("minted_by", "must be the id of a person or an agent (usr_… or agt_…)"))
+    }
+}
+
 /// `GET /auth/admin/tokens`: the tenant's credentials, of people and agents.
 pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
     let (sort, status) = (read_sort(query.sort.as_deref())?, read_status(query.status.as_deref())?);
@@ -76,6 +87,7 @@ pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) ->
         lasting: false,
         status,
         minted_with: minted_with.as_ref(),
+        minted_by: query.minted_by.as_deref().map(read_minted_by).transpose()?,
         unused_since,
         sort,
     };

@@ -19,7 +19,7 @@ use store::{
     user,
 };
 
-use crate::users::{audited, find};
+use crate::users::{Warned, audited, find, what_stays};
 
 /// `POST /api/users/{id}/deactivate`: ends the user's sessions, and refuses their other credentials and those of their agents.
 pub(crate) async fn deactivate(change: Change<Body<Empty>>, Path(id): Path) -> Result<Response, ApiError> {
@@ -39,8 +39,9 @@ async fn set_active(change: Change<Body<Empty>>, id: &str, is_active: bool) -> R
             if !is_active && before.id == *me {
                 return Err(Code::SelfDeactivation.into());
             }
+            let warnings = if is_active { Vec::new() } else { what_stays(write, &before).await? };
             if before.active == is_active {
-                return Ok(Answer::ok(&before)?.unchanged());
+                return Ok(Answer::ok(&Warned { user: &before, warnings })?.unchanged());
             }
             if is_active {
                 // It makes an admin, as another role does.
@@ -57,7 +58,8 @@ async fn set_active(change: Change<Body<Empty>>, id: &str, is_active: bool) -> R
             write.emit(Event::of_user(kind, &before.id).data(json!({ "email": before.email }))).await?;
             let after = find(&write.tx, &write.caller, before.id.as_str()).await?;
             let (was_active, is_active) = (json!({ "active": before.active }), json!({ "active": is_active }));
-            Ok(Answer::ok(&after)?.audited(&after.id, was_active, is_active))
+            let after = Warned { user: &after, warnings };
+            Ok(Answer::ok(&after)?.audited(&after.user.id, was_active, is_active))
         })
         .await
 }

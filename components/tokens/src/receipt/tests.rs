@@ -86,13 +86,13 @@ async fn a_receipt_of_a_partial_closure_says_so() {
         part(&answer.text, 1)
     };
     let partial = claims().await;
-    let until = "2026-01-02T03:04:15.000Z";
+    let until = "2026-01-02T03:04:16.000Z";
     assert_eq!(
         (&partial["status"], &partial["closed_at"], &partial["latest"]),
         (&json!("partial"), &Null, &json!(until))
     );
     assert_eq!(partial["waiting"], json!([{ "guard": "g1", "until": until }]));
-    t.wait(10);
+    t.wait(11);
     let closed = claims().await;
     assert_eq!((&closed["status"], &closed["closed_at"]), (&json!("closed"), &json!(until)));
     assert_eq!((&closed["closure"], &closed["digest"]), (&partial["closure"], &partial["digest"]));

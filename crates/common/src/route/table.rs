@@ -115,7 +115,7 @@ routes! {
         PATS_ROTATE = post("/auth/tokens/{id}/rotate", "Rotate a personal access token").for_people().idempotent().may_close().audited("token.rotate").page("concepts/pats");
         PATS_REVOKE = delete("/auth/tokens/{id}", "Revoke a personal access token").scope(TokensWrite).for_people().own_needs_no_scope().closes().audited("token.revoke").page("concepts/pats");
         OWN_END = delete("/auth/tokens/me", "End the credential that is sent").while_halted().before_factor().closes().audited("token.revoke").page("concepts/credentials#revocation");
-        TOKENS_LIST = get("/auth/admin/tokens", "List every credential of the tenant").scope(TokensAdmin).for_people().query(&["user", "q", "kind", "status", "minted_with", "unused_since", "sort", "cursor", "limit"]).page("concepts/pats");
+        TOKENS_LIST = get("/auth/admin/tokens", "List every credential of the tenant").scope(TokensAdmin).for_people().query(&["user", "q", "kind", "status", "minted_with", "minted_by", "unused_since", "sort", "cursor", "limit"]).page("concepts/pats");
         TOKENS_REVOKE = delete("/auth/admin/tokens/{id}", "Revoke any credential of the tenant").scope(TokensAdmin).for_people().closes().audited("token.revoke").page("concepts/pats");
         DEVICE_CODE = post("/auth/device/code", "Ask to sign a device in (RFC 8628)").public().form().any_query().page("concepts/device");
         DEVICE_TOKEN = post("/auth/device/token", "Get the token of a device that a person approved (RFC 8628)").public().form().any_query().audited("token.create").page("concepts/device");

@@ -163,6 +163,8 @@ pub struct Filter<'a> {
     pub status: Option<CredentialStatus>,
     /// Made with this credential, by id.
     pub minted_with: Option<&'a CredentialId>,
+    /// Made by this person or agent, by id.
+    pub minted_by: Option<&'a str>,
     /// Not used since; a credential that was never used counts from when it was made.
     pub unused_since: Option<Timestamp>,
     /// The order.
@@ -196,7 +198,8 @@ pub async fn list(
     let (at, id) = (binder.bind(at), binder.bind(id));
     let tenant = binder.bind(tenant);
     // A person's own, and what one credential has made, are found by their indexes, and not among all that the tenant has.
-    let plus = if filter.own.is_some() || filter.minted_with.is_some() { "+" } else { "" };
+    let is_narrow = filter.own.is_some() || filter.minted_with.is_some() || filter.minted_by.is_some();
+    let plus = if is_narrow { "+" } else { "" };
     let mut sql =
         select(&now, place) + &format!(" WHERE {plus}c.tenant_id = {tenant} AND ({place}, c.id) < ({at}, {id})");
     // An app's access token is one row: the secrets that refreshes replaced are none.
@@ -228,6 +231,9 @@ pub async fn list(
     }
     if let Some(with) = filter.minted_with {
         sql.push_str(&format!(" AND c.minted_with = {}", binder.bind(with)));
+    }
+    if let Some(by) = filter.minted_by {
+        sql.push_str(&format!(" AND c.minted_by = {} AND c.agent_id IS NOT NULL", binder.bind(by)));
     }
     if let Some(since) = filter.unused_since {
         sql.push_str(&format!(" AND ifnull(c.last_used_at, c.created_at) < {}", binder.bind(since)));

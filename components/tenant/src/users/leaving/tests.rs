@@ -36,6 +36,7 @@ async fn a_deactivated_account_is_refused_until_it_is_activated() {
     }
     let mut user = step(&t, &ada, &max, "deactivate").await.is(200);
     user.as_object_mut().unwrap().remove("closure");
+    assert_eq!(user["warnings"], json!([]));
     assert_eq!((&user["active"], &user["deactivated_by"]), (&json!(false), &json!(ada.user)));
     assert!(user["deactivated_at"].is_string());
     t.as_(&max, "GET", WHOAMI, Null).await.refused(401, "token_revoked");
@@ -45,6 +46,7 @@ async fn a_deactivated_account_is_refused_until_it_is_activated() {
     assert_eq!(t.texts("SELECT id FROM outbox").await, ["out_2"]); // a deactivated user gets no mail
     assert_eq!(step(&t, &ada, &max, "deactivate").await.is(200), user); // again: as it was
     let list = t.as_(&ada, "GET", "/api/users?active=false", Null).await.is(200);
+    user.as_object_mut().unwrap().remove("warnings");
     assert_eq!(list["items"], json!([user]));
 
     let user = step(&t, &ada, &max, "activate").await.is(200);
@@ -199,4 +201,52 @@ async fn the_agents_of_a_deleted_user_are_transferred_or_archived() {
         let title = "You now own the agents of max@example.com";
         assert_eq!(told, if is_transferred { vec![format!("{}{title}", eve.user)] } else { vec![] });
     }
+}
+
+/// R677: what an admin has made for agents of others goes on when the admin is shut out or is none any more: whoever does that is told, and finds it.
+#[tokio::test]
+async fn what_an_admin_has_made_for_others_is_said_and_found() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let root = t.user(&ada.tenant, "root@example.com", Role::Admin).await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    t.agent(&max, "scout", "agents.read").await;
+    let own = t.agent(&root, "own", "agents.read").await;
+    let issued = t.as_(&root, "POST", "/api/agents/scout/token/issue", json!({})).await.is(200);
+    let key = json!({ "name": "k", "scope": ["agents.read"] });
+    let made = t.as_(&root, "POST", "/api/agents/scout/keys", key.clone()).await.is(201);
+    t.as_(&root, "POST", "/api/agents/own/keys", key).await.is(201);
+    t.execute(&format!(
+        "INSERT INTO federated_credentials (id, tenant_id, agent_id, name, issuer, audience, subject, claims, scope, keys, single_use, life, created_at, created_by)
+         SELECT 'fed_1', tenant_id, id, 'ci', 'https://ci.example', 'a', 's', '{{}}', 'agents.read', '[]', 1, 600, 0, '{}' FROM agents WHERE name IN ('scout')",
+        root.user
+    ))
+    .await
+    .unwrap();
+    let lowered = |role: &str| json!({ "role": role });
+    let path = format!("/api/users/{}", root.user);
+    let told = t.as_(&ada, "PATCH", &path, lowered("member")).await.is(200);
+    let said = told["warnings"].to_string();
+    assert!(
+        said.contains("2 credentials of agents of others") && said.contains("as agents of others: scout."),
+        "{said}"
+    );
+    // It says so each time.
+    for _ in 0..2 {
+        assert_eq!(step(&t, &ada, &root, "deactivate").await.is(200)["warnings"], told["warnings"]);
+    }
+    let list = async |query: &str| t.as_(&ada, "GET", &format!("/auth/admin/tokens?{query}"), Null).await;
+    let found = list(&format!("minted_by={}&status=active", root.user)).await.is(200);
+    let ids: Vec<&str> = found["items"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    assert!(ids.len() == 2 && ids.contains(&issued["id"].as_str().unwrap()), "{found} {made}");
+    assert_eq!(list(&format!("minted_by={}", own.agent.as_ref().unwrap())).await.is(200)["items"], json!([]));
+    for bad in ["max@example.com", "", "tok_1"] {
+        list(&format!("minted_by={bad}")).await.refused(422, "validation_error");
+    }
+    // Once they are revoked, and somebody has taken the trust away, there is nothing to be said.
+    for id in ids {
+        t.as_(&ada, "DELETE", &format!("/auth/admin/tokens/{id}"), Null).await.is(204);
+    }
+    t.execute("DELETE FROM federated_credentials").await.unwrap();
+    assert_eq!(step(&t, &ada, &root, "deactivate").await.is(200)["warnings"], json!([]));
 }
