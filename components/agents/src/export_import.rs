@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use common::{
+    agent::AgentName,
     error::{ApiError, Code},
     route::Route,
     scope::CustomScopes,
@@ -101,7 +102,10 @@ pub(crate) async fn import(change: Change<Body<Import>>) -> Result<Response, Api
             let mut names: HashMap<String, String> = HashMap::new();
             let mut made: Vec<Registered> = Vec::new();
             for (at, mut draft) in drafts.into_iter().enumerate() {
-                if let Some(stored) = draft.parent.as_ref().and_then(|parent| names.get(parent)) {
+                let own = |parent: &String| {
+                    names.get(parent).or_else(|| AgentName::parse(parent).and_then(|name| names.get(name.as_str())))
+                };
+                if let Some(stored) = draft.parent.as_ref().and_then(own) {
                     draft.parent = Some(stored.clone());
                 }
                 let name = draft.name.as_str().to_owned();
@@ -131,12 +135,18 @@ async fn read(change: &Change<Body<Import>>) -> Result<Vec<Draft>, ApiError> {
     if agents.is_empty() || agents.len() > MOST {
         return Err(ApiError::field("agents", format!("must contain 1 to {MOST} agents")));
     }
-    let mut drafts = Vec::new();
+    let mut drafts: Vec<Draft> = Vec::new();
     for (at, agent) in agents.iter().enumerate() {
         let mut form: Create = nested(&format!("agents[{at}]."), agent.clone())?;
         form.issue_token = form.issue_token.or(Some(false));
         let draft = Draft::read(&change.app, &change.caller, &form).await;
-        drafts.push(draft.map_err(|refusal| refusal.extra("at", at))?);
+        let draft = draft.map_err(|refusal| refusal.extra("at", at))?;
+        // Nothing could say which of two is meant as a parent.
+        if drafts.iter().any(|known| known.name == draft.name) {
+            let place = format!("agents[{at}].name");
+            return Err(ApiError::field(place, "is the name of another agent of this document").extra("at", at));
+        }
+        drafts.push(draft);
     }
     Ok(drafts)
 }
@@ -185,6 +195,17 @@ mod tests {
         assert_eq!(t.number("SELECT count(DISTINCT object_id) FROM audit WHERE action = 'agent.import'").await, 3);
     }
 
+    /// R678: a parent is found in the document as it is written there, however its own name came out.
+    #[tokio::test]
+    async fn a_parent_is_the_one_of_the_document() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        t.as_(&ada, "POST", "/api/agents", json!({ "name": "z-1" })).await.is(201);
+        let document = json!({ "agents": [{ "name": "Z 1!" }, { "name": "hand", "parent": "Z 1!" }] });
+        let made = t.as_(&ada, "POST", "/api/agents/import", document).await.is(201);
+        assert_eq!((&made["agents"][0]["name"], &made["agents"][1]["parent"]), (&json!("z-1-2"), &json!("z-1-2")));
+    }
+
     /// The document holds what registers an agent, and nothing else of it.
     #[tokio::test]
     async fn an_agent_is_exported_as_it_is_registered() {
@@ -227,6 +248,8 @@ mod tests {
             // R587: an import issues no token unless it is asked to.
             (json!({ "name": "x", "scope": ["agents.read"], "expires_in_days": 9 }), 422, "validation_error"),
             (json!({ "name": "x", "scope": ["agents.read"], "parent": "nobody" }), 404, "parent_not_found"),
+            // R678.
+            (json!({ "name": " Good! ", "scope": ["agents.read"] }), 422, "validation_error"),
         ] {
             let refused =
                 t.as_(&pat, "POST", "/api/agents/import", json!({ "agents": [good, bad] })).await.refused(status, slug);

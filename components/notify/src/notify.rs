@@ -41,8 +41,7 @@ form! {
 const PAGES: [&str; 6] = ["", "access", "agents", "docs", "guides", "notifications"];
 
 /// How a person makes room for notifications.
-const FREE: &str =
-    "The person can delete notifications with DELETE /api/notifications/<id>, which GET /api/notifications lists";
+const FREE: &str = "The person can delete notifications, on their page Notifications";
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Delivered<'a> {

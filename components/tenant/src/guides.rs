@@ -42,7 +42,7 @@ const BUDGET: (i64, i64, i64) = (1_000, 200_000, 16_000);
 /// The manual, while a tenant has no guides.
 const MANUAL: &str = include_str!("../../../docs/reference/llms.md");
 /// How a tenant makes room.
-const FREE: &str = "Delete guides that nobody needs with DELETE /api/guides/<source>, which GET /api/guides lists";
+const FREE: &str = "Delete guides that nobody needs with DELETE /api/guides/<source>. GET /api/guides lists them";
 
 form! {
     pub(crate) struct Asked {

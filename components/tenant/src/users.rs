@@ -356,7 +356,9 @@ pub(crate) async fn end_session(change: Change<()>, Path(id): Path, Path(session
     change
         .on(&id, find, async |write, user, ()| {
             if !credential::revoke_session(&write.tx, &user.id, &session, write.now()).await? {
-                return Err(Code::SessionNotFound.into());
+                return Err(Code::SessionNotFound
+                    .detail("This user has no such session.")
+                    .fix(format!("Send GET /api/users/{}/sessions to list the user's sessions.", user.id)));
             }
             let body = format!("{} ended one of your sessions. The others go on to work.", write.author());
             write.tell(&user.id, "Your session was ended", &body).await?;

@@ -10,9 +10,9 @@ use crate::scope::Patterns;
 
 /// The most characters of an agent's name: a DNS label.
 const MOST: usize = 63;
-/// Names that are words of the routes.
-const RESERVED: [&str; 9] =
-    ["accredit", "archived", "bulk", "deploy", "enroll", "import", "me", "start-all", "stop-all"];
+/// Names that are words of the routes, and the command's word for no agent.
+const RESERVED: [&str; 10] =
+    ["accredit", "archived", "bulk", "deploy", "enroll", "import", "me", "none", "start-all", "stop-all"];
 
 /// An agent's name: lower-case letters, digits and hyphens, no hyphen at either end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -91,7 +91,7 @@ pub async fn check_bytes_of_agents(
 /// Refuses more live credentials of this person than they, or their tenant, may have.
 pub async fn check_credentials(app: &App, reads: &dyn Rows, caller: &Caller, owner: &UserId) -> Result<(), ApiError> {
     let most = most_of(caller, owner, app.settings().quotas.credentials);
-    let free = "Revoke personal access tokens and delete keys that nobody needs: GET /auth/tokens and GET /api/agents/<name>/keys list them";
+    let free = "Revoke personal access tokens and delete keys that nobody needs. GET /auth/tokens lists the tokens. GET /api/agents/<name>/keys lists the keys";
     check_live(app, reads, caller.tenant_id(), (owner, most), free).await
 }
 

@@ -88,7 +88,7 @@ async fn a_stop_is_partial_until_every_guard_knows_or_its_lease_has_ended() {
     s.poll("g2", 0).await;
     s.t.wait(3);
     let closure = s.stop().await;
-    let until = "2026-01-02T03:04:15.000Z";
+    let until = "2026-01-02T03:04:16.000Z";
     assert_eq!(
         (&closure["status"], &closure["closed_at"], &closure["latest"]),
         (&json!("partial"), &Null, &json!(until))
@@ -103,7 +103,7 @@ async fn a_stop_is_partial_until_every_guard_knows_or_its_lease_has_ended() {
         (&waiting["status"], &waiting["waiting"]),
         (&json!("partial"), &json!([{ "guard": "g2", "until": until }]))
     );
-    s.t.wait(6);
+    s.t.wait(7);
     assert_eq!(s.read(&closure).await["status"], "partial");
     s.t.wait(1);
     let closed = s.read(&closure).await;

@@ -841,7 +841,13 @@ async fn an_editor_does_not_use_up_the_owners_credentials() {
     t.as_(&max, "POST", KEYS, make("a")).await.is(201);
     t.as_(&lent, "POST", KEYS, make("b")).await.is(201);
     for by in [&max, &lent] {
-        t.as_(by, "POST", KEYS, make("c")).await.refused(409, "quota_reached");
+        let told = t.as_(by, "POST", KEYS, make("c")).await.refused(409, "quota_reached");
+        let fix = told["fix"].as_str().unwrap();
+        assert!(
+            fix.contains("Revoke personal access tokens and delete keys that nobody needs.")
+                && !fix.contains(" and GET"),
+            "{fix}"
+        );
     }
     t.as_(&ada, "POST", KEYS, make("c")).await.is(201);
 }

@@ -178,6 +178,9 @@ async fn notifications_of_a_person_are_bounded() {
     };
     let refused = refused.refused(409, "quota_reached");
     assert_eq!((&refused["quota"], &refused["limit"]), (&json!("notifications"), &json!(10)));
+    // R679: whole sentences, also for an agent, whose fixes are fitted.
+    let fix = refused["fix"].as_str().unwrap();
+    assert!(fix.contains("can delete notifications") && !fix.contains("which") && !fix.contains(" /"), "{fix}");
     for _ in 0..40 {
         t.as_(&scout, "POST", NOTIFY, body.clone()).await.refused(409, "quota_reached");
     }

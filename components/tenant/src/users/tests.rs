@@ -463,7 +463,10 @@ async fn an_admin_sees_the_sessions_of_a_person_and_ends_one() {
     // Neither somebody else's session nor a token is a session of theirs.
     let pat = t.credential(Kind::Pat, &tenant, &max.user, None, "*", None).await;
     for absent in ["tok_nothing", &id(&ada), &id(&zoe), &id(&pat)] {
-        t.as_(&ada, "DELETE", &one(absent), Null).await.refused(404, "session_not_found");
+        let told = t.as_(&ada, "DELETE", &one(absent), Null).await.refused(404, "session_not_found");
+        // R679: it is about somebody else's.
+        let fix = told["fix"].as_str().unwrap();
+        assert!(told["detail"].as_str().unwrap().starts_with("This user") && fix.contains("/api/users/usr_"), "{told}");
     }
     assert_eq!(t.number("SELECT count(*) FROM credentials WHERE revoked_at IS NOT NULL").await, 0);
     t.as_(&ada, "DELETE", &seconds, Null).await.is(204);

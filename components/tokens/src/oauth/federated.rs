@@ -180,7 +180,7 @@ fn audited(found: &FederatedCredential) -> Json {
 
 /// For events.
 fn named(found: &FederatedCredential) -> Json {
-    json!({ "key": found.id, "name": found.name, "type": "federated" })
+    json!({ "key": found.id, "name": found.name, "type": "federated", "issuer": found.issuer })
 }
 
 /// `POST /api/agents/{name}/federated-credentials`: the agent's owner or an admin trusts an issuer.

@@ -42,6 +42,15 @@ pub(super) fn of(kind: EventKind, subject: &Subject, origin: &Origin<'_>, data: 
             format!("The agent {name} has another token"),
             format!("{by} issued it. If you did not expect that, ask them."),
         ),
+        // A federated credential: whoever runs a workload that it names acts as the agent.
+        EventKind::AgentKeyCreated if !text("issuer").is_empty() => (
+            format!("Workloads may act as {name}"),
+            format!(
+                "{by} lets workloads of {} act as the agent: {}. If you did not expect that, ask them.",
+                text("issuer"),
+                text("name")
+            ),
+        ),
         EventKind::AgentKeyCreated => {
             (format!("A key of {name} was created"), format!("{by} created the key {}.", text("name")))
         }

@@ -168,6 +168,12 @@ async fn only_owners_and_admins_trust() {
     t.as_(&max, "POST", PATH, small("x")).await.refused(403, "permission_denied");
     let made = t.as_(&mia, "POST", PATH, small("one")).await.is(201);
     t.as_(&ada, "POST", PATH, small("two")).await.is(201);
+    // R679: its owner is told what it is, in words that alarm.
+    let told = t.texts(&format!("SELECT title || ' ' || body FROM notifications WHERE user_id = '{}'", mia.user)).await;
+    assert!(
+        told.iter().any(|one| one.starts_with("Workloads may act as scout ada@example.com lets workloads of")),
+        "{told:?}"
+    );
     let narrow = t.credential(Kind::Pat, &ada.tenant, &mia.user, None, "agents.read", None).await;
     t.as_(&narrow, "POST", PATH, small("x")).await.refused(403, "scope_denied");
     let one = format!("{PATH}/{}", made["id"].as_str().unwrap());
