@@ -8,6 +8,7 @@ use std::{cell::OnceCell, fmt::Display, rc::Rc, sync::Arc};
 use common::{
     error::{ApiError, Code},
     id::{RequestId, RequestIds},
+    route,
     secret::Chance,
 };
 use http::{HeaderValue, Method, StatusCode};
@@ -52,7 +53,7 @@ pub async fn answer(request: types::Request, router: fn() -> Router) -> Result<t
                 let made = || Rc::new(Instance { env: Arc::new(env(settings)), router: router() });
                 INSTANCE.with(|instance| Rc::clone(instance.get_or_init(made)))
             }
-            Err(why) => return give(unusable(&why)),
+            Err(why) => return give(unusable(&request, &why)),
         },
     };
     let Some((head, body)) = take(request) else { return give(unreadable()) };
@@ -98,7 +99,14 @@ fn env(settings: Settings) -> Env {
     }
 }
 
-fn unusable(why: &str) -> Response {
+/// What is answered while a setting is not valid. The process is alive all the same: whoever starts it anew for that gains nothing.
+fn unusable(request: &types::Request, why: &str) -> Response {
+    let path = request.get_path_with_query();
+    if path.is_some_and(|path| path == route::HEALTHZ.path)
+        && let Ok(alive) = response::json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
+    {
+        return alive;
+    }
     eprintln!("{why}. Each component that takes it serves nothing until it is fixed");
     refuse(ApiError::from(Code::Internal).detail("A setting of this server is not valid. The server's log names it."))
 }
