@@ -137,6 +137,7 @@ impl Draft {
             Some(ceiling) => ceiling,
             None => default_ceiling(write, parent.as_ref(), &mut warnings).await?,
         };
+        mint::warn_of_deleted(caller, &ceiling, &mut warnings);
         set_ceiling(&mut self.settings, ceiling, None);
         if let Some(parent) = &parent {
             self.check_place(write, parent).await?;

@@ -365,9 +365,15 @@ impl Patterns {
     /// defines it anew.
     #[must_use]
     pub fn defined(&self, custom: &CustomScopes) -> Self {
-        let is_defined = |pattern: &&String| !CustomScopes::is_name(pattern) || custom.names().contains(pattern);
-        let kept: Vec<String> = self.patterns.iter().filter(is_defined).cloned().collect();
+        let gone = self.undefined(custom);
+        let kept: Vec<String> = self.patterns.iter().filter(|pattern| !gone.contains(pattern)).cloned().collect();
         Self::stored(&kept.join(" "))
+    }
+
+    /// The names of custom scopes that are not defined.
+    pub fn undefined(&self, custom: &CustomScopes) -> Vec<String> {
+        let is_gone = |pattern: &&String| CustomScopes::is_name(pattern) && !custom.names().contains(pattern);
+        self.patterns.iter().filter(is_gone).cloned().collect()
     }
 
     /// Whether each pattern is covered by one of `bound`: so that they hold no scope that `bound` lacks, now and when scopes are added.

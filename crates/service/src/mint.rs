@@ -86,9 +86,16 @@ pub async fn requested_scope(
     }
 }
 
-/// The scopes of the newest version of a preset. 400: no preset has that name.
+/// The scopes of the newest version of a preset. 400: no preset has that name, or all that it names was deleted.
 pub async fn of_preset(reads: &dyn Rows, caller: &Caller, name: &str) -> Result<RequestedScope, ApiError> {
     let preset = preset::newest(reads, caller.tenant_id(), name).await?.ok_or(Code::UnknownPreset)?;
+    let gone = preset.scope.undefined(caller.custom_scopes());
+    if !gone.is_empty() && preset.scope.defined(caller.custom_scopes()).to_column().is_empty() {
+        let detail =
+            format!("The preset {name} names nothing but custom scopes that were deleted: {}.", gone.join(", "));
+        let fix = format!("Send PUT /api/presets/{name} with scopes that there are, or send scope in place of preset.");
+        return Err(Code::UnknownScope.detail(detail).fix(fix).extra("unknown_scopes", gone));
+    }
     Ok(RequestedScope { scope: preset.scope, preset: Some((preset.name, preset.version)) })
 }
 
@@ -150,6 +157,18 @@ pub fn warn_of_end(expires_at: Option<Timestamp>, now: Timestamp) -> Option<Stri
     Some(format!(
         "It ends at {end}, as the one before would have: rotating keeps the end. Make another one if you need it for longer."
     ))
+}
+
+/// Says which scopes of a preset were deleted, so that nothing gets them.
+pub fn warn_of_deleted(caller: &Caller, requested: &RequestedScope, warnings: &mut Vec<String>) {
+    let Some((preset, _)) = &requested.preset else { return };
+    let gone = requested.scope.undefined(caller.custom_scopes());
+    if !gone.is_empty() {
+        warnings.push(format!(
+            "The preset {preset} names custom scopes that were deleted, which nobody gets: {}. PUT /api/presets/{preset} changes it.",
+            gone.join(", ")
+        ));
+    }
 }
 
 /// Says which of the scopes have no effect, because the role lacks them (or only people can use them, for an agent).

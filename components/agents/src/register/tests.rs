@@ -381,6 +381,19 @@ async fn a_deleted_scope_is_handed_on_to_nothing() {
     assert!(!issued["scope"].to_string().contains("x.gone"), "{issued}");
     let made = t.as_(&ada, "POST", "/api/agents", json!({ "name": "b", "preset": "own" })).await.is(201);
     assert_eq!(made["scope"], json!(["agents.read"]));
+    // R681: of a preset it is said; and nothing is made by one of which nothing is left.
+    assert!(made["warnings"].to_string().contains("The preset own names custom scopes that were deleted"), "{made}");
+    t.execute(&define("x.gone")).await.unwrap();
+    t.as_(&ada, "PUT", "/api/presets/only", json!({ "scope": ["x.gone"] })).await.is(200);
+    t.execute("DELETE FROM custom_scopes WHERE name = 'x.gone'").await.unwrap();
+    for (method, path, more) in [
+        ("POST", "/api/agents", json!({ "name": "c", "preset": "only" })),
+        ("PATCH", "/api/agents/b", json!({ "preset": "only" })),
+        ("POST", "/api/agents/scout/token/issue", json!({ "preset": "only" })),
+    ] {
+        let told = t.as_(&ada, method, path, more).await.refused(400, "unknown_scope");
+        assert!(told["fix"].as_str().unwrap().contains("PUT /api/presets/only"), "{told}");
+    }
     let document = t.as_(&ada, "GET", "/api/agents/scout/export", Null).await.is(200);
     assert_eq!(document["agents"][0]["scope"], left);
     t.as_(&ada, "POST", "/api/agents/import", document).await.is(201);
