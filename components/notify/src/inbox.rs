@@ -115,7 +115,7 @@ pub(crate) async fn read(
     if !(1..=200).contains(&limit) {
         return Err(Code::InvalidLimit.into());
     }
-    let mut watch = Watch::begin(&app, &caller, query.wait).await?;
+    let mut watch = Watch::begin(&app, &caller, query.wait).await?.of_inbox(caller.agent_id());
     let mut is_checked = false;
     loop {
         let events = look(&app, &caller, route, after, limit).await?;

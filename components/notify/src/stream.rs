@@ -49,6 +49,8 @@ const LATE: i64 = 10;
 trait Source {
     /// Whether a look finds out by itself that the credential has ended.
     const FINDS_THE_END: bool = false;
+    /// Whether it is about the inbox of the caller alone.
+    const IS_INBOX: bool = false;
 
     /// Events since the last look, the oldest first, written as they are sent; none: there are no more. An error ends the stream.
     async fn look(&mut self, app: &App, caller: &Caller) -> Result<Vec<String>, ApiError>;
@@ -143,11 +145,12 @@ async fn answer<S: Source + 'static>(
 ) -> Result<Response, ApiError> {
     let place = Place::of_stream(&app, &caller).await?;
     let now = app.now();
+    let watch = watch::Watch::default().of_inbox(caller.agent_id().filter(|_| S::IS_INBOX));
     let open = Open {
         caller,
         route,
         source,
-        watch: watch::Watch::default(),
+        watch,
         checked_at: now,
         said_at: now,
         ends_at: now.plus_seconds(LONGEST),
@@ -267,6 +270,7 @@ struct Inbox {
 
 impl Source for Inbox {
     const FINDS_THE_END: bool = true;
+    const IS_INBOX: bool = true;
 
     async fn look(&mut self, app: &App, caller: &Caller) -> Result<Vec<String>, ApiError> {
         let events = inbox::look(app, caller, self.route, self.after, i64::try_from(MOST).unwrap_or(0)).await?;

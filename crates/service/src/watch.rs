@@ -6,14 +6,17 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::{BTreeSet, HashMap},
+    rc::Rc,
     time::Duration,
 };
 
 use common::{
     error::{ApiError, Code},
+    id::AgentId,
     time::Timestamp,
 };
-use store::{db::Version, stream};
+use store::{db::Version, inbox, stream};
 
 use crate::{
     app::{App, log},
@@ -45,10 +48,42 @@ thread_local! {
 /// One that waits while another one looks.
 struct Waiting {
     number: u64,
-    /// The version that it has seen.
-    seen: Option<Version>,
+    seen: Rc<Seen>,
     until: Timestamp,
     bell: Bell,
+}
+
+/// What one that waits has seen.
+#[derive(Default)]
+struct Seen {
+    /// The version that there was before it looked last, or a later one in which there was nothing for it.
+    version: Cell<Option<Version>>,
+    /// The agent whose inbox is all that it waits for, by id.
+    agent: Option<String>,
+    /// The [mark](inbox::marks) of that inbox before it looked last.
+    mark: RefCell<Option<String>>,
+}
+
+impl Seen {
+    /// Whether there may be something for it. `marks` are the inboxes that were looked at in this version.
+    fn has_news(&self, version: Option<Version>, marks: &HashMap<String, String>) -> bool {
+        if self.version.get() == version {
+            return false;
+        }
+        let Some(agent) = &self.agent else { return true };
+        let mark = marks.get(agent);
+        if mark.is_some() && *self.mark.borrow() == mark.cloned() {
+            self.version.set(version);
+            return false;
+        }
+        *self.mark.borrow_mut() = mark.cloned();
+        true
+    }
+
+    /// Its agent, if it has not seen this version.
+    fn asks_for(&self, version: Option<Version>) -> Option<String> {
+        self.agent.clone().filter(|_| self.version.get() != version)
+    }
 }
 
 /// Rings for those of whom this is true.
@@ -75,13 +110,26 @@ impl Lead {
         if IS_LED.replace(true) { None } else { Some(Self) }
     }
 
-    /// Looks, and rings, until there is another version than the one that this task has seen, or its own time has come.
-    async fn look(self, app: &App, seen: Option<Version>, until: Timestamp) -> Result<(), ApiError> {
+    /// Looks, and rings, until there may be something for this task too, or its own time has come.
+    async fn look(self, app: &App, seen: &Seen, until: Timestamp) -> Result<(), ApiError> {
         loop {
             clock::sleep(rest(app.clock().now()).unwrap_or(LOOK)).await;
             let (version, now) = (version(app).await?, app.clock().now());
-            ring(|one| one.until <= now || one.seen != version);
-            if version != seen || until <= now || !clock::PASSES {
+            let mut agents: Vec<String> =
+                WAITING.with_borrow(|waiting| waiting.iter().filter_map(|one| one.seen.asks_for(version)).collect());
+            agents.extend(seen.asks_for(version));
+            let marks = match agents.is_empty() {
+                true => HashMap::new(),
+                // Those that begin to wait meanwhile have seen less than what is read here, or nothing of it is about them.
+                false => inbox::marks(app.db(), &agents).await?.into_iter().collect(),
+            };
+            let asked: BTreeSet<String> = agents.into_iter().collect();
+            let is_due = |one: &Seen, until: Timestamp| {
+                let was_asked = one.agent.as_ref().is_none_or(|agent| asked.contains(agent));
+                (was_asked && one.has_news(version, &marks)) || until <= now
+            };
+            ring(|one| is_due(&one.seen, one.until));
+            if is_due(seen, until) || !clock::PASSES {
                 return Ok(());
             }
         }
@@ -99,7 +147,7 @@ impl Drop for Lead {
 struct InLine(u64);
 
 impl InLine {
-    async fn wait(seen: Option<Version>, until: Timestamp) -> Self {
+    async fn wait(seen: Rc<Seen>, until: Timestamp) -> Self {
         let (bell, rung) = bell();
         let number = LAST.get().wrapping_add(1);
         LAST.set(number);
@@ -204,7 +252,7 @@ impl Drop for Place {
 /// What one request has seen, and for how long it still waits.
 #[derive(Default)]
 pub struct Watch {
-    version: Option<Version>,
+    seen: Rc<Seen>,
     looks: i64,
     /// Whose place it takes once it waits.
     subject: Option<String>,
@@ -232,6 +280,14 @@ impl Watch {
     #[must_use]
     pub fn of_guard(self) -> Self {
         Self { subject: None, ..self }
+    }
+
+    /// The same, for nothing but the events of this agent and the end of a credential of its tenant: what else is written wakes it no more.
+    #[must_use]
+    pub fn of_inbox(self, agent: Option<&AgentId>) -> Self {
+        let seen =
+            Seen { agent: agent.map(ToString::to_string), version: self.seen.version.clone(), ..Seen::default() };
+        Self { seen: Rc::new(seen), ..self }
     }
 
     /// Whether the request has waited for as long as it wants.
@@ -267,10 +323,10 @@ impl Watch {
         loop {
             if let Some(lead) = Lead::begin() {
                 drop(line);
-                return lead.look(app, self.version, until).await;
+                return lead.look(app, &self.seen, until).await;
             }
-            line = Some(InLine::wait(self.version, until).await);
-            if asked() != self.version || until <= app.clock().now() {
+            line = Some(InLine::wait(Rc::clone(&self.seen), until).await);
+            if asked() != self.seen.version.get() || until <= app.clock().now() {
                 return Ok(());
             }
         }
@@ -280,12 +336,12 @@ impl Watch {
     /// then seen by the next look.
     pub async fn has_changed(&mut self, app: &App) -> Result<bool, ApiError> {
         let version = version(app).await?;
-        Ok(std::mem::replace(&mut self.version, version) != version)
+        Ok(self.seen.version.replace(version) != version)
     }
 
     /// Reads again at the next look: there was more than this one took.
     pub fn look_again(&mut self) {
-        self.version = None;
+        self.seen.version.set(None);
     }
 }
 
@@ -324,7 +380,7 @@ mod tests {
     /// R652: who has seen what there is now, and whose time has not come, is left alone; who is given up in the line keeps nobody waiting.
     #[test]
     fn only_those_are_rung_for_whom_there_is_something() {
-        let wait = |seconds: i64| Box::pin(InLine::wait(None, Timestamp::from_millis(seconds * 1000)));
+        let wait = |seconds: i64| Box::pin(InLine::wait(Rc::default(), Timestamp::from_millis(seconds * 1000)));
         let lead = Lead::begin();
         let mut waiting = [1, 9, 9, 9].map(wait);
         let mut rung = || waiting.each_mut().map(|one| one.now_or_never());
@@ -359,5 +415,33 @@ mod tests {
             assert_eq!(sum().await != before, is_written, "after {seconds} s");
             assert!(sum().await >= 2 * now.plus_seconds(20).millis(), "after {seconds} s");
         }
+    }
+
+    /// R682: a change is news for who waits for anything, and for who waits for an inbox if that has another mark; what was no news is not
+    /// looked at again.
+    #[tokio::test]
+    async fn an_inbox_has_news_by_its_mark() {
+        let t = TestApp::new(Router::default());
+        let version = async || Some(t.db().version().await.unwrap());
+        let marks = |mark: &str| HashMap::from([("agt_1".to_owned(), mark.to_owned())]);
+        let of = |agent: Option<&str>| Seen { agent: agent.map(ToOwned::to_owned), ..Seen::default() };
+        let (any, inbox) = (of(None), of(Some("agt_1")));
+        let first = version().await;
+        assert!(any.has_news(first, &marks("1-0")));
+        // The first mark is news: nobody knows what there was before it.
+        assert!(inbox.has_news(first, &marks("1-0")) && inbox.version.get().is_none());
+        inbox.version.set(first);
+        assert_eq!((inbox.asks_for(first), any.asks_for(None)), (None, None));
+        t.db().close();
+        let second = version().await;
+        assert_ne!(first, second);
+        assert_eq!(inbox.asks_for(second).as_deref(), Some("agt_1"));
+        assert!(!inbox.has_news(second, &marks("1-0")) && inbox.version.get() == second);
+        t.db().close();
+        let third = version().await;
+        assert!(inbox.has_news(third, &marks("2-0")) && inbox.version.get() == second);
+        assert_eq!(inbox.mark.borrow().as_deref(), Some("2-0"));
+        // An agent that is gone: its request finds out.
+        assert!(inbox.has_news(third, &HashMap::new()));
     }
 }

@@ -11,6 +11,7 @@ use crate::{
 };
 use common::{
     id::{AgentId, UserId},
+    json,
     secret::Digest,
     time::Timestamp,
 };
@@ -221,6 +222,23 @@ pub async fn purge(db: &Db, since: Timestamp, most: i64) -> Result<(), DbError> 
     db.hot::<Affected>(sql, args![since, most]).await.map(drop)
 }
 
+/// For each of these agents, by id, a text that is another one once an event has come, or once something has ended or was narrowed in its
+/// tenant: whoever has seen what there was has nothing to look for until then.
+pub async fn marks(reads: &dyn Rows, agents: &[String]) -> Result<Vec<(String, String)>, DbError> {
+    let sql = "SELECT a.id, concat(a.inbox_seq, '-', (SELECT max(e.epoch) FROM epochs e WHERE e.tenant_id = a.tenant_id)) AS mark
+               FROM json_each(?1) AS j CROSS JOIN agents a ON a.id = j.value";
+    let found: Vec<Mark> = reads.list(sql, args![json::to_text(&serde_json::json!(agents))]).await?;
+    Ok(found.into_iter().map(|Mark(agent, mark)| (agent, mark)).collect())
+}
+
+struct Mark(String, String);
+
+impl FromRow for Mark {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self(row.take()?, row.take()?))
+    }
+}
+
 /// The number of an agent's last event; 0 before the first one.
 pub async fn last(reads: &dyn Rows, agent: &AgentId) -> Result<i64, DbError> {
     Ok(reads.optional("SELECT inbox_seq FROM agents WHERE id = ?1", args![agent]).await?.unwrap_or(0))
@@ -255,9 +273,18 @@ mod tests {
             push(&tx, scout.agent.as_ref().unwrap(), &ada.user, ("message", &Json::Null), t.now()).await.unwrap();
             tx.commit().await.unwrap();
             assert_eq!(read(own).await, Some(1));
+            // R682: what an inbox is looked at for changes its mark, and nothing else does.
+            let ids = [scout.agent.as_ref().unwrap().to_string(), "agt_gone".to_owned()];
+            let mark = async || marks(t.db(), &ids).await.unwrap();
+            let before = mark().await;
+            assert!(before.len() == 1 && before[0].0 == ids[0] && before[0].1.starts_with("1-"), "{before:?}");
+            t.execute("UPDATE credentials SET last_used_at = 7").await.unwrap();
+            t.execute("UPDATE leases SET until = 7").await.unwrap();
+            assert_eq!(mark().await, before);
             assert_eq!(read(digest(&ada.token)).await, None, "a person has no inbox");
             t.execute(end).await.unwrap();
             assert_eq!(read(own).await, can_read.then_some(1), "{end}");
+            assert_ne!(mark().await, before, "{end}");
         }
     }
 }
