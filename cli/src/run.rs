@@ -41,8 +41,8 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
     let (names, several) = names(&client, verb, typed)?;
     let query = query(verb, typed)?;
     let body = body(verb, typed)?;
-    if let Some(question) = verb.asks {
-        context.make_sure(&filled(question, verb, typed, &names))?;
+    if let Some(question) = question(verb, typed, &names, body.as_ref()) {
+        context.make_sure(&question)?;
     }
     if let Some(session) = login::session_for(context, &client, verb.route)? {
         client = client.with(session);
@@ -327,6 +327,22 @@ fn read_file(path: &str) -> Result<Json, Failure> {
     if json.is_object() { Ok(json) } else { Err(Failure::usage(format!("{path} is no JSON object."))) }
 }
 
+/// The question before the verb. `None`: it does nothing that cannot be undone.
+fn question(verb: &Verb, typed: &ArgMatches, names: &[String], body: Option<&Map<String, Json>>) -> Option<String> {
+    let is_asked = verb.asks_with.is_none_or(|field| body.is_some_and(|body| body.contains_key(field)));
+    let question = verb.asks.filter(|_| is_asked)?;
+    Some(filled(question, verb, typed, &told(verb, typed, names)))
+}
+
+/// The names of a question: each as it was typed, with the id that it was found to be.
+fn told(verb: &Verb, typed: &ArgMatches, names: &[String]) -> Vec<String> {
+    let told = |(name, found): (&str, &String)| match typed.get_one::<String>(&path_id(name)) {
+        Some(typed) if !found.starts_with(typed.as_str()) => format!("{typed} ({found})"),
+        _ => found.clone(),
+    };
+    verb.names().zip(names).map(told).collect()
+}
+
 /// A sentence with what was typed.
 fn filled(sentence: &str, verb: &Verb, typed: &ArgMatches, names: &[String]) -> String {
     let mut text = sentence.to_owned();
@@ -482,6 +498,44 @@ mod tests {
             (route::CAN, json!({ "allowed": false }), true),
         ] {
             assert_eq!(has_failed(route, &answer), failed, "{} {answer}", route.path);
+        }
+    }
+
+    /// R653: what cannot be undone asks, also where one field alone makes it so; and the question has what was typed.
+    #[test]
+    fn what_cannot_be_undone_asks() {
+        let asked = |line: &str, found: &str| {
+            let matches = crate::line::command().try_get_matches_from(line.split(' ')).unwrap();
+            let (words, typed) = crate::line::typed(&matches);
+            let verbs = verbs::all();
+            let verb = verbs.iter().find(|verb| verb.words == words).unwrap();
+            question(verb, typed, &[found.to_owned()], body(verb, typed).unwrap().as_ref())
+        };
+        for (line, found, expected) in [
+            (
+                "accredit agents update scout --owner bo@a.example",
+                "scout",
+                Some("Give scout and all agents below it to bo@a.example? Their credentials end."),
+            ),
+            ("accredit agents update scout --model m", "scout", None),
+            (
+                "accredit agents replace scout --model m",
+                "scout",
+                Some("Replace all settings of scout? What is left out is reset."),
+            ),
+            (
+                "accredit admin clients rotate cli_1",
+                "cli_1",
+                Some("Replace the secret of the client cli_1? The one before ends at once."),
+            ),
+            (
+                "accredit admin users delete bo@a.example",
+                "usr_01aaaa",
+                Some("Delete the user bo@a.example (usr_01aaaa)?"),
+            ),
+            ("accredit admin users delete usr_01a", "usr_01aaaa", Some("Delete the user usr_01aaaa?")),
+        ] {
+            assert_eq!(asked(line, found).as_deref(), expected, "{line}");
         }
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Verb {
     pub(crate) show: Show,
     /// The question before it: what cannot be undone is asked.
     pub(crate) asks: Option<&'static str>,
+    /// The field without which the question is not asked. `None`: it is always asked.
+    pub(crate) asks_with: Option<&'static str>,
     /// Whether the path names the caller's own agent if nothing is typed.
     pub(crate) is_about_me: bool,
 }
@@ -135,6 +137,7 @@ impl Verb {
             look_up: None,
             show: Show::Facts,
             asks: None,
+            asks_with: None,
             is_about_me: false,
         }
     }
@@ -153,6 +156,11 @@ impl Verb {
 
     fn asks(self, question: &'static str) -> Self {
         Self { asks: Some(question), ..self }
+    }
+
+    /// The question before a change of this field alone.
+    fn asks_with(self, field: &'static str, question: &'static str) -> Self {
+        Self { asks: Some(question), asks_with: Some(field), ..self }
     }
 
     fn bulk(self, route: &'static Route) -> Self {

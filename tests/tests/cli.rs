@@ -261,6 +261,34 @@ fn a_token_that_replaces_itself_is_saved() {
     assert!(ran.out.starts_with("acr_agt_") && ran.err.contains("ACCREDIT_TOKEN holds the token that"), "{ran:?}");
 }
 
+/// R653: what cannot be undone is not done without an answer, also where one field alone makes it so.
+#[test]
+fn what_cannot_be_undone_needs_an_answer() {
+    let (server, admin) = Server::with_admin();
+    let bo = server.user(&admin, "bo@example.com", "member");
+    let cli = signed_in(&server);
+    cli.run(&["agents", "create", "boss", "--model", "m", "--no-token"]).is(0);
+    let app = json!({ "name": "app", "redirect_uris": ["https://a.example/cb"], "confidential": true });
+    let app = admin.post("/api/oauth/clients", &app).is(201);
+    let id = text(&app["id"]);
+    for words in [
+        &["agents", "update", "boss", "--owner", "bo@example.com"][..],
+        &["agents", "replace", "boss", "--description", "d"],
+        &["admin", "clients", "rotate", id],
+        &["admin", "users", "deactivate", "bo@example.com"],
+    ] {
+        let ran = cli.run(words).is(64);
+        assert!(ran.err.contains("--yes"), "{ran:?}");
+    }
+    let ran = cli.run(&["admin", "users", "deactivate", "bo@example.com"]).is(64);
+    assert!(ran.err.contains("Deactivate the user bo@example.com (usr_"), "{ran:?}");
+    let boss = cli.run(&["agents", "get", "boss", "--json"]).is(0).json();
+    assert_eq!((text(&boss["owner"]["email"]), text(&boss["model"])), ("ada@example.com", "m"));
+    bo.get("/api/auth/whoami").is(200);
+    cli.run(&["agents", "update", "boss", "--model", "n"]).is(0);
+    cli.run(&["agents", "update", "boss", "--owner", "bo@example.com", "--yes"]).is(0);
+}
+
 /// R468, R469: who is meant is not decided by what another one has named theirs, nor by a variable that is passed over.
 #[test]
 fn nobody_else_is_meant_than_what_was_typed() {

@@ -100,7 +100,9 @@ fn tenant() -> Vec<Verb> {
         Verb::new("admin clients delete", route::CLIENTS_DELETE)
             .asks("Delete the client {id}, and end all that people gave it?")
             .done("Deleted."),
-        Verb::new("admin clients rotate", route::CLIENTS_ROTATE).show(Show::Secret("client_secret")),
+        Verb::new("admin clients rotate", route::CLIENTS_ROTATE)
+            .asks("Replace the secret of the client {id}? The one before ends at once.")
+            .show(Show::Secret("client_secret")),
     ]
 }
 

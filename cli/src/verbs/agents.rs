@@ -38,8 +38,11 @@ fn registry() -> Vec<Verb> {
             .field("spent_cents", Kind::Number)
             .field("parent", Kind::Text)
             .or("none")
-            .field("owner", Kind::Text),
-        Verb::new("agents replace", route::AGENTS_PUT).of_agent(),
+            .field("owner", Kind::Text)
+            .asks_with("owner", "Give {name} and all agents below it to {owner}? Their credentials end."),
+        Verb::new("agents replace", route::AGENTS_PUT)
+            .of_agent()
+            .asks("Replace all settings of {name}? What is left out is reset."),
         Verb::new("agents delete", route::AGENTS_DELETE)
             .asks("Archive {name}, and revoke its credentials?")
             .done("Archived {name}."),
