@@ -5,6 +5,7 @@ use common::route;
 use serde_json::{Value as Json, json};
 
 use crate::{
+    again,
     http::{Answer, Call, Client},
     show,
 };
@@ -28,7 +29,7 @@ pub(crate) fn in_words(closure: &Json) -> String {
     let counts = counts.filter_map(|(what, count)| Some((what, count.as_u64().filter(|count| *count > 0)?)));
     let counts: Vec<String> = counts.map(|(what, count)| format!("{} {count}", show::line(what))).collect();
     let ended = if counts.is_empty() { String::new() } else { format!(" Ended: {}.", counts.join(", ")) };
-    match text(closure, "status").as_str() {
+    again::told(&match text(closure, "status").as_str() {
         "closed" => {
             format!(
                 "closed: Nothing of it is accepted anywhere since {}.{ended} Closure: {id}",
@@ -45,7 +46,7 @@ pub(crate) fn in_words(closure: &Json) -> String {
             )
         }
         _ => format!("closure: accredit closures get {id} says since when nobody accepts it."),
-    }
+    })
 }
 
 #[cfg(test)]

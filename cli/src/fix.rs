@@ -8,6 +8,7 @@ use common::{
 use serde_json::Value as Json;
 
 use crate::{
+    again::quoted,
     fail::Failure,
     show,
     verbs::{self, At, Kind, Verb},
@@ -336,15 +337,6 @@ fn named<'p>(pattern: &str, path: &'p str) -> Option<Vec<&'p str>> {
         }
     }
     parts.next().is_none().then_some(names)
-}
-
-/// A word of a shell.
-fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "-_.,@:/+=*".contains(c);
-    if !text.is_empty() && text.chars().all(|c| is_plain(c) && c != '*') {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use common::{route::Query, secret::Secret};
 use serde_json::Value as Json;
 
 use crate::{
+    again::{self, Typed},
     pages, span,
     verbs::{self, At, Input, Kind, Verb},
     words,
@@ -193,6 +194,21 @@ fn meant(word: &str, above: &str) -> Vec<String> {
         found.iter().filter(|path| !last.is_empty() && path.split(' ').any(|part| part == last)).cloned().collect();
     let found = if nearer.is_empty() { found } else { nearer };
     if found.len() > 3 { Vec::new() } else { found }
+}
+
+/// Keeps what was typed for every command, and says where and as whom it is done.
+pub(crate) fn keep(typed: &ArgMatches) {
+    let text = |option: &'static str| {
+        typed.get_one::<String>(option.trim_start_matches('-')).map(|value| (option, value.clone()))
+    };
+    // What stands before an @ may be a password.
+    let is_shown = |(_, value): &(&str, String)| !value.contains('@') || !value.contains("://");
+    let options: Vec<_> = ["--profile", "--url"].into_iter().filter_map(text).filter(is_shown).collect();
+    if !options.is_empty() {
+        let mut words: Vec<String> = command().get_subcommands().map(|one| one.get_name().to_owned()).collect();
+        words.push("--help".to_owned());
+        again::keep(Typed { options, words });
+    }
 }
 
 /// The whole command line.

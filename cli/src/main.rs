@@ -22,9 +22,11 @@
 //! hidden                what is typed without an echo
 //! key                   the key that a token is bound to
 //! fail                  failures and exit statuses
+//! again                 what was typed, in commands that are printed
 //! ```
 #![forbid(unsafe_code)]
 
+mod again;
 mod closing;
 mod config;
 mod context;
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         }
     };
     let (words, typed) = line::typed(&matches);
+    line::keep(typed);
     match act(&words, typed) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

@@ -17,10 +17,11 @@ use common::{route, secret::Secret};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    closing,
+    again, closing,
     config::Url,
     context::Context,
     fail::{Exit, Failure},
+    fix,
     http::Call,
     key::Key,
     line, login,
@@ -311,7 +312,7 @@ fn doctor(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let checks = list(&answer.json, "checks");
     show::out(&show::table(checks, CHECKS));
     for fix in checks.iter().filter_map(|check| check.get("fix")?.as_str()) {
-        show::say(&format!("fix: {}", crate::fix::in_commands(&show::line(fix))));
+        show::say(&format!("fix: {}", again::told(&fix::in_commands(&show::line(fix)))));
     }
     Ok(u8::from(!is_well))
 }

@@ -11,7 +11,7 @@ use common::{
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    closing,
+    again, closing,
     context::Context,
     fail::{Exit, Failure},
     fix,
@@ -394,7 +394,8 @@ fn bulk(
             true => show::out(&format!("{name}  {code}{state}")),
             false => {
                 show::say(&format!("{name}  {detail}"));
-                show::say(&format!("{:1$}  fix: {2}", "", name.chars().count(), fix::in_commands(&fix)));
+                let fix = again::told(&fix::in_commands(&fix));
+                show::say(&format!("{:1$}  fix: {2}", "", name.chars().count(), fix));
             }
         }
     }
@@ -466,7 +467,7 @@ fn show_answer(verb: &Verb, typed: &ArgMatches, names: &[String], answer: &Answe
 /// What the answer warns of.
 fn warn(answer: &Json) {
     for warning in list(answer, "warnings").iter().filter_map(Json::as_str) {
-        show::warn(&fix::in_commands(&show::line(warning)));
+        show::warn(&again::told(&fix::in_commands(&show::line(warning))));
     }
 }
 
@@ -479,7 +480,7 @@ pub(crate) fn log_line(line: &Json) -> String {
 /// What to do now, on a line of its own: a command in it is pasted.
 pub(crate) fn show_next(json: &Json) {
     if let Some(next) = json.get("next").and_then(Json::as_str) {
-        show::out(&format!("next: {}", fix::in_commands(&show::line(next))));
+        show::out(&format!("next: {}", again::told(&fix::in_commands(&show::line(next)))));
     }
 }
 

@@ -16,6 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value as Json};
 
 use crate::{
+    again,
     fail::{Exit, Failure, of_file},
     hidden,
 };
@@ -86,7 +87,7 @@ pub(crate) fn warn(text: &str) {
 pub(crate) fn warning(failure: &Failure) {
     warn(&failure.sentence);
     if let Some(fix) = &failure.fix {
-        say(&format!("{BOLD}fix:{BOLD:#} {fix}"));
+        say(&format!("{BOLD}fix:{BOLD:#} {}", again::told(fix)));
     }
 }
 
@@ -100,7 +101,7 @@ pub(crate) fn failure(failure: &Failure) {
         [("fix", &failure.fix), ("ask", &failure.ask), ("page", &failure.page), ("request", &failure.request)]
     {
         if let Some(value) = value {
-            say(&format!("{BOLD}{name}:{BOLD:#} {value}"));
+            say(&format!("{BOLD}{name}:{BOLD:#} {}", again::told(value)));
         }
     }
 }

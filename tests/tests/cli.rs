@@ -1437,4 +1437,18 @@ fn what_a_refusal_shows_is_pasted_until_the_change_is_made() {
     let id = text(&asked["id"]).to_owned();
     admin.post(&format!("/api/access-requests/{id}/deny"), &json!({ "reason": "One is enough." })).is(200);
     assert!(cli.run(&["access", "wait", &id]).is(1).out.contains("One is enough."));
+    // R654: what is pasted runs as the same one, at the same server.
+    let url = server.host().base_url();
+    let cli = Cli::new();
+    cli.fed(&format!("{}\n", admin.bearer()), &["auth", "login", "--token", "-", "--url", url]).is(0);
+    let profile = ["--profile", "bot", "--url", url];
+    cli.fed(&format!("{}\n", scout.client.bearer()), &[&["auth", "login", "--token", "-"][..], &profile].concat())
+        .is(0);
+    let refused = cli.run(&[&["agents", "update", "scout", "--model", "m"][..], &profile[..2]].concat()).is(1);
+    let asked = cli.shell(said(&refused.err, "ask: ")).is(0);
+    let wait = said(&asked.out, "next: ").split(": ").last().unwrap().trim_end_matches('.');
+    assert!(wait.starts_with("accredit --profile bot access wait acc_"), "{asked:?}");
+    let ran = cli.run(&["agents", "list", "--profile", "nope", "--url", url]).is(2);
+    let fix = said(&ran.err, "fix: ");
+    assert_eq!(fix, format!("Sign in: accredit --profile nope --url {url} auth login"));
 }
