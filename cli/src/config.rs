@@ -16,6 +16,7 @@ use common::secret::Secret;
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
+    again::quoted,
     fail::{Exit, Failure, of_file},
     key::Key,
     show,
@@ -26,6 +27,8 @@ const CONFIG: &str = "config.toml";
 const CREDENTIALS: &str = "credentials.json";
 /// Links behind each other that are followed.
 const MOST_LINKS: usize = 8;
+/// What saves a credential.
+const SIGN_INS: &[&str] = &["accredit auth login", "accredit auth enroll"];
 /// The profile without a name.
 pub(crate) const DEFAULT: &str = "default";
 
@@ -245,14 +248,25 @@ impl Settings {
         })
     }
 
-    /// A failure for want of a credential, with the server that the profile has one for.
+    /// A failure for want of a credential, with the server that the profile has one for; and a sign-in that would change nothing, with what
+    /// stands in its place.
     pub(crate) fn explained(&self, mut failure: Failure) -> Failure {
-        if let (Exit::Credential, None, Some(url)) = (failure.exit, &failure.answer, &self.elsewhere) {
+        if let (Exit::Credential, None, Some(there), Some(here)) =
+            (failure.exit, &failure.answer, &self.elsewhere, &self.url)
+        {
             let profile = show::line(&self.profile);
-            failure.lines.push(format!("The profile {profile} is signed in to {}.", show::line(url)));
-            failure.fix = Some(
-                "Sign in here too: accredit auth login. Or ask that server: without --url and ACCREDIT_URL.".to_owned(),
-            );
+            failure.lines.push(format!("The profile {profile} is signed in to {}.", show::line(there)));
+            // In this profile it would end the credential that works there.
+            failure.fix = Some(format!(
+                "Sign in here too, in another profile: accredit auth login --url {} --profile {}. Or ask that server: without --url \
+                 and ACCREDIT_URL.",
+                quoted(here.as_str()),
+                quoted(here.authority())
+            ));
+        }
+        let is_sign_in = |fix: &&String| SIGN_INS.iter().any(|sign_in| fix.contains(sign_in));
+        if let Some(fix) = failure.fix.as_ref().filter(is_sign_in).filter(|_| self.is_from_environment) {
+            failure.fix = Some(format!("Unset ACCREDIT_TOKEN first: it is used in place of a sign-in. {fix}"));
         }
         failure
     }
@@ -582,6 +596,33 @@ mod tests {
         assert_eq!(read(b" \n").unwrap(), None);
         assert_eq!(read(b"text").unwrap().as_deref(), Some("text"));
         assert_eq!(variable("ACCREDIT_TOKEN", |_| None).unwrap(), None);
+    }
+
+    /// R655: a step leads out of a refusal: not back into it, and not at the cost of a credential that works elsewhere.
+    #[test]
+    fn a_sign_in_that_would_not_help_is_not_the_step() {
+        let settings = |is_from_environment, elsewhere: Option<&str>| Settings {
+            folder: None,
+            profile: DEFAULT.to_owned(),
+            url: Some(Url::parse("https://b.example:8443").unwrap()),
+            token: None,
+            key: None,
+            is_from_environment,
+            is_made: false,
+            is_saved_too: false,
+            elsewhere: elsewhere.map(str::to_owned),
+        };
+        let fix = |settings: Settings, failure: Failure| settings.explained(failure).fix.clone().unwrap();
+        let refused = || Failure::new(Exit::Refused, "No.").fix("Sign in with accredit auth login.");
+        assert_eq!(fix(settings(false, None), refused()), "Sign in with accredit auth login.");
+        assert_eq!(
+            fix(settings(true, None), refused()),
+            "Unset ACCREDIT_TOKEN first: it is used in place of a sign-in. Sign in with accredit auth login."
+        );
+        assert_eq!(fix(settings(true, None), Failure::usage("No.").fix("Wait.")), "Wait.");
+        let there = fix(settings(false, Some("https://a.example")), Failure::no_credential("https://b.example:8443"));
+        let command = "accredit auth login --url https://b.example:8443 --profile b.example:8443";
+        assert!(there.contains(command), "{there}");
     }
 
     /// R469: what says no is no yes.
