@@ -60,6 +60,24 @@ pub(crate) struct Settings {
     pub(crate) elsewhere: Option<String>,
 }
 
+/// A credential that a sign-in of this command had made, and that it has no longer.
+pub(crate) struct Former {
+    /// The server that it works at.
+    pub(crate) url: String,
+    pub(crate) token: Secret,
+    /// The key that it is bound to, if it is.
+    pub(crate) key: Option<Key>,
+}
+
+impl Former {
+    /// What a profile had. `None`: nothing, or something that came from elsewhere.
+    fn of(saved: &Json) -> Option<Self> {
+        let text = |name: &str| saved.get(name).and_then(Json::as_str);
+        let token = text("token").filter(|_| saved.get("made") == Some(&Json::Bool(true)))?;
+        Some(Self { url: text("url")?.to_owned(), token: Secret::parse(token)?, key: text("key").and_then(Key::parse) })
+    }
+}
+
 /// The address of a server, without a slash at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
@@ -281,8 +299,14 @@ impl Settings {
     }
 
     /// Saves a credential with its server and the key that it is bound to, in place of the profile's former one; and whether a sign-in of this
-    /// command has made it.
-    pub(crate) fn save(&self, url: &Url, token: &Secret, key: Option<&Key>, is_made: bool) -> Result<(), Failure> {
+    /// command has made it. Returns the former one if nobody has it any more.
+    pub(crate) fn save(
+        &self,
+        url: &Url,
+        token: &Secret,
+        key: Option<&Key>,
+        is_made: bool,
+    ) -> Result<Option<Former>, Failure> {
         let mut saved = json!({ "url": url.as_str(), "token": token.reveal() });
         if let (true, Some(members)) = (is_made, saved.as_object_mut()) {
             members.insert("made".to_owned(), true.into());
@@ -290,7 +314,9 @@ impl Settings {
         if let (Some(key), Some(members)) = (key, saved.as_object_mut()) {
             members.insert("key".to_owned(), key.text().into());
         }
-        self.change(|profiles| drop(profiles.insert(self.profile.clone(), saved)))
+        let mut former = None;
+        self.change(|profiles| former = profiles.insert(self.profile.clone(), saved))?;
+        Ok(former.and_then(|former| Former::of(&former)).filter(|former| former.token.reveal() != token.reveal()))
     }
 
     /// The key that the token is bound to: one of the environment is sent as it is, since the key is of the profile's own token.

@@ -11,7 +11,7 @@ use common::{
 use serde_json::{Value as Json, json};
 
 use crate::{
-    config::read_token,
+    config::{Former, Url, read_token},
     context::Context,
     fail::{Exit, Failure},
     http::{Call, Client},
@@ -46,22 +46,36 @@ pub(crate) fn login(context: &Context, typed: &ArgMatches) -> Result<u8, Failure
         let scope: Vec<&str> = typed.get_many::<String>("scope").into_iter().flatten().map(String::as_str).collect();
         by_device(&client, "token", &scope.join(" "))?
     };
-    let status = verify_and_save(context, client, token, None, is_made)?;
-    // Nobody has the former one any more, and it would live on at the server.
-    if is_made && context.settings.is_made {
-        match context.client()?.call(route::OWN_END, Call::default()) {
-            Ok(_) => show::say("Ended the credential of the sign-in before."),
-            // It has ended already.
-            Err(failure) if failure.exit == Exit::Credential => {}
-            Err(_) => {
-                let former = context.settings.token.as_ref().map(Secret::shown).unwrap_or_default();
-                show::say(&format!(
-                    "The credential of the sign-in before, {former}…, could not be ended: end it on the page of your sessions and tokens."
-                ));
-            }
-        }
+    verify_and_save(context, client, token, None, is_made)
+}
+
+/// Ends a credential that a sign-in has made and that nobody has any more: it would live on at its server.
+fn end(context: &Context, former: &Former, which: &str) {
+    let here = context.settings.url.as_ref().map(Url::as_str);
+    let place = if here == Some(&former.url) { String::new() } else { format!(" at {}", show::line(&former.url)) };
+    match ended(context, former) {
+        Ok(()) => show::say(&format!("Ended the credential of {which}{place}.")),
+        // It has ended already.
+        Err(failure) if failure.exit == Exit::Credential => {}
+        Err(_) => show::say(&format!(
+            "The credential of {which}, {}…, could not be ended{place}, and goes on: end it on the page of your sessions and tokens.",
+            former.token.shown()
+        )),
     }
-    Ok(status)
+}
+
+fn ended(context: &Context, former: &Former) -> Result<(), Failure> {
+    let token = read_token(former.token.reveal(), "The profile")?;
+    let client = Client::new(&Url::parse(&former.url)?, Some(token), context.patience)?.bound(former.key.as_ref());
+    client.call(route::OWN_END, Call::default()).map(drop)
+}
+
+/// Saves a credential, and ends the one in whose place it is.
+fn save(context: &Context, url: &Url, token: &Secret, key: Option<&Key>, is_made: bool) -> Result<(), Failure> {
+    if let Some(former) = context.settings.save(url, token, key, is_made)? {
+        end(context, &former, "the sign-in before");
+    }
+    Ok(())
 }
 
 /// `auth import-token`.
@@ -76,7 +90,7 @@ pub(crate) fn import(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
         read_token(typed_token, "--token")?
     };
     if typed.get_flag("skip-verify") {
-        context.settings.save(&url, &token, None, false)?;
+        save(context, &url, &token, None, false)?;
         show::out(&format!("Saved {}… for {}, without asking it.", token.shown(), url.as_str()));
         return Ok(0);
     }
@@ -97,7 +111,7 @@ pub(crate) fn enroll(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
     let body = json!({ "code": code.trim() });
     let answer = client.call(route::ENROL, Call { body: Some(body), ..Call::default() })?.json;
     let token = token_of(&answer, "token")?;
-    context.settings.save(&url, &token, key.as_ref(), false)?;
+    save(context, &url, &token, key.as_ref(), false)?;
     verify_and_save(context, client, token, key.as_ref(), false)
 }
 
@@ -122,7 +136,7 @@ fn verify_and_save(
         who = client.call(route::WHOAMI, Call::default());
     }
     let who = who?;
-    context.settings.save(&client.url, &token, key, is_made)?;
+    save(context, &client.url, &token, key, is_made)?;
     if context.is_json {
         who.print();
         return Ok(0);

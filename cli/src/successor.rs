@@ -31,6 +31,7 @@ pub(crate) fn keep(
         return Ok(());
     }
     let settings = &context.settings;
+    // The one before ends by itself.
     settings.save(&client.url, &token, settings.key_of_token(), settings.is_made)?;
     show::say(&format!("Saved in {}, profile {}.", context.settings.file()?.display(), context.settings.profile));
     Ok(())

@@ -138,7 +138,7 @@ fn a_sign_in_ends_the_credential_of_the_one_before() {
     server.with(&first).get("/api/auth/whoami").refused(401, "token_revoked");
     let pat = server.plant_pat(&admin, "agents.read");
     cli.fed(&format!("{}\n", pat.bearer()), &["auth", "login", "--token", "-"]).is(0);
-    server.with(&second).get("/api/auth/whoami").is(200);
+    server.with(&second).get("/api/auth/whoami").refused(401, "token_revoked");
     assert!(!sign_in().1);
     pat.get("/api/auth/whoami").is(200);
     // The variable's token is ended, and the profile's is not.
@@ -148,6 +148,43 @@ fn a_sign_in_ends_the_credential_of_the_one_before() {
     assert!(ran.err.contains("The profile default is still signed in"), "{ran:?}");
     pat.get("/api/auth/whoami").refused(401, "token_revoked");
     server.with(&last).get("/api/auth/whoami").is(200);
+}
+
+/// R656: whatever takes the place of what a sign-in has made, it ends, at its own server.
+#[test]
+fn what_a_sign_in_has_made_ends_with_its_last_copy() {
+    let (server, admin) = Server::with_admin();
+    let (other, stranger) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["agents.read"]);
+    let pat = server.plant_pat(&admin, "agents.read");
+    let code = admin.post("/api/agents/scout/enrolment", &json!({})).is(201);
+    let by_password = &["auth", "login", "--password", "--email", "ada@example.com"][..];
+    let at_other = &[by_password, &["--url", other.host().base_url()]].concat()[..];
+    let password = format!("{PASSWORD}\n");
+    let token = format!("{}\n", pat.bearer());
+    for (variable, input, words) in [
+        (pat.bearer(), &password, by_password),
+        ("", &password, at_other),
+        ("", &token, &["auth", "import-token", "--token", "-"]),
+        ("", &token, &["auth", "import-token", "--token", "-", "--skip-verify"]),
+        ("", &token, &["auth", "login", "--token", "-"]),
+        ("", &format!("{}\n", text(&code["code"])), &["auth", "enroll"]),
+    ] {
+        let cli = signed_in(&server);
+        let saved: Json = serde_json::from_str(&cli.saved()).unwrap();
+        let former = server.with(text(&saved["profiles"]["default"]["token"]));
+        former.get("/api/auth/whoami").is(200);
+        let cli = cli.variable("ACCREDIT_TOKEN", variable);
+        let ran = cli.fed(input, words).is(0);
+        assert!(ran.err.contains("Ended the credential of the sign-in before"), "{ran:?}");
+        former.get("/api/auth/whoami").refused(401, "token_revoked");
+    }
+    drop((scout, stranger));
+    // Of what cannot be ended it is said.
+    let cli = signed_in(&server);
+    drop(server);
+    let ran = cli.fed(&password, at_other).is(0);
+    assert!(ran.err.contains("could not be ended at http://") && ran.err.contains("and goes on"), "{ran:?}");
 }
 
 /// R65, R107: the files are for their owner alone, however they were; no output shows the credential; signing out ends it.
