@@ -29,6 +29,8 @@ const CREDENTIALS: &str = "credentials.json";
 const MOST_LINKS: usize = 8;
 /// What saves a credential.
 const SIGN_INS: &[&str] = &["accredit auth login", "accredit auth enroll"];
+/// Bytes that a first credential may need.
+const ROOM: usize = 1024;
 /// The profile without a name.
 pub(crate) const DEFAULT: &str = "default";
 
@@ -289,13 +291,26 @@ impl Settings {
         failure
     }
 
-    /// The file of credentials. Code that will save something asks for it first: a code may be spent by then.
+    /// The file of credentials.
     pub(crate) fn file(&self) -> Result<PathBuf, Failure> {
         let folder = self.folder.as_ref().ok_or_else(|| {
             Failure::usage("There is no place to save a credential.")
                 .fix("Set HOME or ACCREDIT_CONFIG_DIR to an absolute path, or use ACCREDIT_URL and ACCREDIT_TOKEN.")
         })?;
         Ok(folder.join(CREDENTIALS))
+    }
+
+    /// Makes sure that a credential can be saved, by writing what there is anew. Code asks for it before a code is spent, or a credential made.
+    pub(crate) fn prepare(&self) -> Result<(), Failure> {
+        let (file, _turn) = self.opened()?;
+        let tried = match fs::read(&file) {
+            Ok(saved) => replace(&file, &saved),
+            Err(_) => {
+                let tried = linked(&file).with_extension("tried");
+                replace(&tried, &[b' '; ROOM]).and_then(|()| fs::remove_file(&tried))
+            }
+        };
+        tried.map_err(of_file(file.display()))
     }
 
     /// Saves a credential with its server and the key that it is bound to, in place of the profile's former one; and whether a sign-in of this
@@ -352,12 +367,18 @@ impl Settings {
         Ok(was_there)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Map<String, Json>)) -> Result<(), Failure> {
+    /// The file of credentials, in a folder that is there, for one that changes it alone: of two at the same time one would lose what the other
+    /// saves.
+    fn opened(&self) -> Result<(PathBuf, Option<fs::File>), Failure> {
         let file = self.file()?;
         let folder = file.parent().unwrap_or(Path::new("."));
         make_folder(folder).map_err(of_file(folder.display()))?;
-        // Two that save at the same time would lose what one of them saves.
-        let _turn = turn(folder);
+        let turn = turn(folder);
+        Ok((file, turn))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Map<String, Json>)) -> Result<(), Failure> {
+        let (file, _turn) = self.opened()?;
         // The one who loaded the settings was warned of a damaged file, which holds no token.
         let mut profiles = read_saved(&file).unwrap_or_default();
         change(&mut profiles);

@@ -35,7 +35,7 @@ const MOST_NAME: usize = 64;
 /// `auth login`.
 pub(crate) fn login(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let url = context.settings.server()?.clone();
-    context.settings.file()?;
+    context.settings.prepare()?;
     let client = Client::new(&url, None, context.patience)?;
     let is_made = !typed.contains_id("token");
     let token = if !is_made {
@@ -46,7 +46,12 @@ pub(crate) fn login(context: &Context, typed: &ArgMatches) -> Result<u8, Failure
         let scope: Vec<&str> = typed.get_many::<String>("scope").into_iter().flatten().map(String::as_str).collect();
         by_device(&client, "token", &scope.join(" "))?
     };
-    verify_and_save(context, client, token, None, is_made)
+    let copy = read_token(token.reveal(), "The answer")?;
+    verify_and_save(context, client, token, None, is_made).inspect_err(|_| {
+        if is_made {
+            end(context, &Former { url: url.as_str().to_owned(), token: copy, key: None }, "this sign-in");
+        }
+    })
 }
 
 /// Ends a credential that a sign-in has made and that nobody has any more: it would live on at its server.
@@ -101,7 +106,7 @@ pub(crate) fn import(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
 /// the code is spent.
 pub(crate) fn enroll(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let url = context.settings.server()?.clone();
-    context.settings.file()?;
+    context.settings.prepare()?;
     let key = typed.get_flag("bind").then(Key::make).transpose()?;
     let client = Client::new(&url, None, context.patience)?.bound(key.as_ref());
     let code = match typed.get_one::<String>("code").map(String::as_str) {
@@ -111,8 +116,24 @@ pub(crate) fn enroll(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
     let body = json!({ "code": code.trim() });
     let answer = client.call(route::ENROL, Call { body: Some(body), ..Call::default() })?.json;
     let token = token_of(&answer, "token")?;
-    save(context, &url, &token, key.as_ref(), false)?;
+    save(context, &url, &token, key.as_ref(), false)
+        .map_err(|failure| unsaved(context, &url, &token, key.as_ref(), failure))?;
     verify_and_save(context, client, token, key.as_ref(), false)
+}
+
+/// What becomes of an agent's token that cannot be saved. It is shown this once, unless it works with its key alone, which goes on no screen.
+fn unsaved(context: &Context, url: &Url, token: &Secret, key: Option<&Key>, mut failure: Failure) -> Failure {
+    if key.is_some() {
+        if let Ok(copy) = read_token(token.reveal(), "The answer") {
+            end(context, &Former { url: url.as_str().to_owned(), token: copy, key: key.cloned() }, "the agent");
+        }
+        failure.fix = Some("The code is spent. Get another one once the file can be written.".to_owned());
+        return failure;
+    }
+    show::out(token.reveal());
+    failure.lines.push("The code is spent. The agent's token stands on standard output, this once.".to_owned());
+    failure.fix = Some("Set ACCREDIT_TOKEN to it, or save it: accredit auth import-token --token -".to_owned());
+    failure
 }
 
 /// Asks the server who the token is, and saves it only then: a refusal leaves what was saved before.

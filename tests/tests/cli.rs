@@ -187,6 +187,37 @@ fn what_a_sign_in_has_made_ends_with_its_last_copy() {
     assert!(ran.err.contains("could not be ended at http://") && ran.err.contains("and goes on"), "{ran:?}");
 }
 
+/// R657: a code is spent, and a credential made, only where it can be saved; and what cannot be saved all the same is not lost, or ended.
+#[test]
+fn no_code_is_spent_where_its_token_has_no_place() {
+    let (server, admin) = Server::with_admin();
+    let _scout = server.agent(&admin, "scout", &["agents.read"]);
+    let code = admin.post("/api/agents/scout/enrolment", &json!({})).is(201);
+    let code = format!("{}\n", text(&code["code"]));
+    let password = format!("{PASSWORD}\n");
+    let by_password = &["auth", "login", "--password", "--email", "ada@example.com"][..];
+    let cli = Cli::of(server.host().base_url());
+    let file = cli.home().join("file");
+    fs::write(&file, "").unwrap();
+    let cli = cli.variable("XDG_CONFIG_HOME", file.to_str().unwrap());
+    let sessions = || admin.get("/auth/sessions").is(200)["items"].as_array().unwrap().len();
+    let before = sessions();
+    let ran = cli.fed(&code, &["auth", "enroll"]).is(1);
+    assert!(ran.err.contains("accredit: ") && ran.out.is_empty(), "{ran:?}");
+    cli.fed(&password, by_password).is(1);
+    assert_eq!(sessions(), before);
+    // A directory in the file's place is found when the file is put there.
+    let cli = cli.variable("XDG_CONFIG_HOME", "");
+    fs::create_dir_all(cli.folder().join("credentials.json/x")).unwrap();
+    let ran = cli.fed(&password, by_password).is(1);
+    assert!(ran.err.contains("Ended the credential of this sign-in."), "{ran:?}");
+    assert_eq!(sessions(), before);
+    let ran = cli.fed(&code, &["auth", "enroll"]).is(1);
+    assert!(ran.err.contains("The code is spent."), "{ran:?}");
+    server.with(ran.out.trim()).get("/api/auth/whoami").is(200);
+    assert_eq!(fs::read_dir(cli.folder()).unwrap().count(), 1);
+}
+
 /// R65, R107: the files are for their owner alone, however they were; no output shows the credential; signing out ends it.
 #[test]
 fn a_credential_is_kept_in_a_file_for_its_owner_alone() {
