@@ -71,6 +71,11 @@ fn told(url: &Url, error: &ureq::Error, file: Option<&Path>) -> Option<Failure> 
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             failure("is for another name").fix("Use the address that the certificate is for.")
         }
+        // It is trusted for what it signs, and for no server.
+        _ if why.to_string().contains("CaUsedAsEndEntity") => failure("is a CA's own").fix(
+            "Make the server one with basicConstraints=CA:FALSE (openssl req -x509 -addext basicConstraints=CA:FALSE), or let the CA sign \
+             another one for it.",
+        ),
         _ => failure("is not one that is trusted here").fix(step(file)),
     })
 }
@@ -91,12 +96,30 @@ fn step(file: Option<&Path>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Error, ErrorKind};
+    use std::{
+        io::{Error, ErrorKind},
+        sync::Arc,
+    };
 
-    use rustls::pki_types::{ServerName, UnixTime};
+    use rustls::{
+        OtherError,
+        pki_types::{ServerName, UnixTime},
+    };
 
     use super::*;
     use crate::fail::Exit;
+
+    /// What the one who looks at certificates says of a CA's own that a server has.
+    #[derive(Debug)]
+    struct CaUsedAsEndEntity;
+
+    impl std::fmt::Display for CaUsedAsEndEntity {
+        fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            std::fmt::Debug::fmt(self, formatter)
+        }
+    }
+
+    impl std::error::Error for CaUsedAsEndEntity {}
 
     /// R107: a certificate that is refused is told with the step that helps: not every one needs another CA.
     #[test]
@@ -109,6 +132,12 @@ mod tests {
                 CertificateError::UnknownIssuer,
                 "not one that is trusted here: UnknownIssuer",
                 "set SSL_CERT_FILE to a file",
+            ),
+            // R658
+            (
+                CertificateError::Other(OtherError(Arc::new(CaUsedAsEndEntity))),
+                "a CA's own: ",
+                "basicConstraints=CA:FALSE",
             ),
             (CertificateError::BadSignature, "not one that is trusted here: ", "SSL_CERT_FILE"),
             (CertificateError::ExpiredContext { time, not_after: time }, "not valid now: ", "clock"),
