@@ -791,7 +791,7 @@ fn a_client_of_models_is_configured() {
     let url = format!("{}/mcp", server.host().base_url());
     let saved: Json = serde_json::from_str(&cli.saved()).unwrap();
     let token = text(&saved["profiles"]["default"]["token"]).to_owned();
-    for client in ["claude", "codex", "cursor", "vscode", "json"] {
+    for client in ["claude", "codex", "cursor", "gemini", "vscode", "json"] {
         let ran = cli.run(&["mcp", "config", "--client", client]).is(0);
         assert!(ran.out.contains(&url) && !format!("{ran:?}").contains(&token), "{ran:?}");
         let ran = cli.run(&["mcp", "config", "--client", client, "--with-token"]).is(0);

@@ -150,7 +150,7 @@ fn others() -> Vec<(&'static str, Command)> {
                     Arg::new("client")
                         .long("client")
                         .value_name("CLIENT")
-                        .value_parser(["claude", "codex", "cursor", "vscode", "json"])
+                        .value_parser(["claude", "codex", "cursor", "gemini", "vscode", "json"])
                         .default_value("claude")
                         .help("Whose configuration"),
                     Arg::new("with-token")

@@ -1,7 +1,7 @@
 //! `mcp config`: what a client of the Model Context Protocol is given to reach this server.
 
 use clap::ArgMatches;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::{context::Context, fail::Failure, show};
 
@@ -10,6 +10,7 @@ const CLIENTS: &[(&str, &str)] = &[
     ("claude", "Run it in a shell, for Claude Code."),
     ("codex", "Put it into ~/.codex/config.toml."),
     ("cursor", "Put it into ~/.cursor/mcp.json, or into .cursor/mcp.json of a project."),
+    ("gemini", "Put it into ~/.gemini/settings.json, or into .gemini/settings.json of a project."),
     ("vscode", "Put it into .vscode/mcp.json of a project."),
     ("json", "Put it where your client looks for servers, and write the variable as your client writes variables."),
 ];
@@ -50,10 +51,9 @@ pub(super) fn config(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
 /// What a client is given, with the token itself or a name for it.
 fn block(client: &str, url: &str, token: Option<&str>) -> String {
     let bearer = |named: &str| format!("Bearer {}", token.unwrap_or(named));
-    let servers = |named: &str| {
-        let server = json!({ "url": url, "headers": { "Authorization": bearer(named) } });
-        format!("{:#}", json!({ "mcpServers": { "accredit": server } }))
-    };
+    let headers = |named: &str| json!({ "Authorization": bearer(named) });
+    let servers = |server: Json| format!("{:#}", json!({ "mcpServers": { "accredit": server } }));
+    let variable = format!("${{{VARIABLE}}}");
     match client {
         "codex" => {
             let credential = match token {
@@ -62,9 +62,10 @@ fn block(client: &str, url: &str, token: Option<&str>) -> String {
             };
             format!("[mcp_servers.accredit]\nurl = \"{url}\"\n{credential}")
         }
-        "cursor" => servers(&format!("${{env:{VARIABLE}}}")),
+        "cursor" => servers(json!({ "url": url, "headers": headers(&format!("${{env:{VARIABLE}}}")) })),
+        "gemini" => servers(json!({ "httpUrl": url, "headers": headers(&variable) })),
         "vscode" => {
-            let headers = json!({ "Authorization": bearer("${input:accredit}") });
+            let headers = headers("${input:accredit}");
             let mut whole = json!({ "servers": { "accredit": { "type": "http", "url": url, "headers": headers } } });
             if let (None, Some(members)) = (token, whole.as_object_mut()) {
                 let input = json!({ "type": "promptString", "id": "accredit", "description": "Token of Accredit", "password": true });
@@ -72,7 +73,8 @@ fn block(client: &str, url: &str, token: Option<&str>) -> String {
             }
             format!("{whole:#}")
         }
-        "json" => servers(&format!("${{{VARIABLE}}}")),
+        // Some take an address without a type for a program.
+        "json" => servers(json!({ "type": "http", "url": url, "headers": headers(&variable) })),
         _ => {
             let header = bearer(&format!("${VARIABLE}"));
             format!("claude mcp add --transport http accredit '{url}' --header \"Authorization: {header}\"")
@@ -95,6 +97,11 @@ mod tests {
             match *client {
                 "claude" => assert!(without.contains("\"Authorization: Bearer $ACCREDIT_TOKEN\""), "{without}"),
                 "codex" => assert!([&without, &with].iter().all(|text| text.parse::<toml::Table>().is_ok()), "{with}"),
+                // R659
+                "gemini" => {
+                    assert!(without.contains("\"httpUrl\"") && without.contains("${ACCREDIT_TOKEN}"), "{without}")
+                }
+                "json" => assert!(without.contains("\"type\": \"http\""), "{without}"),
                 _ => {
                     for text in [&without, &with] {
                         assert!(serde_json::from_str::<serde_json::Value>(text).is_ok(), "{client}: {text}");
