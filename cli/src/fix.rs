@@ -28,7 +28,7 @@ const OTHERS: &[(&Route, &str)] = &[
 
 /// What fixes say of members of the answer, in the words of what a person sees of it.
 const SEEN: &[(&str, &str)] = &[
-    ("the names in valid_scopes", "the names that accredit scopes list and accredit scopes custom list"),
+    ("the names in valid_scopes", "the names that are listed by accredit scopes list and accredit scopes custom"),
     ("list in doc_url", "list on the page below"),
     ("page in doc_url", "page below"),
     ("every field that fields lists", "every field above"),

@@ -190,7 +190,16 @@ fn logout(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
         match client.call(route::OWN_END, Call::default()) {
             Ok(answer) => closure = closing::of(&client, &answer),
             Err(failure) if failure.exit == Exit::Credential => {}
-            Err(failure) => return Err(failure),
+            Err(mut failure) => {
+                if let (Exit::Unreachable, Some(fix), false) =
+                    (failure.exit, failure.fix.clone(), settings.is_from_environment)
+                {
+                    failure.fix = Some(format!(
+                        "{fix} If the server is gone, add --keep, which only forgets the credential here."
+                    ));
+                }
+                return Err(failure);
+            }
         }
     }
     let end = || closure.as_ref().map_or((), |closure| show::out(&closing::in_words(closure)));

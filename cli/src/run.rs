@@ -28,6 +28,15 @@ use crate::{
 
 /// Items of a list that a short name is looked up among.
 const MOST_LOOKED_UP: usize = 2_000;
+/// What ends a secret that was made, where the same command would make one beside it.
+const ENDS: &[(&Route, &str)] = &[
+    (route::PATS_CREATE, "token revoke {id}"),
+    (route::PATS_ROTATE, "token revoke {id}"),
+    (route::AGENTS_CREATE, "agents token revoke {name}"),
+    (route::KEYS_CREATE, "agents keys delete {name} {id}"),
+    (route::ENROLMENT_CREATE, "agents enrol-end {name}"),
+    (route::WEBHOOKS_CREATE, "admin webhooks delete {id}"),
+];
 /// What the prefix of each credential begins with.
 const CREDENTIAL: &str = "acr_";
 
@@ -73,8 +82,11 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
         show::say(&format!("Registered as {}, not as {}.", show::line(stored), show::line(typed)));
     }
     let closure = closing::of(&client, &answer);
+    let shown = show_secret(context, verb, typed, &names, &answer);
     if context.is_json {
-        answer.print();
+        if shown.is_none() {
+            answer.print();
+        }
         pages::hint(&answer.json, true);
         match &closure {
             Some(closure) if answer.text.is_empty() => show::json(&json!({ "closure": closure })),
@@ -82,7 +94,9 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
             _ => {}
         }
     } else {
-        show_answer(verb, typed, &names, &answer);
+        if !matches!(shown, Some(Err(_))) {
+            show_answer(verb, typed, &names, &answer);
+        }
         if let Some(closure) = &closure {
             let line = closing::in_words(closure);
             // Beside a secret, which may be all that a pipe is for.
@@ -96,6 +110,7 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
     if !typed.try_contains_id("dpop_jkt").unwrap_or_default() {
         successor::keep(context, &client, verb, &names, &answer)?;
     }
+    shown.unwrap_or(Ok(()))?;
     Ok(u8::from(has_failed(verb.route, &answer.json)))
 }
 
@@ -198,7 +213,11 @@ fn choose(items: &[Json], prefix: &str, typed: &str) -> Result<String, Failure> 
                     .iter()
                     .map(|name| text(item, name))
                     .find(|name| !name.is_empty());
-                format!("{}  {}", show::line(&text(item, "id")), show::line(&name.unwrap_or_default()))
+                let words = [text(item, "id"), name.unwrap_or_default(), text(item, "type"), text(item, "prefix")];
+                let mut words: Vec<String> = words.iter().map(|word| show::line(word)).collect();
+                words.retain(|word| !word.is_empty());
+                words.dedup();
+                words.join("  ")
             };
             failure.lines = several.iter().take(20).map(shown).collect();
             Err(failure)
@@ -219,6 +238,11 @@ pub(crate) fn query(verb: &Verb, typed: &ArgMatches) -> Result<Vec<(String, Stri
         // A script whose variable is unset would get, and go on with, everybody's.
         if text.trim().is_empty() {
             return Err(Failure::usage(format!("{option} is empty.")).fix("Leave it out to get all."));
+        }
+        // What is typed for no parent elsewhere; here it would be an agent's name.
+        if *name == "parent" && text == "none" {
+            return Err(Failure::usage("--parent none names no agent.")
+                .fix("accredit agents tree shows the agents without a parent at its left edge."));
         }
         let value = match *name {
             "since" | "until" | "unused_since" => moment(&option, text)?,
@@ -443,25 +467,57 @@ fn show_answer(verb: &Verb, typed: &ArgMatches, names: &[String], answer: &Answe
         }
         // What was mailed in its place.
         Show::Secret(_) if json.is_null() => show::say("Done."),
-        Show::Secret(member) => {
-            let secret = json.get(member).and_then(Json::as_str).map(show::line);
-            if typed.get_flag("raw") {
-                if let Some(secret) = &secret {
-                    show::out(secret);
-                }
-                warn(json);
-                return;
-            }
-            show::out(&show::facts(json, &[member, "warnings", "closure"]));
-            if let Some(secret) = secret {
-                show::out(&format!("\n{secret}"));
-                show::say("Copy it now: it is shown this once.");
-            }
+        // It was shown before.
+        Show::Secret(_) if typed.get_flag("raw") => {
+            warn(json);
+            return;
         }
+        Show::Secret(member) if json.get(member).is_some_and(Json::is_string) => {
+            show::say("Copy it now: it is shown this once.");
+        }
+        Show::Secret(member) => show::out(&show::facts(json, &[member, "warnings", "closure"])),
         Show::Facts => show::out(&show::facts(json, &["warnings", "csrf_token", "next", "closure"])),
     }
     show_next(json);
     warn(json);
+}
+
+/// Shows the answer with a secret, which nobody can read again. `None`: there is none. The error says what was made, and how to end it.
+fn show_secret(
+    context: &Context,
+    verb: &Verb,
+    typed: &ArgMatches,
+    names: &[String],
+    answer: &Answer,
+) -> Option<Result<(), Failure>> {
+    let Show::Secret(member) = verb.show else { return None };
+    let secret = show::line(answer.json.get(member)?.as_str()?);
+    let text = match () {
+        () if context.is_json => answer.text.trim_end_matches('\n').to_owned(),
+        () if typed.get_flag("raw") => secret,
+        () => format!("{}\n\n{secret}", show::facts(&answer.json, &[member, "warnings", "closure"])),
+    };
+    Some(show::once(&text).map_err(|error| lost(verb, names, &answer.json, &error)))
+}
+
+/// A secret that was made, and that could not be written.
+fn lost(verb: &Verb, names: &[String], answer: &Json, error: &std::io::Error) -> Failure {
+    let text = |names: &[&str]| names.iter().find_map(|name| answer.pointer(name)?.as_str()).map(show::line);
+    let made = text(&["/prefix", "/token/prefix"]).map(|prefix| format!("{prefix}…"));
+    let made = made.or_else(|| text(&["/id", "/agent_name"])).map(|made| format!(" of {made}")).unwrap_or_default();
+    let failure = Failure::new(
+        Exit::Refused,
+        format!("standard output: {error}. The secret{made} was made all the same, and cannot be read again."),
+    );
+    let end = ENDS.iter().find(|(route, _)| *route == verb.route).map(|(_, end)| {
+        let name = verb.names().zip(names).find(|(name, _)| *name == "name").map(|(_, name)| name.clone());
+        let name = name.or_else(|| text(&["/name"])).unwrap_or_default();
+        end.replace("{name}", &name).replace("{id}", &text(&["/id"]).unwrap_or_default())
+    });
+    failure.fix(end.map_or_else(
+        || "Run the same command again: another one takes its place.".to_owned(),
+        |end| format!("End it: accredit {end}"),
+    ))
 }
 
 /// What the answer warns of.
@@ -558,6 +614,42 @@ mod tests {
             assert_eq!(failure.exit, Exit::Usage);
             assert!(failure.lines.iter().any(|line| line.starts_with("tok_01cccc")), "{failure:?}");
         }
+        // R660: two of one name are told apart.
+        let lines = choose(&items, "tok_", "ci").unwrap_err().lines.clone();
+        assert_eq!(lines, ["tok_01cccc  ci  acr_pat_CCCC", "tok_01dddd  ci  acr_pat_DDDD"]);
+        let key = |id, of| json!({ "id": id, "name": "db", "type": of, "prefix": null });
+        let lines =
+            choose(&[key("key_01a", "internal"), key("key_01b", "provider")], "key_", "db").unwrap_err().lines.clone();
+        assert_eq!(lines, ["key_01a  db  internal", "key_01b  db  provider"]);
+    }
+
+    /// R660: of a secret that is lost it is said what was made, and how to end it.
+    #[test]
+    fn a_secret_that_is_lost_can_be_ended() {
+        let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let verbs = verbs::all();
+        let told = |words: &str, names: &[&str], answer: Json| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let failure = lost(verbs.iter().find(|verb| verb.words == words).unwrap(), &names, &answer, &error);
+            (failure.sentence.clone(), failure.fix.clone().unwrap())
+        };
+        let (sentence, fix) = told("token create", &[], json!({ "id": "tok_1", "prefix": "acr_pat_A", "token": "x" }));
+        assert!(sentence.contains("The secret of acr_pat_A… was made"), "{sentence}");
+        assert_eq!(fix, "End it: accredit token revoke tok_1");
+        for (words, names, answer, expected) in [
+            ("token rotate", &["tok_1"][..], json!({ "id": "tok_2" }), "End it: accredit token revoke tok_2"),
+            ("agents create", &[], json!({ "id": "agt_1", "name": "bot" }), "End it: accredit agents token revoke bot"),
+            (
+                "agents keys create",
+                &["bot"],
+                json!({ "id": "key_1", "name": "k" }),
+                "End it: accredit agents keys delete bot key_1",
+            ),
+            ("agents enrol", &["bot"], json!({ "code": "x" }), "End it: accredit agents enrol-end bot"),
+            ("agents token issue", &["bot"], json!({}), "Run the same command again: another one takes its place."),
+        ] {
+            assert_eq!(told(words, names, answer).1, expected, "{words}");
+        }
     }
 
     /// R551: a name that is mistyped is not taken for the one thing whose id begins so.
@@ -593,6 +685,9 @@ mod tests {
             let failure = sent(line).unwrap_err();
             assert!(failure.exit == Exit::Usage && failure.sentence == format!("{option} is empty."), "{failure:?}");
         }
+        // R660: what is no parent elsewhere is no agent here.
+        let failure = sent(&["accredit", "agents", "list", "--parent", "none"]).unwrap_err();
+        assert!(failure.exit == Exit::Usage && failure.sentence == "--parent none names no agent.", "{failure:?}");
         assert_eq!(sent(&["accredit", "agents", "list", "--owner", "ada"]).unwrap(), [("owner".into(), "ada".into())]);
     }
 

@@ -50,6 +50,12 @@ pub(crate) fn out(text: &str) {
     written(writeln!(stdout, "{text}").and_then(|()| stdout.flush()));
 }
 
+/// Writes a line that is shown this once: whoever runs the command is told what becomes of it if it is lost, also where the reader is gone.
+pub(crate) fn once(text: &str) -> std::io::Result<()> {
+    let mut stdout = anstream::stdout();
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush())
+}
+
 /// Writes a line of JSON: the same as the server's, in which no text of others controls a terminal.
 pub(crate) fn json(json: &Json) {
     out(&escaped(&to_text(json)));
@@ -131,7 +137,7 @@ fn short(value: &Json) -> String {
         Json::Number(number) => number.to_string(),
         Json::String(text) => moment(text).unwrap_or_else(|| line(text)),
         Json::Array(list) if list.is_empty() => "-".to_owned(),
-        Json::Array(list) => list.iter().map(short).collect::<Vec<_>>().join(" "),
+        Json::Array(list) => list.iter().map(item).collect::<Vec<_>>().join(" "),
         Json::Object(members) if members.is_empty() => "-".to_owned(),
         Json::Object(members) => match name_of(members) {
             Some(name) => line(name),
@@ -142,6 +148,11 @@ fn short(value: &Json) -> String {
                 .join(" "),
         },
     }
+}
+
+/// An item of a list: the versions of something have one name, and are told apart by their numbers.
+fn item(value: &Json) -> String {
+    value.get("version").filter(|version| version.is_number()).map_or_else(|| short(value), Json::to_string)
 }
 
 /// What people call an object that has a name.
@@ -467,6 +478,8 @@ mod tests {
             (json!("2026-11-26T17:16:57.688Z"), "2026-11-26 17:16"),
             (json!(["a", "b", "c", "d", "e"]), "a b c +2"),
             (json!([]), "-"),
+            // R660
+            (json!([{ "name": "crm", "version": 2 }, { "name": "crm", "version": 1 }]), "2 1"),
             (json!({ "id": "x", "email": "ada@example.com" }), "ada@example.com"),
             (json!({ "a": 1, "b": "c" }), "a=1 b=c"),
         ] {
