@@ -20,6 +20,27 @@ pub(crate) const TENANT: Cookie = Cookie { secure: "__Host-accredit-tenant", pla
 pub(crate) const LAST: Cookie = Cookie { secure: "__Host-accredit-last", plain: "accredit-last" };
 /// What the form before this page has done.
 pub(crate) const DONE: Cookie = Cookie { secure: "__Host-accredit-done", plain: "accredit-done" };
+/// The forms whose answers have shown a secret that the API keeps no answer for, by their `once`.
+const SHOWN: Cookie = Cookie { secure: "__Host-accredit-shown", plain: "accredit-shown" };
+/// How long a browser knows them, seconds.
+const SHOWN_LIFE: i64 = 86_400;
+/// How many of them it knows.
+const MOST_SHOWN: usize = 4;
+
+/// Whether a form is sent again, as by a reload, whose answer has shown a secret: another one would end that.
+pub(crate) fn was_shown(app: &App, once: &str) -> bool {
+    !once.is_empty() && SHOWN.read(app).is_some_and(|shown| shown.split('.').any(|known| known == once))
+}
+
+/// Has the browser know that the answer to this form has shown a secret.
+pub(crate) fn note_shown(app: &App, once: &str, response: Response) -> Response {
+    if once.is_empty() || !once.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        return response;
+    }
+    let before = SHOWN.read(app).unwrap_or_default();
+    let all: Vec<&str> = std::iter::once(once).chain(before.split('.')).take(MOST_SHOWN).collect();
+    with(response, &SHOWN.line(app, &all.join("."), Some(SHOWN_LIFE)))
+}
 
 impl Cookie {
     fn name(&self, app: &App) -> &'static str {

@@ -9,6 +9,7 @@ use service::{app::App, extract::Path, response::Response, session::device};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
+    cookie::{note_shown, was_shown},
     form::{Form, local, query},
     home_tenant::at,
     identities::Identities,
@@ -148,6 +149,9 @@ pub(crate) async fn act(app: App, Path(act): Path, typed: Form) -> Result<Respon
     let act = act.as_str();
     answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
+        if matches!(act, "confirm" | "codes") && was_shown(&app, typed.text("once")) {
+            return Ok(see(&app, "/security?done=shown"));
+        }
         let (row, body) = match act {
             "begin" => (route::FACTOR_BEGIN, Json::Null),
             "confirm" => (route::FACTOR_CONFIRM, json!({ "code": typed.text("code") })),
@@ -322,7 +326,8 @@ async fn show_codes(
 ) -> Result<Response, Trouble> {
     let shell = Shell::load(app, api, "Recovery codes", "security").await?;
     let codes = shown.words("recovery_codes").into_iter().map(str::to_owned).collect();
-    write(&RecoveryPage { shell, codes, is_first, next: waiting(app, typed) })
+    let page = write(&RecoveryPage { shell, codes, is_first, next: waiting(app, typed) })?;
+    Ok(note_shown(app, typed.text("once"), page))
 }
 
 /// `POST /sessions/{id}/end`: one of them, or all others.
@@ -377,7 +382,7 @@ pub(crate) async fn change_password(app: App, typed: Form) -> Result<Response, A
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::{cell::Cell, rc::Rc};
 
     use super::*;
     use crate::testing::Visitor;
@@ -419,5 +424,38 @@ mod tests {
             "{}",
             sent.text
         );
+    }
+
+    /// R661: a form whose answer has shown a secret, and that a reload sends again, makes no other one in its place.
+    #[tokio::test]
+    async fn a_reload_ends_no_secret_that_was_shown() {
+        for (path, made) in [
+            ("/security/codes", "/auth/factor/recovery-codes"),
+            ("/security/confirm", "/auth/factor/confirm"),
+            ("/admin/users/usr_1/link", "/api/users/usr_1/reset-password"),
+            ("/admin/users", "/api/users/usr_1/reset-password"),
+        ] {
+            let times = Rc::new(Cell::new(0));
+            let seen = Rc::clone(&times);
+            let visitor = Visitor::new(move |_, path| {
+                seen.set(seen.get() + u32::from(path == made));
+                match path {
+                    "/api/overview" => (200, json!({ "caller": { "role": "admin", "scope": ["*"] } })),
+                    "/api/users" | "/api/users/usr_1" => (200, json!({ "id": "usr_1", "warnings": ["no mail"] })),
+                    "/api/users/usr_1/invite" => (409, json!({ "error": "already_joined" })),
+                    _ => (200, json!({ "recovery_codes": ["one-secret"], "url": "one-secret" })),
+                }
+            });
+            let fields = [("once", "req_one"), ("code", "123456")];
+            let first = visitor.send(path, &fields).await;
+            assert!(first.text.contains("one-secret"), "{path}: {}", first.text);
+            let cookie = first.header("set-cookie");
+            let again = visitor.send_with(cookie, path, &fields).await;
+            assert_eq!((again.status.as_u16(), times.get()), (303, 1), "{path}");
+            assert!(again.header("location").ends_with("?done=shown"), "{path}: {}", again.header("location"));
+            // A form that a new page has makes a new one.
+            visitor.send_with(cookie, path, &[("once", "req_two"), ("code", "123456")]).await;
+            assert_eq!(times.get(), 2, "{path}");
+        }
     }
 }

@@ -49,9 +49,15 @@ impl Visitor {
 
     /// Sends a form.
     pub(crate) async fn send(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.send_with("", path, fields).await
+    }
+
+    /// Sends a form with a further cookie, as an answer has set it.
+    pub(crate) async fn send_with(&self, cookie: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let cookie = cookie.split(';').next().unwrap_or_default();
         let request = Request::post(path)
             .header("host", "127.0.0.1:3000")
-            .header("cookie", COOKIE)
+            .header("cookie", format!("{COOKIE}; {cookie}"))
             .header("content-type", "application/x-www-form-urlencoded")
             .body(RequestBody::from(query(fields)));
         self.0.send(request.unwrap()).await

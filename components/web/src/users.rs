@@ -14,6 +14,7 @@ use service::{app::App, extract::Path, response::Response, session::device};
 use crate::{
     agents::Secret,
     api::{Api, Change, Members, Refusal, Trouble},
+    cookie::{note_shown, was_shown},
     form::Form,
     identities::Identities,
     list::List,
@@ -115,6 +116,9 @@ pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> 
 /// Makes the link by which a person sets their password, and shows it, once: an invitation, until they have a password.
 async fn show_link(app: &App, api: &Api<'_>, user: &Json, typed: &Form) -> Result<Response, Trouble> {
     let (id, name) = (user.text("id"), isolated(user.text("name")));
+    if was_shown(app, typed.text("once")) {
+        return Ok(see(app, &format!("/admin/users/{id}?done=shown")));
+    }
     let ask = |route| api.change(route, &[id], Change { form: typed, body: Json::Null });
     let (heading, what, made) = match ask(route::USER_INVITE).await {
         Err(Trouble::Refused(refusal)) if refusal.slug == "already_joined" => (
@@ -134,7 +138,7 @@ async fn show_link(app: &App, api: &Api<'_>, user: &Json, typed: &Form) -> Resul
         warnings: Vec::new(),
         back: format!("/admin/users/{id}"),
     };
-    shown.show(app, api, "users").await
+    shown.show(app, api, "users").await.map(|page| note_shown(app, typed.text("once"), page))
 }
 
 /// Mails a person who has not joined yet the invitation once more, and others the link that they could ask for themselves. What was mailed, as
