@@ -45,6 +45,7 @@ form! {
     pub(crate) struct Forgot {
         email: String,
         tenant: Option<Nullable<String>>,
+        next: Option<Nullable<String>>,
     }
 }
 
@@ -57,7 +58,9 @@ pub(crate) async fn link(app: App, Body(body): Body<Link>) -> Result<Response, A
 
 /// `POST /auth/forgot`: 204 for every address.
 pub(crate) async fn forgot(app: App, Body(body): Body<Forgot>) -> Result<Response, ApiError> {
-    ask(&app, Kind::Reset, &body.email, body.tenant, json!({})).await
+    let next = body.next.and_then(|Nullable(next)| next);
+    let data = next.map_or_else(|| json!({}), |next| json!({ "next": local(&next) }));
+    ask(&app, Kind::Reset, &body.email, body.tenant, data).await
 }
 
 /// The address to which a mail is asked for, and what comes before the path of its link, where this server mails links.

@@ -8,7 +8,7 @@ use service::{app::App, response::Response};
 use crate::{
     api::Members,
     cookie::{TENANT, with as with_cookie},
-    form::{Form, query},
+    form::{Form, local, query},
 };
 
 /// How long a browser knows it, seconds: browsers keep no cookie longer.
@@ -58,9 +58,14 @@ pub(crate) fn at_sign_in(typed: &Form, done: &str) -> String {
     at("/login", typed, &pairs)
 }
 
-/// The address of a page for visitors without a session, which goes on to name the tenant that a form or an address named.
+/// The address of a page for visitors without a session, which goes on to name what a form or an address named: the tenant, and the page that
+/// the visitor wants.
 pub(crate) fn at(path: &str, typed: &Form, more: &[(&str, &str)]) -> String {
     let mut pairs = more.to_vec();
+    let next = local(typed.text("next"));
+    if next != "/" && !more.iter().any(|(name, _)| *name == "next") {
+        pairs.push(("next", next));
+    }
     pairs.extend(typed.pairs(&["tenant"]));
     if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", query(&pairs)) }
 }
@@ -94,5 +99,36 @@ mod tests {
         let typed = [("email", "ada@example.com"), ("secret", "one")];
         let set_up = visitor.send_open("/setup", &typed).await;
         assert_eq!(set_up.header("location"), to.replace("password-set", "set-up"), "{}", set_up.text);
+    }
+
+    /// R663: no page around a sign-in forgets the page that its visitor wants.
+    #[tokio::test]
+    async fn what_the_visitor_wants_outlives_every_way_to_sign_in() {
+        let code = "A".repeat(43);
+        let visitor = Visitor::new(|_, path| match path {
+            "/readyz" => (200, json!({ "bootstrapped": true })),
+            "/auth/code" => (200, json!({ "state": "used", "kind": "link" })),
+            "/auth/factor/verify" => (400, json!({ "error": "wrong_code" })),
+            "/auth/reset" => (200, json!({})),
+            path if path.starts_with("/auth/") => (200, json!({ "ways": ["password"] })),
+            _ => (401, json!({ "error": "token_expired" })),
+        });
+        let next = "next=%2Faccess%3Fstate%3Dopen";
+        for (page, link) in [
+            (format!("/login?{next}"), "/forgot"),
+            (format!("/forgot?{next}"), "/login"),
+            (format!("/auth/email/verify?code={code}&{next}"), "/login"),
+            (format!("/reset?code={code}&{next}"), "/forgot"),
+        ] {
+            let html = visitor.open(&page).await.text;
+            assert!(html.contains(&format!("href=\"{link}?{next}\"")), "{page}: {html}");
+        }
+        let wanted = ("next", "/access?state=open");
+        let html = visitor.send_open("/login/factor", &[wanted, ("at", "aaaaaaaaaaaa"), ("code", "1")]).await.text;
+        assert!(html.contains(&format!("href=\"/login?{next}\">Begin again")), "{html}");
+        let asked = visitor.send_open("/forgot", &[wanted, ("email", "ada@example.com")]).await;
+        assert_eq!(asked.header("location"), format!("/login?done=reset-asked&{next}"), "{}", asked.text);
+        let set = visitor.send_open("/reset", &[wanted, ("code", &code), ("password", "one")]).await;
+        assert_eq!(set.header("location"), format!("/login?done=password-set&{next}"), "{}", set.text);
     }
 }

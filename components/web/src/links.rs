@@ -88,7 +88,7 @@ async fn show_forgot(app: &App, typed: &Form, refusal: Option<Refusal>) -> Resul
 /// `POST /forgot`.
 pub(crate) async fn ask_reset(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
-        match send(&app, &typed, route::FORGOT, typed.body(&["email"], &["tenant"])).await {
+        match send(&app, &typed, route::FORGOT, typed.body(&["email"], &["tenant", "next"])).await {
             Ok(_) => {
                 let path = at("/login", &typed, &[("done", "reset-asked")]);
                 Ok(see_typed(&app, &path, "reset-asked", typed.text("email")))

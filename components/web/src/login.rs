@@ -54,10 +54,7 @@ impl LoginPage {
 
     /// The page for a forgotten password.
     fn forgot(&self) -> String {
-        match self.pairs(&[]).as_slice() {
-            [] => "/forgot".to_owned(),
-            pairs => format!("/forgot?{}", query(pairs)),
-        }
+        at("/forgot", &Form::of(&[("next", &self.next), ("tenant", &self.tenant)]), &[])
     }
 
     fn pairs<'a>(&'a self, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
@@ -200,7 +197,7 @@ pub(crate) async fn factor_form(app: App) -> Result<Response, ApiError> {
         let asked = Form::query(&app);
         match TICKETS.read(&app, asked.text(TICKET)) {
             Some(_) => show_factor(&app, &asked, None),
-            None => Ok(see(&app, "/login")),
+            None => Ok(see(&app, &at("/login", &asked, &[]))),
         }
     })
     .await

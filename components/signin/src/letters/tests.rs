@@ -57,16 +57,19 @@ async fn a_known_and_an_unknown_address_are_one_answer_and_one_amount_of_work() 
     assert_eq!(t.number("SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM codes)").await, 0, "not yet");
 }
 
+/// R663: a mail to set a new password leads on as well.
 #[tokio::test]
 async fn a_request_keeps_what_was_sent_and_from_where() {
     let t = stage().await;
     t.nobody("POST", LINK, json!({ "email": "ADA@Example.com", "next": "/agents?q=a" })).await.is(204);
     t.nobody("POST", FORGOT, json!({ "email": "ada@example.com", "tenant": "main" })).await.is(204);
+    t.nobody("POST", FORGOT, json!({ "email": "ada@example.com", "next": "/device" })).await.is(204);
     assert_eq!(
         t.texts("SELECT kind || ' ' || ifnull(tenant, '-') || ' ' || email_key || ' ' || address || ' ' || data FROM mail_requests").await,
         [
             "link - ada@example.com 192.0.2.1 {\"next\":\"/agents?q=a\",\"base\":\"https://accredit.example/acme\",\"address\":\"192.0.2.1\"}",
             "reset main ada@example.com 192.0.2.1 {\"base\":\"https://accredit.example/acme\",\"address\":\"192.0.2.1\"}",
+            "reset - ada@example.com 192.0.2.1 {\"next\":\"/device\",\"base\":\"https://accredit.example/acme\",\"address\":\"192.0.2.1\"}",
         ]
     );
 }
@@ -76,9 +79,12 @@ async fn a_request_keeps_what_was_sent_and_from_where() {
 async fn next_is_a_path_of_this_site() {
     let t = stage().await;
     for next in ["https://evil.example", "//evil.example", "/%5cevil.example", "javascript:alert(1)", ""] {
-        t.nobody("POST", LINK, json!({ "email": "ada@example.com", "next": next })).await.is(204);
+        for path in [LINK, FORGOT] {
+            t.nobody("POST", path, json!({ "email": "ada@example.com", "next": next })).await.is(204);
+        }
+        t.execute("DELETE FROM attempts").await.unwrap();
     }
-    assert_eq!(t.number("SELECT count(*) FROM mail_requests WHERE data ->> 'next' = '/'").await, 5);
+    assert_eq!(t.number("SELECT count(*) FROM mail_requests WHERE data ->> 'next' = '/'").await, 10);
 }
 
 /// R93: a link leads to `public_url`; without it, to the host of the request only if that is a loopback host. Nobody else's host gets
