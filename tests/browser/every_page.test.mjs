@@ -143,6 +143,14 @@ async function signed({ tab, say }) {
 async function fitting({ tab, say }) {
   const cut = await tab.evaluate(() => [...document.querySelectorAll(".columns .stack:not(:first-child) .scroll")].filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.innerText.slice(0, 60)));
   for (const text of cut) say(`cuts a table at the side: ${text}`);
+  // R662: what can be done about a row is to be seen at every width.
+  const usual = tab.viewportSize();
+  for (const width of [768, 1024, 1160]) {
+    await tab.setViewportSize({ ...usual, width });
+    const hidden = await tab.evaluate(() => [...document.querySelectorAll(".scroll td.act .button")].filter((one) => one.checkVisibility() && one.getBoundingClientRect().right > one.closest(".scroll").getBoundingClientRect().right).map((one) => one.innerText));
+    if (hidden.length) say(`cuts ${hidden.join(", ")} at ${width} px`);
+  }
+  await tab.setViewportSize(usual);
 }
 
 /** The most that may move, as Cumulative Layout Shift counts it: half of what is called good. The columns of a table adjust to its rows. */
