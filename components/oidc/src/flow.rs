@@ -15,8 +15,8 @@ use service::{response::local, settings::provider::IdentityProvider};
 
 /// How long a person may take at the provider, seconds.
 pub(crate) const LIFE: i64 = 600;
-/// Bytes of `next` at most: the cookie has to fit into a browser's 4096 bytes. A longer one leads home.
-const MOST_NEXT: usize = 1500;
+/// Bytes of the sealed text at most: with its name, the cookie has to fit into a browser's 4,096 bytes.
+const LONGEST: usize = 4_000;
 
 /// What was begun.
 #[derive(Serialize, Deserialize)]
@@ -37,7 +37,7 @@ impl Flow {
     /// Begins. `session`: an identity is to be linked to the person of this session. `again`: the person is to prove anew who they are.
     pub(crate) fn begin(next: &str, (session, again): (Option<Digest>, bool), now: Timestamp, chance: &Chance) -> Self {
         Self {
-            next: Some(local(next)).filter(|next| next.len() <= MOST_NEXT).unwrap_or("/").to_owned(),
+            next: local(next).to_owned(),
             link: session.map(|digest| digest.to_string()),
             again,
             ends: now.plus_seconds(LIFE).millis(),
@@ -45,12 +45,18 @@ impl Flow {
         }
     }
 
-    /// Seals it for the browser.
+    /// Seals it for the browser. What leads on by too long a path is refused: a browser would not keep it, and an app would wait for ever.
     pub(crate) fn seal(&self, provider: &IdentityProvider, chance: &Chance) -> Result<String, ApiError> {
         let internal = || ApiError::from(Code::Internal).cause("what was begun could not be sealed");
         let plain = serde_json::to_vec(self).map_err(|_| internal())?;
         let sealed = key(provider).seal(&plain, provider.name.as_bytes(), chance).ok_or_else(internal)?;
-        Ok(URL_SAFE_NO_PAD.encode(sealed))
+        let sealed = URL_SAFE_NO_PAD.encode(sealed);
+        if sealed.len() > LONGEST {
+            let refusal =
+                Code::InvalidRequest.detail("The path in next, to which the sign-in leads, is too long to be kept.");
+            return Err(refusal.fix("Sign in in another way, or begin with a path of at most 2,600 bytes."));
+        }
+        Ok(sealed)
     }
 
     /// Opens what the browser kept, and holds the `state` against it (RFC 6749, section 10.12). `None`: it was begun with another
@@ -136,21 +142,20 @@ mod tests {
         assert!(open(acme, &sealed, &second.state(), 0).is_none());
     }
 
+    /// R664: the longest path that is taken fits into a cookie, and a longer one is refused, not forgotten.
     #[test]
     fn next_stays_on_this_site_and_fits_into_the_cookie() {
-        let chance = Chance::seeded(1);
-        let long = format!("/{}", "a".repeat(MOST_NEXT));
-        for (next, kept) in [("/a?b", "/a?b"), ("//evil.example", "/"), ("https://evil.example", "/"), (&long, "/")] {
-            let flow = Flow::begin(next, (None, false), Timestamp::from_millis(0), &chance);
-            assert_eq!(flow.next(), kept);
+        let (all, chance, now) = (providers(), Chance::seeded(1), Timestamp::from_millis(0));
+        let long = format!("/{}", "a".repeat(2_599));
+        for (next, kept) in [("/a?b", "/a?b"), ("//evil.example", "/"), ("https://evil.example", "/"), (&long, &long)] {
+            let flow = Flow::begin(next, (Some(Digest::of(b"a")), false), now, &chance);
+            let sealed = flow.seal(&all[0], &chance).unwrap();
+            assert_eq!(Flow::open(&all[0], &sealed, &flow.state(), now).unwrap().next(), kept);
+            let cookie = format!("__Host-accredit-oidc-aaaaaaaaaaaa=1764420000000.{sealed}");
+            assert!(cookie.len() <= 4_096, "{}", cookie.len());
         }
-        let longest = Flow::begin(
-            long.get(1..).map(|rest| format!("/{}", &rest[1..])).unwrap().as_str(),
-            (Some(Digest::of(b"a")), false),
-            Timestamp::from_millis(0),
-            &chance,
-        );
-        assert!(longest.seal(&providers()[0], &chance).unwrap().len() < 3500);
+        let longer = Flow::begin(&format!("/{}", "a".repeat(3_000)), (None, false), now, &chance);
+        assert_eq!(longer.seal(&all[0], &chance).unwrap_err().code(), Code::InvalidRequest);
     }
 
     /// RFC 7636, appendix B, has the example of a challenge; here its form, and that the three differ.
