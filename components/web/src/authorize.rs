@@ -33,7 +33,25 @@ struct AuthorizePage {
     choice: Choice,
 }
 
+/// The page about an app that the visitor's tenant does not know. Another one may: the visitor can sign in there.
+#[derive(Template)]
+#[template(path = "unknown_app.html")]
+struct UnknownPage {
+    shell: Shell,
+    next: String,
+}
+
+/// The page of this request.
+fn with_request(text: &str) -> String {
+    format!("/oauth/authorize?{text}")
+}
+
 impl AuthorizePage {
+    /// This page.
+    fn next(&self) -> String {
+        with_request(&self.text)
+    }
+
     fn client(&self) -> &Json {
         self.request.at("client")
     }
@@ -48,10 +66,20 @@ impl AuthorizePage {
 pub(crate) async fn show(app: App) -> Result<Response, ApiError> {
     let text = app.head().uri.query().unwrap_or_default().to_owned();
     answer(&app, async {
-        let shown = page(&app, &text, &Form::default(), None).await?;
-        Ok(leading_back(shown, &text))
+        match page(&app, &text, &Form::default(), None).await {
+            Err(Trouble::Refused(refusal)) if refusal.slug == "unknown_client" => {
+                show_unknown(&app, &text, refusal).await
+            }
+            shown => Ok(leading_back(shown?, &text)),
+        }
     })
     .await
+}
+
+async fn show_unknown(app: &App, text: &str, refusal: Refusal) -> Result<Response, Trouble> {
+    let (api, status) = (Api::of(app)?, refusal.status);
+    let shell = Shell::load(app, &api, "This app is not known here", "").await?.with(Some(refusal));
+    write_with(&UnknownPage { shell, next: with_request(text) }, status)
 }
 
 /// The request as the API reads it. A document by which a client is known is read first.
@@ -215,6 +243,29 @@ mod tests {
         let escaped = "https://app.example.com/cb?error=invalid_scope&#38;state=1";
         assert!(from_form.text.contains(&format!("content=\"0;url={escaped}\"")), "{}", from_form.text);
         assert!(from_form.text.contains(&format!("href=\"{escaped}\">Continue")), "{}", from_form.text);
+    }
+
+    /// R666: an app of another tenant is no dead end: one can sign in there, and the request is not lost.
+    #[tokio::test]
+    async fn an_app_of_another_tenant_leads_to_the_sign_in() {
+        let visitor = Visitor::new(|_, path| match path {
+            "/api/oauth/authorize" => (400, json!({ "error": "unknown_client", "detail": "No app.", "fix": "Stop." })),
+            "/api/overview" => (200, json!({ "caller": { "email": "boss@acme.example", "tenant": "acme" } })),
+            "/api/auth/device/BCDF-GHJK" | "/auth/device/BCDF-GHJK" => {
+                (404, json!({ "error": "device_request_not_found" }))
+            }
+            _ => (200, json!({})),
+        });
+        for (page, next) in [
+            ("/oauth/authorize?client_id=cli_1&state=2", "/oauth/authorize?client_id=cli_1&#38;state=2"),
+            ("/device?user_code=BCDF-GHJK", "/device?user_code=BCDF-GHJK"),
+        ] {
+            let opened = visitor.open(page).await;
+            assert!([400, 404].contains(&opened.status.as_u16()), "{page}: {}", opened.text);
+            let hidden = format!("name=\"next\" value=\"{next}\">");
+            assert!(opened.text.contains(&hidden) && opened.text.contains("boss@acme.example"), "{}", opened.text);
+            assert!(opened.header("content-security-policy").contains("form-action 'self';"), "{page}");
+        }
     }
 
     /// R133: a request that the API does not take leads nowhere, whatever is wrong about it.

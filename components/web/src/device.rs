@@ -42,6 +42,11 @@ impl DevicePage {
         }
     }
 
+    /// This page.
+    fn next(&self) -> String {
+        format!("/device?user_code={}", self.code())
+    }
+
     fn is_session(&self) -> bool {
         self.request.text("want") == "session"
     }
