@@ -271,7 +271,7 @@ async fn create(
 /// What the person is called, as far as the rules for names allow; or else what stands before the `@`.
 fn name(identity: &Identity, email: &str) -> String {
     let said = identity.name.as_deref().unwrap_or_default();
-    let seen: String = said.chars().filter(|c| !text::is_unseen(*c)).take(NAME).collect();
+    let seen = text::without_unseen(said, NAME);
     let local = email.split('@').next().unwrap_or(email);
     text::persons_name("name", &seen, NAME).unwrap_or_else(|_| local.to_owned())
 }

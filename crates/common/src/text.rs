@@ -95,6 +95,13 @@ pub fn seen(text: &str) -> impl Iterator<Item = (char, bool)> + '_ {
     })
 }
 
+/// What is seen of a text, and the joiners that belong in it, as far as so many characters go.
+pub fn without_unseen(text: &str, most: usize) -> String {
+    let kept: String = seen(text).filter(|(_, is_seen)| *is_seen).map(|(c, _)| c).take(most).collect();
+    // A joiner that has lost what it joins.
+    kept.trim_end_matches(['\u{200c}', '\u{200d}']).to_owned()
+}
+
 /// Checks that a number is in a range.
 pub fn within(field: &'static str, value: i64, range: std::ops::RangeInclusive<i64>) -> Result<i64, ApiError> {
     if range.contains(&value) {

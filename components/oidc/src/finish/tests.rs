@@ -529,6 +529,7 @@ async fn a_deactivated_account_is_refused() {
     sign_in(&t, &world, &by_address).await.is(200);
 }
 
+/// R665: what is not seen is left out, and a joiner that a script or an emoji needs is kept.
 #[tokio::test]
 async fn a_name_that_breaks_the_rules_for_names_is_mended() {
     let (t, world, _) = stage().await;
@@ -539,6 +540,7 @@ async fn a_name_that_breaks_the_rules_for_names_is_mended() {
         (json!(" "), "p2"),
         (json!({ "a": 1 }), "p3"),
         (json!("<b>Max</b>"), "<b>Max</b>"),
+        (json!("علی\u{200c}رضا\u{200b}"), "علی\u{200c}رضا"),
     ]
     .into_iter()
     .enumerate()

@@ -7,7 +7,7 @@ use common::{
     error::{ApiError, Code},
     oauth::{MOST_URIS, is_local, private_use, redirect_uri},
     secret::{Digest, Key, equal},
-    text::{is_unseen, text},
+    text::{text, without_unseen},
 };
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -108,8 +108,7 @@ fn read(members: &Map<String, Json>) -> Result<Registered, ApiError> {
     let name = match members.get("client_name") {
         None | Some(Json::Null) => NAMELESS.to_owned(),
         Some(Json::String(name)) => {
-            let seen: String = name.chars().filter(|c| !is_unseen(*c)).take(NAME).collect();
-            text("client_name", &seen, NAME).unwrap_or_else(|_| NAMELESS.to_owned())
+            text("client_name", &without_unseen(name, NAME), NAME).unwrap_or_else(|_| NAMELESS.to_owned())
         }
         Some(_) => return Err(wrong("its client_name is no text")),
     };

@@ -95,6 +95,11 @@ async fn an_id_is_of_this_server_alone() {
         let nameless = register(&t, &json!({ "client_name": name, "redirect_uris": [BACK] })).await.is(201);
         assert_eq!(nameless["client_name"], "An app without a name", "{name}");
     }
+    // R665: joiners that a script or an emoji needs are seen.
+    for name in ["क्\u{200d}ष", "👩\u{200d}👩\u{200d}👧 Müller"] {
+        let named = register(&t, &json!({ "client_name": name, "redirect_uris": [BACK] })).await.is(201);
+        assert_eq!(named["client_name"], name);
+    }
     // It has no secret, so that one that sends any is another client.
     let code = allowed(&t, &ada, &request(id, &[("redirect_uri", BACK)])).await;
     let with_secret = trade(id, &code, &[("redirect_uri", BACK), ("client_secret", "s")]);
