@@ -430,11 +430,18 @@ pub(crate) async fn answer(
     app: &App,
     page: impl Future<Output = Result<Response, Trouble>>,
 ) -> Result<Response, ApiError> {
-    let page: Pin<Box<dyn Future<Output = Result<Response, Trouble>> + '_>> = Box::pin(page);
+    answered(app, Box::pin(page)).await
+}
+
+/// The same for all pages: their states are laid out once.
+async fn answered(
+    app: &App,
+    page: Pin<Box<dyn Future<Output = Result<Response, Trouble>> + '_>>,
+) -> Result<Response, ApiError> {
     let answered = match page.await {
         Ok(response) => Ok(settle(app, response)),
         Err(trouble) => match wait(app, trouble).await {
-            Ok(trouble) => explain(app, trouble),
+            Ok(trouble) => explain(app, trouble).await,
             Err(waits) => Ok(waits),
         },
     };
@@ -514,7 +521,7 @@ async fn wait(app: &App, trouble: Trouble) -> Result<Trouble, Response> {
     }
 }
 
-fn explain(app: &App, trouble: Trouble) -> Result<Response, ApiError> {
+async fn explain(app: &App, trouble: Trouble) -> Result<Response, ApiError> {
     let (status, heading, detail, fix) = match trouble {
         Trouble::SignIn => return Ok(see_login(app)),
         Trouble::Refused(refusal) if refusal.is_of_another_list() => return Ok(see_the_start(app)),
@@ -523,7 +530,7 @@ fn explain(app: &App, trouble: Trouble) -> Result<Response, ApiError> {
             return Ok(see(app, &format!("/security?{}", query(&[("next", wanted(app))]))));
         }
         Trouble::Prove(asked) => {
-            return ask_for_proof(app, *asked).map_err(|_| ApiError::from(Code::Internal));
+            return ask_for_proof(app, *asked).await.map_err(|_| ApiError::from(Code::Internal));
         }
         Trouble::Refused(refusal) => {
             let heading = match refusal.status {
@@ -558,6 +565,8 @@ pub(crate) struct ProvePage {
     frame: Frame,
     /// How it is proved: `code`, `password`; empty: by a new sign-in, which has been.
     way: String,
+    /// Who proves it, as `whoami` says it; null: nobody has to, or it cannot be had.
+    who: Json,
     /// Where the form was sent.
     action: String,
     /// The page that leaves it.
@@ -576,6 +585,7 @@ impl ProvePage {
         Self {
             frame: Frame::new(app, "Go on?", None),
             way: String::new(),
+            who: Json::Null,
             action: format!(
                 "{link}{}{}{SENT}={letters}",
                 kept.action,
@@ -604,8 +614,13 @@ impl ProvePage {
     }
 }
 
-fn ask_for_proof(app: &App, asked: Asked) -> Result<Response, Trouble> {
+async fn ask_for_proof(app: &App, asked: Asked) -> Result<Response, Trouble> {
     let Asked { refusal, form } = asked;
+    // Without it the page is what it was.
+    let who = match Api::of(app) {
+        Ok(api) => api.get(route::WHOAMI, &[], &[]).await.unwrap_or_default(),
+        Err(_) => Json::Null,
+    };
     let (status, way) = (refusal.status, refusal.next.way.clone());
     // The first time, the page itself says what is missing.
     let note = (refusal.slug != "reauthentication_required").then(|| Note::from(refusal));
@@ -614,6 +629,7 @@ fn ask_for_proof(app: &App, asked: Asked) -> Result<Response, Trouble> {
     let page = ProvePage {
         frame: Frame::new(app, "Is it you?", note),
         way,
+        who,
         action: format!("{link}{here}"),
         back: format!("{link}/"),
         fields: form.shown_again(),

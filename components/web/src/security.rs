@@ -458,4 +458,17 @@ mod tests {
             assert_eq!(times.get(), 2, "{path}");
         }
     }
+
+    /// R667: the page that asks for a proof says whose, also to what keeps the passwords of several accounts.
+    #[tokio::test]
+    async fn a_proof_names_the_account() {
+        let visitor = Visitor::new(|_, path| match path {
+            "/api/auth/whoami" => (200, json!({ "email": "ada@example.com", "tenant": "northwind" })),
+            "/auth/factor/recovery-codes" => (403, json!({ "error": "reauthentication_required", "way": "password" })),
+            _ => (200, json!({})),
+        });
+        let html = visitor.send("/security/codes", &[("once", "req_one")]).await.text;
+        assert!(html.contains("for <b>ada@example.com</b> at northwind"), "{html}");
+        assert!(html.contains("value=\"ada@example.com\" autocomplete=\"username\" hidden>"), "{html}");
+    }
 }
