@@ -11,8 +11,8 @@ use common::{
     entrance::Entrance,
     error::{ApiError, Code},
     id::UserId,
+    letter::{in_ascii, is_filling},
     secret::{Chance, Digest, OneTimeCode},
-    text::is_unseen,
     time::Timestamp,
     vault,
 };
@@ -262,8 +262,7 @@ impl Typed {
     /// Reads a code as people type it, or paste it out of a text: with blanks, hyphens or what is not seen, in upper or lower case, with the
     /// digits of their keyboard.
     pub(crate) fn read(text: &str) -> Self {
-        let is_filling = |c: &char| c.is_whitespace() || is_unseen(*c) || HYPHENS.contains(c);
-        let letters = text.chars().take(64).filter(|c| !is_filling(c));
+        let letters = text.chars().take(64).filter(|c| !is_filling(*c));
         let code: String = letters.map(|c| in_ascii(c).to_ascii_uppercase()).collect();
         match code.len() {
             6 if code.bytes().all(|b| b.is_ascii_digit()) => Self::OfApp(code),
@@ -271,27 +270,6 @@ impl Typed {
             _ => Self::Nothing,
         }
     }
-}
-
-/// What stands for a hyphen in texts.
-const HYPHENS: [char; 9] =
-    ['-', '\u{2010}', '\u{2011}', '\u{2012}', '\u{2013}', '\u{2014}', '\u{2015}', '\u{2212}', '\u{ff0d}'];
-/// The first of ten digits, or the first of the letters, on keyboards of other scripts: Arabic, Persian, Devanagari, Bengali and full width.
-const FIRSTS: [(u32, u32, u32); 7] = [
-    (0x660, 10, 0x30),
-    (0x6f0, 10, 0x30),
-    (0x966, 10, 0x30),
-    (0x9e6, 10, 0x30),
-    (0xff10, 10, 0x30),
-    (0xff21, 26, 0x41),
-    (0xff41, 26, 0x61),
-];
-
-/// The digit or the letter of ASCII that a character stands for.
-fn in_ascii(c: char) -> char {
-    let code = u32::from(c);
-    let range = FIRSTS.iter().find(|(first, count, _)| (*first..first + count).contains(&code));
-    range.and_then(|(first, _, ascii)| char::from_u32(code - first + ascii)).unwrap_or(c)
 }
 
 /// Checks something that takes a code, if there were not too many wrong ones.

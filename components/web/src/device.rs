@@ -6,6 +6,7 @@ use askama::Template;
 use common::{
     error::{ApiError, Code},
     route,
+    secret::UserCode,
 };
 use futures_util::future::join3;
 use serde_json::{Map, Value as Json};
@@ -14,7 +15,7 @@ use service::{app::App, response::Response};
 use crate::{
     access::{Possible, possible},
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, number},
+    form::{Form, number, query},
     page::{Shell, answer, answer_form, see, write_with},
     scopes::{Choice, chosen, given},
 };
@@ -35,16 +36,13 @@ struct DevicePage {
 impl DevicePage {
     /// The code as the device shows it.
     fn code(&self) -> String {
-        let letters: String = self.typed.text("user_code").chars().filter(char::is_ascii_alphabetic).collect();
-        match letters.split_at_checked(4) {
-            Some((first, second)) => format!("{first}-{second}").to_ascii_uppercase(),
-            None => letters,
-        }
+        let typed = self.typed.text("user_code");
+        UserCode::parse(typed).map_or_else(|| typed.to_owned(), |code| code.reveal())
     }
 
     /// This page.
     fn next(&self) -> String {
-        format!("/device?user_code={}", self.code())
+        format!("/device?{}", query(&[("user_code", &self.code())]))
     }
 
     fn is_session(&self) -> bool {

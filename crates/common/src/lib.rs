@@ -21,6 +21,7 @@
 //! role, preset           named sets of scopes
 //! permission, scope      actions and relations; what a credential may be used for
 //! id, secret, time       values
+//! letter                 characters that are not seen, or stand for others
 //! task                   how a component waits for what it spawns
 //! ```
 #![forbid(unsafe_code)]
@@ -35,6 +36,7 @@ pub mod exact;
 pub mod fix;
 pub mod id;
 pub mod json;
+pub mod letter;
 pub mod network;
 pub mod oauth;
 pub mod permission;

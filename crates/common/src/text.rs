@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use icu_normalizer::ComposingNormalizerBorrowed;
 use serde_json::Value as Json;
 
+pub use crate::letter::is_unseen;
 use crate::{
     error::{ApiError, Code},
+    letter::selects,
     secret::Secret,
     time::Timestamp,
 };
@@ -109,21 +111,6 @@ pub fn within(field: &'static str, value: i64, range: std::ops::RangeInclusive<i
     }
     let (least, most) = (range.start().to_string(), range.end().to_string());
     Err(Code::InvalidNumber.with("field", field).with("least", least).with("most", most).extra("field", field))
-}
-
-/// Choose among the looks of the character before them: of emoji, Mongolian letters, symbols.
-fn selects(c: char) -> bool {
-    matches!(c, '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{fe00}'..='\u{fe0f}')
-}
-
-/// Control, bidirectional and zero-width characters, and all others that are shown as nothing (`Default_Ignorable_Code_Point`): they make a text
-/// look like another.
-pub fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || selects(c)
-        || matches!(c, '\u{34f}' | '\u{17b4}' | '\u{17b5}' | '\u{fff0}'..='\u{fff8}' | '\u{fffc}')
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-        || matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// A number of things in words: `1 agent`, `2 agents`.

@@ -1,6 +1,7 @@
 //! Codes that people type.
 
 use super::{Chance, Digest};
+use crate::letter::{in_ascii, is_filling};
 
 /// The letters of user codes: no vowels, so that no word comes out, and none that looks like another (RFC 8628, section 6.1).
 const USER_LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
@@ -24,12 +25,13 @@ impl UserCode {
         Self(letters)
     }
 
-    /// Takes what a person typed, or copied out of a text: letters in any case, with blanks, any hyphens and full stops wherever they are.
+    /// Takes what a person typed, or copied out of a text: letters in any case, with blanks, any hyphens, full stops and what is not seen wherever they are, or in
+    /// full width.
     pub fn parse(text: &str) -> Option<Self> {
         let letters: String = text
             .chars()
-            .filter(|c| !c.is_whitespace() && !matches!(c, '-' | '.' | '\u{ad}' | '\u{2010}'..='\u{2015}' | '\u{2212}'))
-            .map(|c| c.to_ascii_uppercase())
+            .filter(|c| !is_filling(*c) && *c != '.')
+            .map(|c| in_ascii(c).to_ascii_uppercase())
             .take(USER_CODE + 1)
             .collect();
         let is_good = letters.len() == USER_CODE && letters.bytes().all(|letter| USER_LETTERS.contains(&letter));
@@ -52,7 +54,7 @@ impl UserCode {
 mod tests {
     use super::*;
 
-    /// R104.
+    /// R104, R668.
     #[test]
     fn a_user_code_is_read_however_it_is_typed() {
         let code = UserCode::generate(&Chance::seeded(5));
@@ -60,6 +62,8 @@ mod tests {
         assert_eq!((shown.len(), shown.find('-')), (9, Some(4)));
         // Also as it comes out of a text: with another hyphen, or the full stop of its sentence.
         let other = ["\u{2011}", "\u{2013}", "\u{a0}"].map(|between| format!("{}.", shown.replace('-', between)));
+        let wide = |c: char| char::from_u32(u32::from(c) - 0x21 + 0xff01).unwrap();
+        let other = other.into_iter().chain([shown.chars().map(wide).collect(), format!("\u{200b}{shown}\u{feff}")]);
         let typed =
             [shown.clone(), shown.to_lowercase(), shown.replace('-', ""), format!(" {} ", shown.replace('-', " - "))];
         for typed in typed.into_iter().chain(other) {
