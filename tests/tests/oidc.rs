@@ -188,8 +188,8 @@ fn whom_the_server_does_not_know_is_told_so() {
     let (provider, server, admin) = real();
     server.user(&admin, "max@acme.example", "viewer");
     for (name, status, words) in [
-        ("una", 403, "No account of this server belongs to your identity"),
-        ("zoe", 403, "No account of this server belongs to your identity"),
+        ("una", 403, "does not vouch for your address"),
+        ("zoe", 403, "is in no domain that this server takes"),
         ("max", 403, "nobody has proved yet"),
         ("nobody", 403, "The provider did not sign you in."),
     ] {

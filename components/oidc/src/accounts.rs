@@ -176,7 +176,7 @@ async fn account(reads: &dyn Rows, provider: &IdentityProvider, identity: &Ident
     if let Some(linked) = identity::find_login(reads, &identity.issuer, &identity.subject).await? {
         return Ok(if linked.login.is_active { Account::Linked(linked) } else { deactivated(linked.login) });
     }
-    let (email, domain) = allowed(provider, identity).map_err(|why| ApiError::from(Code::NoAccount).cause(why))?;
+    let (email, domain) = allowed(provider, identity)?;
     let slug = domain.tenant.as_deref();
     if let Some(login) = user::find_login(reads, slug, email).await? {
         let is_verified = user::has_verified_email(reads, &login.id).await?;
@@ -204,14 +204,29 @@ async fn account(reads: &dyn Rows, provider: &IdentityProvider, identity: &Ident
     Ok(Account::New(tenant.ok_or_else(missing)?, email.to_owned()))
 }
 
-/// The verified address of an identity, if its domain is one that the operator allows; else why not, for the log.
-fn allowed<'a>(provider: &'a IdentityProvider, identity: &'a Identity) -> Result<(&'a str, &'a Domain), &'static str> {
-    let email = identity.email.as_deref().ok_or(match identity.said_email {
-        Some(_) => "the provider does not vouch for the person's address",
-        None => "the provider says no address of the person",
-    })?;
-    let domain = domain_of(provider, email);
-    Ok((email, domain.ok_or("the person's address is in none of the provider's domains")?))
+/// The verified address of an identity, if its domain is one that the operator allows; else why not, for its person and for the log.
+fn allowed<'a>(provider: &'a IdentityProvider, identity: &'a Identity) -> Result<(&'a str, &'a Domain), ApiError> {
+    let Some(email) = identity.email.as_deref() else {
+        let (detail, step, why) = match identity.said_email {
+            Some(_) => (
+                "The provider does not vouch for your address, so no account is found by it.",
+                "Prove your address at the provider",
+                "the provider does not vouch for the person's address",
+            ),
+            None => (
+                "The provider does not say your address, so no account is found by it.",
+                "Let the provider tell this server your address",
+                "the provider says no address of the person",
+            ),
+        };
+        let fix = format!("{step}, and begin again. Or sign in in another way, and link this sign-in under Security.");
+        return Err(Code::NoAccount.detail(detail).fix(fix).cause(why));
+    };
+    let foreign = || {
+        let detail = "Your address at the provider is in no domain that this server takes from it.";
+        Code::NoAccount.detail(detail).cause("the person's address is in none of the provider's domains")
+    };
+    domain_of(provider, email).map(|domain| (email, domain)).ok_or_else(foreign)
 }
 
 /// The domain of an address, if the operator allows it with this provider.

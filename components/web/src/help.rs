@@ -48,10 +48,6 @@ const STEPS: &[(&str, &str)] = &[
     ("last_admin", "Make another person an admin first."),
     ("lifetime_too_long", "Leave it empty to get all of the time that is left."),
     ("login_failed", "Check what you typed, and try again."),
-    (
-        "no_account",
-        "Ask an admin to add you, with the address that you have there. If you have an account, sign in to it in another way, and link this sign-in under Security.",
-    ),
     ("not_proved_again", "Sign in in another way, or begin again and sign in anew at the provider."),
     ("nothing_approved", "Nothing of it is approved any more. This page shows how it stands."),
     (

@@ -278,6 +278,15 @@ async fn an_account_is_found_by_an_address_that_is_proved_on_both_sides() {
     ] {
         sign_in(&t, &world, &changes).await.refused(403, slug);
     }
+    // R669: the person learns which of them it is: only one of these can be mended by an admin.
+    for (changes, detail, step) in [
+        (("email_verified", json!(false)), "does not vouch for your address", "Prove your address"),
+        (("email", Json::Null), "does not say your address", "Let the provider tell"),
+        (("email", json!("max@foreign.example")), "is in no domain", "Ask an admin for an account"),
+    ] {
+        let said = sign_in(&t, &world, &[changes]).await.refused(403, "no_account").to_string();
+        assert!(said.contains(detail) && said.contains(step), "{said}");
+    }
     assert_eq!((t.number(IDENTITIES).await, t.number("SELECT count(*) FROM users").await), (0, 1));
     t.execute("UPDATE users SET email_verified_at = 1").await.unwrap();
     let signed_in = sign_in(&t, &world, &[("email", json!("Ada@Acme.Example"))]).await.is(200);

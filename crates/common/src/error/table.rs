@@ -354,7 +354,7 @@ errors! {
         "Begin again at /login. If it happens again, tell the operator of this server the request_id: the log says what was wrong.",
         page: "/docs/agents/concepts/providers#what-can-go-wrong";
     NoAccount 403 "no_account": "No account of this server belongs to your identity at this provider.",
-        "Ask an admin for an account and sign in to it in another way. Then link your identity on the page /security.",
+        "Ask an admin for an account and sign in to it in another way. Then link your identity under Security.",
         page: "/docs/agents/concepts/providers#which-account";
     AddressNotVerified 403 "address_not_verified": "There is an account with your address, but nobody has proved yet that the address is its owner's.",
         "Sign in to the account in another way. Then link your identity on the page /security.",
