@@ -592,7 +592,7 @@ fn a_person_changes_their_own_address() {
     // Scanners of mail open links; the code is in no address to which a sign-in leads.
     for method in ["HEAD", "GET", "GET"] {
         let page = nobody.call(method, &link, &[("accept", "text/html")], None);
-        assert_eq!((page.status(), page.header("location")), (303, "/login?next=%2Fsecurity"));
+        assert_eq!((page.status(), page.header("location")), (303, "/login?done=address-waits&next=%2Fsecurity"));
     }
     let browser = Browser::of(&server, &admin);
     for _ in 0..2 {

@@ -51,6 +51,7 @@ const DONE: &[(&str, &str)] = &[
         "address-asked",
         "A mail with a link is on its way to the new address. Nothing changes before you open the link and confirm.",
     ),
+    ("address-waits", "Sign in, and then open the link of the mail once more, in this browser."),
     ("address-withdrawn", "Withdrawn. Your address stays as it is."),
     ("activated", "The account is active again."),
     ("app-ended", "Ended. The app has no rights of yours any more."),
@@ -94,6 +95,7 @@ const DONE: &[(&str, &str)] = &[
     ("marked", "Marked as read."),
     ("password", "Your password is changed. Your other sessions are ended; tokens and apps go on."),
     ("password-set", "Your password is set. Sign in with it."),
+    ("own-role", "Your role is changed. You are no admin any more."),
     (
         "own-address",
         "Your address is changed. You sign in with the new one from now on. Your other sessions are ended.",
@@ -190,6 +192,11 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
+    /// Whether the note is about a refusal, which the title says first: it is what is read aloud first.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.note.as_ref().is_some_and(|note| note.kind == "bad")
+    }
+
     /// The attributes of a field that was sent wrong.
     pub(crate) fn flaw(&self, field: &str) -> Html {
         words::flaw(self.wrong(), field)

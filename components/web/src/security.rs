@@ -221,7 +221,9 @@ pub(crate) async fn address(app: App) -> Result<Response, ApiError> {
         let asked = Form::query(&app);
         match show_address(&app, &asked, None).await {
             // The code stays out of the address to which a sign-in leads, and so out of what that keeps and mails.
-            Err(Trouble::SignIn) => Ok(see(&app, &at("/login", &asked, &[("next", "/security")]))),
+            Err(Trouble::SignIn) => {
+                Ok(see(&app, &at("/login", &asked, &[("done", "address-waits"), ("next", "/security")])))
+            }
             shown => shown,
         }
     })

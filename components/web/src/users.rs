@@ -168,6 +168,8 @@ struct UserPage {
     roles: [(&'static str, &'static str); 4],
     agents: Vec<Json>,
     sessions: Vec<Json>,
+    /// The address of the admin who deactivated the account; empty: nobody did, or they are gone.
+    deactivated_by: String,
     /// There are older sessions than these.
     has_more: bool,
     /// What they have linked at providers.
@@ -232,6 +234,10 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     let account = account(&user);
     let has_mail = app.settings().has_mail();
     let shown = shown::field(typed, &fields(&user));
+    let deactivated_by = match user.text("deactivated_by") {
+        "" => String::new(),
+        by => api.get(route::USERS_GET, &[by], &[]).await.unwrap_or_default().text("email").to_owned(),
+    };
     write_with(
         &UserPage {
             shell,
@@ -241,6 +247,7 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
             roles: ROLES,
             agents,
             sessions,
+            deactivated_by,
             has_more,
             identities: linked,
             is_own,
@@ -294,7 +301,7 @@ async fn change(app: &App, id: &str, act: &str, typed: &Form) -> Result<Response
     let settings = Settings { route: route::USERS_PATCH, names: &[id], now: &now, guarded: GUARDED };
     match settings.send(&api, typed, body).await {
         // An admin no more would be refused there.
-        Ok(Some(user)) if typed.is("own", "yes") && user.text("role") != "admin" => Ok(see(app, "/")),
+        Ok(Some(user)) if typed.is("own", "yes") && user.text("role") != "admin" => Ok(see(app, "/?done=own-role")),
         Ok(_) => Ok(see(app, &format!("/admin/users/{id}?done={done}"))),
         Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
             show_one(app, id, &settings.again(typed, &refusal), Some(refusal)).await
@@ -344,5 +351,34 @@ async fn help_in(app: &App, id: &str, act: &str, typed: &Form) -> Result<Respons
     match done {
         Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => show_one(app, id, typed, Some(refusal)).await,
         done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Visitor;
+
+    /// R670: a person's page says who deactivated them; an admin that makes themselves none is told so; a refused form says so first.
+    #[tokio::test]
+    async fn what_was_done_to_a_person_is_said() {
+        let visitor = Visitor::new(|method, path| match (method, path) {
+            (_, "/api/overview") => (200, json!({ "caller": { "role": "admin", "email": "ada@example.com" } })),
+            ("PATCH", "/api/users/usr_1") => (200, json!({ "role": "member" })),
+            (_, "/api/users/usr_1") => {
+                let at = "2026-01-02T03:04:05.000Z";
+                (200, json!({ "id": "usr_1", "deactivated_at": at, "deactivated_by": "usr_2", "role": "admin" }))
+            }
+            (_, "/api/users/usr_2") => (200, json!({ "email": "noor@example.com" })),
+            (_, "/api/users/usr_1/sessions") => (200, json!({ "items": [{ "id": "tok_1" }] })),
+            ("POST", _) => (400, json!({ "error": "weak_password", "detail": "Weak.", "fix": "Another." })),
+            _ => (200, json!({ "items": [] })),
+        });
+        let html = visitor.open("/admin/users/usr_1").await.text;
+        assert!(html.contains("</time> by noor") && html.contains("mono\">unknown<"), "{html}");
+        let own = visitor.send("/admin/users/usr_1/change", &[("own", "yes"), ("role", "member")]).await;
+        assert_eq!(own.header("location"), "/?done=own-role", "{}", own.text);
+        let refused = visitor.send("/admin/users/usr_1/password", &[("password", "one")]).await;
+        assert!(refused.text.contains("<title>Error: "), "{}", refused.text);
     }
 }

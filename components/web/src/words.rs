@@ -44,6 +44,11 @@ pub(crate) fn body(sent: &str) -> String {
     json::escaped(&lines.unwrap_or_else(|_| sent.to_owned()))
 }
 
+/// The address that a session was last used from; one that was never used has none.
+pub(crate) fn used_from(session: &Json) -> &str {
+    Some(session.text("last_used_address")).filter(|address| !address.is_empty()).unwrap_or("unknown")
+}
+
 /// The fields that every form has: the CSRF token, and the key that makes sending it twice the same as once.
 pub(crate) fn hidden(csrf: &str, once: &str) -> Html {
     let both = hidden_field("csrf", csrf).0 + &hidden_field("once", once).0;

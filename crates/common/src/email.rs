@@ -17,7 +17,8 @@ const ACE: &str = "xn--";
 /// Checks an e-mail address and gives it as written, trimmed, in normal form C, with the letters of its domain. `None`: we do not accept
 /// it (RFC 5321 lengths, no quoted local part, no literal address).
 pub fn parse(text: &str) -> Option<String> {
-    let text = text.trim();
+    // What comes with an address that is pasted.
+    let text = text.trim_matches(|c: char| c.is_whitespace() || is_unseen(c));
     if is_plain(text) {
         return parse_ascii(text);
     }
@@ -141,6 +142,8 @@ mod tests {
             assert_eq!(sent_to(bad), None, "{bad:?}");
         }
         assert_eq!(key(" Ada@Example.COM"), "ada@example.com");
+        // R670: what is not seen comes with what is pasted.
+        assert_eq!(parse("\u{feff}bo@example.com\u{200b} ").as_deref(), Some("bo@example.com"));
     }
 
     /// R95: an address with letters of any script is one account, however it is written: composed or not, in any case, its domain in

@@ -50,6 +50,29 @@ async fn a_created_user_is_listed_and_audited() {
     assert_eq!(row, [format!("user.create {} {after}", made["id"].as_str().unwrap())]);
 }
 
+/// R670: a name is found by what its letters and signs are written as elsewhere.
+#[tokio::test]
+async fn a_name_is_found_however_it_is_typed() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    for (email, name) in [("eva@example.com", "Eva Straße Weiß"), ("bo@example.com", "Bo O'Brien\u{1e9e}")] {
+        let body = json!({ "email": email, "name": name, "invite": false });
+        t.as_(&ada, "POST", "/api/users", body).await.is(201);
+    }
+    for (q, found) in [
+        ("STRASSE", "eva@example.com"),
+        ("strasse", "eva@example.com"),
+        ("weiss", "eva@example.com"),
+        ("stra%C3%9Fe", "eva@example.com"),
+        ("O%E2%80%99Brien", "bo@example.com"),
+        ("o'brien%C3%9F", "bo@example.com"),
+        ("brienss", "bo@example.com"),
+    ] {
+        let list = t.as_(&ada, "GET", &format!("/api/users?q={q}"), Null).await.is(200);
+        assert_eq!((&list["items"][0]["email"], list["items"].as_array().unwrap().len()), (&json!(found), 1), "{q}");
+    }
+}
+
 /// R17, R20: an address in any case has one user; no role is unknown; a refused user is not stored.
 #[tokio::test]
 async fn an_invalid_user_is_refused() {
