@@ -216,6 +216,9 @@ test("a second factor is set up, asked for, replaced by a recovery code once, an
     await page.getByRole("button", { name: "Hide" }).click();
     const left = await page.content();
     assert.ok(codes.every((code) => !left.includes(code) && !left.includes(code.replaceAll("-", "%2D"))));
+    // R661: a reload sends the form again, and ends none of them.
+    await page.reload();
+    await page.getByText("It was made and shown.").waitFor();
 
     const withCode = async (code) => {
       await page.context().clearCookies();
