@@ -16,7 +16,7 @@ use crate::{
     words::{self, Html},
 };
 
-const FILTERS: [&str; 6] = ["user", "q", "kind", "status", "minted_with", "unused_since"];
+const FILTERS: [&str; 7] = ["user", "q", "kind", "status", "minted_with", "minted_by", "unused_since"];
 
 /// Kinds of credentials, with the words for them.
 const KINDS: [(&str, &str); 4] =
