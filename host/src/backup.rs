@@ -312,6 +312,8 @@ fn put_aside(database: &Path) -> Result<PathBuf> {
     // Where there are no links, it is away for a moment.
     let moved = std::fs::hard_link(database, &kept).or_else(|_| std::fs::rename(database, &kept));
     moved.with_context(|| format!("cannot move {}", database.display()))?;
+    // Spin makes its files as the umask has it, and nobody opens this one to narrow it.
+    private::narrow(&kept).with_context(|| format!("cannot narrow {}", kept.display()))?;
     Ok(kept)
 }
 
@@ -522,9 +524,13 @@ mod tests {
         assert_eq!(path.metadata().unwrap().uid(), owner);
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
         std::os::unix::fs::chown(empty.path(), Some(file.metadata().unwrap().uid()), None).unwrap();
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(&path, open).unwrap();
         restore(empty.path(), &file, true).unwrap();
         for path in [&path, &with_end(&path, ".before-1")] {
             assert_eq!(path.metadata().unwrap().uid(), owner, "{}", path.display());
+            // R683: also what Spin had left open to others.
+            assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600, "{}", path.display());
         }
     }
 

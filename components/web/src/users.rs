@@ -378,7 +378,10 @@ mod tests {
         assert!(html.contains("</time> by noor") && html.contains("mono\">unknown<"), "{html}");
         // R677: also what they made for others' agents, which goes on.
         let made = visitor.open("/admin/tokens?minted_by=usr_1&status=active").await.text;
-        assert!(html.contains("/admin/tokens?minted_by=usr_1&amp;status=active\"") && made.contains("name=\"minted_by\""), "{made}");
+        assert!(
+            html.contains("/admin/tokens?minted_by=usr_1&amp;status=active\"") && made.contains("name=\"minted_by\""),
+            "{made}"
+        );
         let own = visitor.send("/admin/users/usr_1/change", &[("own", "yes"), ("role", "member")]).await;
         assert_eq!(own.header("location"), "/?done=own-role", "{}", own.text);
         let refused = visitor.send("/admin/users/usr_1/password", &[("password", "one")]).await;
