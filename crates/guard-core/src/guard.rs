@@ -88,6 +88,8 @@ pub struct Check {
     is_dpop: bool,
     /// What the proof of that key is for, and the proof.
     proved: Proved,
+    /// Whether it is a browser's question before a request, which goes to the service.
+    is_preflight: bool,
 }
 
 /// What a proof of a key must be for.
@@ -251,7 +253,10 @@ impl Guard {
     pub fn metadata(&self, method: &str, path: &str) -> Option<Refusal> {
         let is_read = method == "GET" || method == "HEAD";
         let body = self.settings.metadata(path).filter(|_| is_read)?;
-        Some(Refusal::json(200, body))
+        let mut answer = Refusal::json(200, body);
+        // It is public, and clients in browsers read it before they have a credential.
+        answer.headers.push(("access-control-allow-origin".to_owned(), b"*".to_vec()));
+        Some(answer)
     }
 
     /// Takes a request in. `Err`: the rules cannot tell what it needs.
@@ -281,11 +286,20 @@ impl Guard {
             proved.headers = header::proved(asked.headers, (asked.method, asked.path));
             headers.extend(proved.headers.iter().cloned());
         }
-        Ok(Check { credential, needed, headers, asked: None, has_asked_keys: false, is_dpop, proved })
+        let has = |name: &str| asked.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+        let is_preflight = self.settings.preflight
+            && asked.method == "OPTIONS"
+            && has("access-control-request-method")
+            && !has("authorization");
+        Ok(Check { credential, needed, headers, asked: None, has_asked_keys: false, is_dpop, proved, is_preflight })
     }
 
     /// The next step for a request.
     pub fn step(&self, check: &mut Check, now: Now) -> Step {
+        if check.is_preflight {
+            // Of nobody: the service learns of no caller, and is told of none by the request itself.
+            return Step::Pass([].into());
+        }
         match &check.credential {
             Credential::Signed(..) => self.step_signed(check, now),
             Credential::Opaque(digest) => {

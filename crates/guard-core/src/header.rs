@@ -85,8 +85,11 @@ pub fn of_the_host(headers: &[Header]) -> Vec<Header> {
     headers.iter().filter(|(name, _)| name_of(name).starts_with(HOSTS)).cloned().collect()
 }
 
-/// What the guard adds: the headers that have a value, of those that Accredit says, and the secret.
+/// What the guard adds: the headers that have a value, of those that Accredit says, and the secret. Nothing for a request of nobody.
 pub fn added(settings: &Settings, told: &[Header]) -> Vec<Header> {
+    if told.is_empty() {
+        return Vec::new();
+    }
     let mut added: Vec<Header> = told.iter().filter(|(_, value)| !value.is_empty()).cloned().collect();
     added.extend(settings.added.as_ref().map(|secret| (secret.name.clone(), secret.reveal().as_bytes().to_vec())));
     added

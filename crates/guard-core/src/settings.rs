@@ -12,8 +12,20 @@ const SKEW: i64 = 30;
 /// What the names of the headers begin with that tell the service of the caller.
 pub(crate) const TOLD: &str = "x-accredit-";
 /// The names of all settings.
-pub const NAMES: [&str; 11] =
-    ["accredit", "ask", "resource", "scope", "tenant", "token", "lease", "skew", "rules", "secret_header", "secret"];
+pub const NAMES: [&str; 12] = [
+    "accredit",
+    "ask",
+    "resource",
+    "scope",
+    "tenant",
+    "token",
+    "lease",
+    "skew",
+    "rules",
+    "secret_header",
+    "secret",
+    "preflight",
+];
 
 /// The operator's settings.
 #[derive(Debug)]
@@ -38,6 +50,9 @@ pub struct Settings {
     pub rules: Rules,
     /// A secret that the service gets.
     pub added: Option<Added>,
+    /// Whether a browser's question before a request of another origin, which never has a credential, goes to the service (Fetch Standard,
+    /// section 3.3).
+    pub preflight: bool,
 }
 
 /// Where Accredit is asked.
@@ -148,7 +163,13 @@ impl Settings {
         let rules = Rules::parse(&find("rules").unwrap_or_default())
             .map_err(|wrong| Wrong::new("rules", format!("is wrong in rule {}, which {}", wrong.number, wrong.why)))?;
         let added = added(find("secret_header"), find("secret"))?;
-        Ok(Self { accredit, place, resource, scope, tenant: given("tenant")?, token, lease, skew, rules, added })
+        let preflight = match find("preflight").as_deref() {
+            None => false,
+            Some("pass") => true,
+            Some(_) => return Err(Wrong::new("preflight", "is neither pass nor empty")),
+        };
+        let tenant = given("tenant")?;
+        Ok(Self { accredit, place, resource, scope, tenant, token, lease, skew, rules, added, preflight })
     }
 
     /// The address of the service's metadata.

@@ -758,3 +758,43 @@ fn proofs_of_credentials_are_accredits() {
     let Step::Ask(question) = site.guard.step(&mut check, site.now) else { panic!("it is asked") };
     assert!(!question.headers.iter().any(|(name, _)| name.starts_with("x-forwarded-")));
 }
+
+/// R684: a browser's question before a request of another origin goes to the service where the operator says so, as one of nobody; nothing else
+/// goes there without a credential, and what can be read in two ways does not either.
+#[test]
+fn a_preflight_passes_only_where_the_operator_says_so() {
+    let header = |name: &str| (name.to_owned(), b"x".to_vec());
+    let asks = header("Access-Control-Request-Method");
+    let decide = |changes: &[(&'static str, &str)], method: &str, path: &str, headers: &[Header]| {
+        let guard = Guard::new(settings(changes).unwrap());
+        let asked = Asked { method, path, headers, client: None, message: &Message::Other };
+        let mut check = guard.check(&asked, BEGIN).ok()?;
+        match guard.step(&mut check, BEGIN) {
+            Step::Pass(told) => Some(header::added(guard.settings(), &told).len()),
+            _ => None,
+        }
+    };
+    let open = [
+        ("preflight", "pass"),
+        ("rules", "GET /v1/** = x.crm.read"),
+        ("secret_header", "x-api-key"),
+        ("secret", "s3cr3t-s3cr3t"),
+    ];
+    let preflight = [asks.clone(), header("Origin")];
+    // Neither anybody's headers nor the secret go with it.
+    assert_eq!(decide(&open, "OPTIONS", "/v1/x", &preflight), Some(0));
+    assert_eq!(decide(&[], "OPTIONS", "/v1/x", &preflight), None);
+    for (method, path, headers) in [
+        ("OPTIONS", "/v1/x", vec![header("Origin")]),
+        ("OPTIONS", "/v1/x", vec![asks.clone(), header("authorization")]),
+        ("GET", "/v1/x", vec![asks.clone()]),
+        ("options", "/v1/x", vec![asks]),
+        ("OPTIONS", "/v1/%2e%2e/x", preflight.to_vec()),
+    ] {
+        assert_eq!(decide(&open, method, path, &headers), None, "{method} {path} {headers:?}");
+    }
+    assert_eq!(settings(&[("preflight", "yes")]).err().map(|wrong| wrong.name), Some("preflight"));
+    let metadata =
+        Guard::new(settings(&[]).unwrap()).metadata("GET", "/.well-known/oauth-protected-resource/v1").unwrap();
+    assert!(metadata.headers.iter().any(|(name, value)| name == "access-control-allow-origin" && value == b"*"));
+}
