@@ -13,6 +13,7 @@
 //! ask, prompts            what an agent lacks is asked for; texts to begin with
 //! tools                   tools
 //! resources               the manual, and what the caller may see of itself
+//! arguments, short        arguments as a model means them; answers that a model can take
 //! reference               what the build knows of tools and pages
 //! api                     requests to the other components
 //! message, fault          what was sent, by JSON-RPC 2.0 and by the revision; what is wrong with it

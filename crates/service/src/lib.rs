@@ -27,6 +27,7 @@
 //! cors                        pages of other origins, where they may ask
 //! whoami                      the caller, as it is told about itself
 //! watch                       requests that wait until somebody has written
+//! bell                        how one task wakes another one
 //! caller                      who is calling, and what may they do
 //! fixes                       how a caller fixes a refusal
 //! proof                       proofs that a sender has the key that its credential is bound to
