@@ -142,7 +142,7 @@ fn whichever_stream_is_closed_the_others_go_on() {
             assert_eq!((kind.as_str(), &data["title"]), ("notification", &json!(title)));
         }
         // The one that looks is among the oldest: each is closed once as the first one, some as the last.
-        let at = if open.len() % 3 == 0 { open.len() - 1 } else { 0 };
+        let at = if open.len().is_multiple_of(3) { open.len() - 1 } else { 0 };
         open.remove(at).close();
     }
     // The same with requests that wait: all of them end by the same event, however many there are.
