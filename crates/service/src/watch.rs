@@ -6,7 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     rc::Rc,
     time::Duration,
 };
@@ -120,12 +120,11 @@ impl Lead {
             agents.extend(seen.asks_for(version));
             let marks = match agents.is_empty() {
                 true => HashMap::new(),
-                // Those that begin to wait meanwhile have seen less than what is read here, or nothing of it is about them.
                 false => inbox::marks(app.db(), &agents).await?.into_iter().collect(),
             };
-            let asked: BTreeSet<String> = agents.into_iter().collect();
             let is_due = |one: &Seen, until: Timestamp| {
-                let was_asked = one.agent.as_ref().is_none_or(|agent| asked.contains(agent));
+                // Who has begun to wait meanwhile for another inbox is decided about at the next look.
+                let was_asked = one.agent.as_ref().is_none_or(|agent| agents.contains(agent));
                 (was_asked && one.has_news(version, &marks)) || until <= now
             };
             ring(|one| is_due(&one.seen, one.until));

@@ -25,8 +25,8 @@ impl UserCode {
         Self(letters)
     }
 
-    /// Takes what a person typed, or copied out of a text: letters in any case, with blanks, any hyphens, full stops and what is not seen wherever they are, or in
-    /// full width.
+    /// Takes what a person typed, or copied out of a text: letters in any case, also in full width, with blanks, any hyphens, full stops and
+    /// what is not seen wherever they are.
     pub fn parse(text: &str) -> Option<Self> {
         let letters: String = text
             .chars()
