@@ -204,6 +204,17 @@ impl AgentSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
+
+    /// R44: whoever chooses a reserved word is told all of them, and so is who reads the manual.
+    #[test]
+    fn every_reserved_word_is_told() {
+        let manual = include_str!("../../../docs/agents/concepts/agents.md");
+        for word in RESERVED {
+            assert!(Code::InvalidName.row().fix.contains(&format!(" {word}")), "{word}");
+            assert!(manual.contains(&format!("`{word}`")), "{word}");
+        }
+    }
 
     /// R44: the same rules on every path that creates.
     #[test]

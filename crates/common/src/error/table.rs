@@ -35,7 +35,7 @@ errors! {
     InvalidJson 400 "invalid_json": "The body is not valid JSON in UTF-8.",
         "Send one JSON object, encoded in UTF-8, with the header Content-Type: application/json.";
     InvalidName 400 "invalid_name": "This name is not allowed.",
-        "Choose a name of 1 to 63 letters a to z, digits and hyphens with at least one letter or digit, such as build-bot. The words accredit, archived, bulk, deploy, enroll, import, me, start-all and stop-all are reserved.",
+        "Choose a name of 1 to 63 letters a to z, digits and hyphens with at least one letter or digit, such as build-bot. The words accredit, archived, bulk, deploy, enroll, import, me, none, start-all and stop-all are reserved.",
         page: "/docs/agents/concepts/agents#names";
     InvalidText 400 "invalid_text": "This text is not allowed.",
         "Send {field} as 1 to {most} characters after trimming, without control, bidirectional or invisible characters. Only multi-line fields, such as body and text, may contain tabs and line ends.";
