@@ -11,6 +11,7 @@ mod key_sets;
 mod letter;
 mod mail;
 mod probes;
+mod quotas;
 mod reseal;
 mod routes;
 mod silence;

@@ -15,7 +15,7 @@ use store::{
     lease::{self, Lease},
 };
 
-use crate::{approvals, deliver, deployments, expiring, mail, probes, reseal, silence};
+use crate::{approvals, deliver, deployments, expiring, mail, probes, quotas, reseal, silence};
 
 /// Closures that one tick looks at.
 const MOST_CLOSURES: i64 = 200;
@@ -86,6 +86,7 @@ async fn run(app: &App) -> Result<(), DbError> {
         Err(error) => step("what is purged", Err(error)),
     }
     step("a database that is nearly full", tell_when_nearly_full(app).await);
+    step("quotas that are nearly used up", quotas::tell(app).await);
     step("refusals", housekeeping::write_refusals(app.db(), app.chance(), app.now()).await);
     let schema = schema::look(app.db()).await?;
     match schema::is_news(app.db(), &schema).await {
@@ -143,4 +144,4 @@ async fn tell_when_nearly_full(app: &App) -> Result<(), DbError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

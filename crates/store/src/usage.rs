@@ -4,12 +4,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    args,
+    addressee, args,
     db::{DbError, FromRow, Reads, Row, Rows, Tx},
+    notification,
 };
 use common::{
     id::{TenantId, UserId},
-    secret::Digest,
+    secret::{Chance, Digest},
     time::Timestamp,
 };
 
@@ -172,4 +173,63 @@ pub async fn list(
                      WHERE u.tenant_id = ?1 AND u.deleted_at IS NULL ORDER BY s.bytes DESC, s.agents DESC, u.id LIMIT ?5) w
                ORDER BY w.bytes DESC, w.agents DESC, w.id";
     reads.list(sql, args![tenant, now, quotas.credentials, quotas.notifications, most]).await
+}
+
+/// A person, or a tenant as a whole, that has come to use four fifths of a quota, or uses less again.
+#[derive(Debug)]
+pub struct News {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The person; `None`: the tenant as a whole.
+    pub user: Option<UserId>,
+    /// What they store.
+    pub usage: Usage,
+    /// Whether it is four fifths of one of the quotas.
+    pub is_near: bool,
+}
+
+impl FromRow for News {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            tenant: row.take()?,
+            user: row.take()?,
+            usage: Usage { agents: row.take()?, bytes: row.take()? },
+            is_near: row.take()?,
+        })
+    }
+}
+
+/// Those of whom it was not said yet, at most 100. It reads the whole table, which is narrow: for the tick, once a minute.
+pub async fn news(reads: &dyn Rows, quotas: &Quotas) -> Result<Vec<News>, DbError> {
+    let all = quotas.of_tenant();
+    // What is far from a person's quotas is far from those of a tenant, too, and looked up no further.
+    let sql = "SELECT ifnull(p.tenant_id, s.subject_id) AS tenant_id, p.id AS user_id, s.agents, s.bytes,
+                      iif(p.id IS NULL, s.agents * 5 >= ?3 * 4 OR s.bytes * 5 >= ?4 * 4,
+                                        s.agents * 5 >= ?1 * 4 OR s.bytes * 5 >= ?2 * 4) AS is_near
+               FROM usage s LEFT JOIN users p ON p.id = s.subject_id
+               WHERE (s.is_told OR s.agents * 5 >= ?1 * 4 OR s.bytes * 5 >= ?2 * 4) AND is_near <> s.is_told LIMIT 100";
+    reads.list(sql, args![quotas.agents, quotas.bytes, all.agents, all.bytes]).await
+}
+
+/// Remembers one of them, and notifies whom it concerns, the person or the active admins, when it has come near.
+pub async fn tell(
+    tx: &Tx<'_>,
+    news: &News,
+    chance: &Chance,
+    text: (&str, &str),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let subject = news.user.as_ref().map_or(news.tenant.as_str(), UserId::as_str);
+    tx.execute("UPDATE usage SET is_told = ?2 WHERE subject_id = ?1", args![subject, news.is_near]).await?;
+    if !news.is_near {
+        return Ok(());
+    }
+    let told = match &news.user {
+        Some(user) => vec![user.clone()],
+        None => addressee::admins(tx, &news.tenant).await?,
+    };
+    for user in &told {
+        notification::insert_own(tx, (&news.tenant, chance, now), (user, None), text).await?;
+    }
+    Ok(())
 }

@@ -42,7 +42,7 @@ use super::{
 };
 
 /// The type of what a client signs (RFC 7523, section 8.2).
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// How a person makes room.
 const FREE: &str =

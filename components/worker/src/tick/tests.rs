@@ -4,7 +4,7 @@ use service::{settings::Settings, testing::TestApp};
 
 use crate::with_neighbours;
 
-async fn tick(t: &TestApp) {
+pub(crate) async fn tick(t: &TestApp) {
     t.nobody("POST", "/internal/tick", Null).await.is(204);
 }
 

@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::secret::Kind;
 use http::Request;
@@ -7,10 +9,18 @@ use service::{
     settings::Settings,
     testing::{Actor, Answer, TestApp, at_once},
 };
+use store::{
+    key_set::Keys,
+    oauth_document::{self, Document},
+};
 
 use crate::{
-    oauth::testing::{
-        TOKEN, allowed, client, encoded, form_with, jwk, proof, public, refresh, request, signed, thumbprint, trade,
+    oauth::{
+        clients::ASSERTION_TYPE,
+        testing::{
+            CALLBACK, TOKEN, allowed, client, encoded, form_with, jwk, proof, public, refresh, request, signed,
+            thumbprint, trade,
+        },
     },
     with_neighbours,
 };
@@ -285,6 +295,56 @@ async fn refresh_tokens_of_public_clients_are_bound() {
         ("refresh_token", got["refresh_token"].as_str().unwrap()),
     ]);
     assert_eq!(site.form(&[], &plain).await.is(200)["token_type"], "Bearer");
+}
+
+/// R212, R230: a client that may prove itself, and does, is bound to its key as long as its document lets it prove nothing; one that must is not.
+#[tokio::test]
+async fn a_client_that_may_prove_itself_is_bound_to_its_key() {
+    let site = Site::new().await;
+    let id = "https://app.example.com/client.json";
+    let describe = async |is_public| {
+        let keys = Keys::Pasted(vec![public("app", "one")]);
+        let proof = oauth_document::Proof { keys: Some(keys), is_public };
+        let document = Document { name: "Editor".to_owned(), redirect_uris: vec![CALLBACK.to_owned()], proof };
+        oauth_document::put(site.t.db(), id, &document, site.t.now()).await.unwrap();
+    };
+    let count = Cell::new(0);
+    let proved = || {
+        count.set(count.get() + 1);
+        let now = site.t.now().millis() / 1000;
+        let claims = json!({
+            "iss": id, "sub": id, "aud": "http://127.0.0.1:3000", "iat": now, "exp": now + 60,
+            "jti": format!("jti-{}", count.get()),
+        });
+        signed("app", &json!({ "alg": "ES256", "kid": "one" }), &claims.to_string())
+    };
+    let renewed = async |key: &str, token: &Json| {
+        let pairs = [
+            ("grant_type", "refresh_token"),
+            ("client_id", id),
+            ("refresh_token", token.as_str().unwrap()),
+            ("client_assertion_type", ASSERTION_TYPE),
+            ("client_assertion", &proved()),
+        ];
+        site.form(&[&site.proof(key)], &encoded(&pairs)).await
+    };
+    describe(true).await;
+    let code = allowed(&site.t, &site.ada, &request(id, &[])).await;
+    let assertion = proved();
+    let with_key = [("client_assertion_type", ASSERTION_TYPE), ("client_assertion", assertion.as_str())];
+    let got = site.form(&[&site.proof("a")], &trade(id, &code, &with_key)).await.is(200);
+    assert_eq!(got["token_type"], "DPoP");
+    renewed("b", &got["refresh_token"]).await.refused(400, "invalid_dpop_proof");
+    let next = renewed("a", &got["refresh_token"]).await.is(200);
+
+    describe(false).await;
+    let code = allowed(&site.t, &site.ada, &request(id, &[])).await;
+    let assertion = proved();
+    let with_key = [("client_assertion_type", ASSERTION_TYPE), ("client_assertion", assertion.as_str())];
+    let got = site.form(&[&site.proof("a")], &trade(id, &code, &with_key)).await.is(200);
+    assert_eq!(renewed("b", &got["refresh_token"]).await.is(200)["token_type"], "DPoP");
+    // What was bound stays so.
+    renewed("b", &next["refresh_token"]).await.refused(400, "invalid_dpop_proof");
 }
 
 /// R212: a code is for the key that the client named when it asked (RFC 9449, section 10).
