@@ -246,6 +246,7 @@ fn world(sink: &Sink, server: &Server, admin: &Client) -> (Vec<String>, Vec<Stri
     let callback = "https://planner.example.com/cb";
     let client = admin.post("/api/oauth/clients", &json!({ "name": "Planner", "redirect_uris": [callback] })).is(201);
     let client = text(&client["id"]).to_owned();
+    admin.post("/api/scopes/custom", &json!({ "name": "x.crm.read", "description": "Read customers." })).is(201);
     let service = admin.post("/api/resources", &json!({ "identifier": "https://payments.example.com" })).is(201);
     let hook = format!("https://{}/hook", sink.address());
     let webhook = admin.post("/api/webhooks", &json!({ "url": hook })).is(201);
@@ -260,7 +261,7 @@ fn world(sink: &Sink, server: &Server, admin: &Client) -> (Vec<String>, Vec<Stri
     let device = server.nobody().form("/auth/device/code", "name=notebook&client_id=cli").is(200);
     let pages: Vec<String> = ["/", "/agents", "/register", "/stop-all", "/access", "/tokens", "/tokens?new=1", "/security", "/notifications", "/install"]
         .into_iter()
-        .chain(["/admin/users", "/admin/tenant", "/admin/tokens", "/admin/webhooks", "/admin/outbox", "/admin/clients", "/admin/resources"])
+        .chain(["/admin/users", "/admin/tenant", "/admin/tokens", "/admin/webhooks", "/admin/outbox", "/admin/clients", "/admin/resources", "/admin/presets", "/admin/presets/worker", "/admin/scopes"])
         .map(str::to_owned)
         .chain(["", "/credentials", "/secrets", "/sharing", "/log", "/settings"].map(|tab| format!("/agents/scout{tab}")))
         .chain([
@@ -427,6 +428,9 @@ fn every_form_keeps_what_was_typed() {
         let mut sent: Vec<(String, String)> =
             form.fields.iter().filter(|(name, _)| !form.typed.contains(name) && name != "may").cloned().collect();
         sent.push(("may".to_owned(), "all".to_owned()));
+        if !form.typed.iter().any(|name| name == "scope") {
+            sent.push(("scope".to_owned(), "ui.notify".to_owned()));
+        }
         sent.extend(form.typed.iter().map(|name| (name.clone(), long(name))));
         let sent: Vec<(&str, &str)> = sent.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let refused = visitor.post_from(visitor.base_url(), &form.action, &sent);

@@ -71,6 +71,9 @@ fn pages(admin: &Client, agent: &Agent) -> Vec<String> {
         "/admin/clients",
         "/admin/outbox",
         "/admin/resources",
+        "/admin/presets",
+        "/admin/presets/worker",
+        "/admin/scopes",
     ]
     .map(str::to_owned)
     .into();
@@ -670,6 +673,9 @@ fn pages_for_admins_are_refused_to_others() {
             "/admin/tenant".to_owned(),
             "/admin/clients".to_owned(),
             "/admin/resources".to_owned(),
+            "/admin/presets".to_owned(),
+            "/admin/presets/worker".to_owned(),
+            "/admin/scopes".to_owned(),
             "/admin/tokens".to_owned(),
             "/stop-all".to_owned(),
         ] {
@@ -1845,6 +1851,78 @@ fn clients_and_services_are_managed_by_form() {
     );
     leads_to(&browser.submit(&own, &format!("{own}/delete"), &[]), "/admin/resources?done=deleted");
     assert_eq!(browser.get(&own).status(), 404);
+}
+
+/// R686: an admin defines scopes and makes presets by form, sees who lacks something of a version, and deletes what is in no use.
+#[test]
+fn presets_and_scopes_are_made_by_form() {
+    let (server, admin) = Server::with_admin();
+    let browser = Browser::of(&server, &admin);
+    let scopes = "/admin/scopes";
+    for (name, status) in [("crm.read", 400), ("x.", 400), ("x.crm.read", 303), ("x.crm.read", 409)] {
+        let sent = browser.submit(scopes, scopes, &[("name", name), ("description", HOSTILE)]);
+        assert_eq!(sent.status(), status, "{name}: {}", sent.text());
+    }
+    let html = browser.page(scopes);
+    assert!(html.contains("x.crm.read") && !html.contains("<img"), "{html}");
+
+    let presets = "/admin/presets";
+    let fields = [("name", "Support"), ("scope", "ui.notify"), ("scope", "x.crm.read"), ("secrets", "CRM_KEY, OTHER")];
+    leads_to(&browser.submit(presets, presets, &fields), "/admin/presets/support?done=made");
+    let taken = browser.submit(presets, presets, &fields);
+    assert!(taken.status() == 400 && taken.text().contains("There is a preset of this name."), "{}", taken.text());
+    for (name, scope) in [("a b", "ui.notify"), ("empty", "")] {
+        let refused = browser.submit(presets, presets, &[("name", name), ("scope", scope)]);
+        assert_eq!(refused.status(), 400, "{name}: {}", refused.text());
+        is_page(&refused);
+    }
+    let made = admin.get("/api/presets/support").is(200);
+    assert_eq!(
+        (&made["version"], &made["scope"], &made["secrets"]),
+        (&json!(1), &json!(["ui.notify", "x.crm.read"]), &json!(["CRM_KEY", "OTHER"]))
+    );
+    admin.post("/api/agents", &json!({ "name": "scout", "preset": "support" })).is(201);
+
+    let own = "/admin/presets/support";
+    let version = [
+        ("scope", "ui.notify"),
+        ("scope", "x.crm.read"),
+        ("scope", "agents.read"),
+        ("secrets", ""),
+        ("probes", "crm works\n"),
+        ("runtime", "langgraph"),
+        ("tier", "4"),
+        ("budget", "12.50"),
+        ("labels", "team: support"),
+    ];
+    let wrong = browser.submit(own, &format!("{own}/change"), &[("scope", "ui.notify"), ("budget", "lots")]);
+    assert!(wrong.status() == 400 && wrong.text().contains("value=\"lots\""), "{}", wrong.text());
+    leads_to(&browser.submit(own, &format!("{own}/change"), &version), &format!("{own}?done=changed"));
+    let made = admin.get("/api/presets/support").is(200);
+    assert_eq!((&made["version"], &made["probes"], &made["secrets"]), (&json!(2), &json!(["crm works"]), &json!([])));
+    let defaults = json!({ "runtime": "langgraph", "tier": 4, "budget_cents": 1250, "labels": { "team": "support" } });
+    assert_eq!(made["defaults"], defaults);
+    let html = browser.page(own);
+    for part in ["value=\"12.50\"", "team: support", "/agents/scout/settings", "agents.read</code>"] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
+    // The form of the first version, sent late, makes no third one.
+    let old = html.replace("name=\"version\" value=\"2\"", "name=\"version\" value=\"1\"");
+    assert_eq!(browser.submit_in(&old, &format!("{own}/change"), &version).status(), 409);
+    assert_eq!(admin.get("/api/presets/support").is(200)["version"], 2);
+    assert_eq!(browser.submit_in(&old, &format!("{own}/give"), &[]).status(), 409);
+    leads_to(&browser.submit(own, &format!("{own}/give"), &[]), &format!("{own}?done=changed"));
+    assert_eq!(admin.get("/api/agents/scout").is(200)["scope"], json!(["agents.read", "ui.notify", "x.crm.read"]));
+    assert!(!browser.page(own).contains(&format!("{own}/give")));
+
+    let used = browser.submit(own, &format!("{own}/delete"), &[]);
+    assert_eq!(used.status(), 409, "{}", used.text());
+    is_page(&used);
+    admin.patch("/api/agents/scout", &json!({ "preset": "worker" })).is(200);
+    leads_to(&browser.submit(own, &format!("{own}/delete"), &[]), "/admin/presets?done=deleted");
+    assert_eq!(browser.get(own).status(), 404);
+    leads_to(&browser.submit(scopes, "/admin/scopes/x.crm.read/delete", &[]), "/admin/scopes?done=deleted");
+    assert_eq!(admin.get("/api/scopes/custom").is(200)["items"], json!([]));
 }
 
 /// R166: after a stop the page has a link to the receipt, which is a file; a server that signs nothing says so on a page.

@@ -4,7 +4,7 @@ mod credentials;
 mod history;
 mod log;
 mod secrets;
-mod settings;
+pub(crate) mod settings;
 mod sharing;
 mod state;
 mod why;
@@ -74,7 +74,7 @@ impl Head {
     }
 }
 
-fn money(cents: i64) -> String {
+pub(crate) fn money(cents: i64) -> String {
     format!("{}.{:02}", cents / 100, cents % 100)
 }
 
@@ -157,6 +157,12 @@ fn compute_text(agent: &Json) -> String {
 fn labels(members: &Map<String, Json>) -> Vec<(String, String)> {
     let value = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     members.iter().map(|(name, text)| (name.clone(), value(text))).collect()
+}
+
+/// The labels among these members as [`label_lines`] reads them.
+pub(crate) fn labels_text(members: &Json) -> String {
+    let labels = members.at("labels").as_object().map(labels).unwrap_or_default();
+    labels.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n")
 }
 
 /// The items of a list; `None` if the visitor may not read it.
@@ -323,30 +329,25 @@ async fn send(api: &Api<'_>, name: &str, asked: &Asked, typed: &Form) -> Result<
 }
 
 /// The refusal of a field that only the page reads.
-fn wrong(field: &str, detail: &str, fix: &str) -> Trouble {
-    let mut refusal = Refusal::own(400, detail, fix);
-    refusal.fields = vec![(field.to_owned(), fix.to_owned())];
-    Trouble::Refused(refusal)
-}
-
 /// A field that holds JSON; empty is null.
 fn json_of(typed: &Form, field: &str) -> Result<Json, Trouble> {
     match typed.text(field) {
         "" => Ok(Json::Null),
-        text => common::json::parse(text)
-            .ok_or_else(|| wrong(field, "This is not JSON.", "JSON, such as {\"cpu\": 2}; or leave it empty.")),
+        text => common::json::parse(text).ok_or_else(|| {
+            Refusal::of_field(field, "This is not JSON.", "JSON, such as {\"cpu\": 2}; or leave it empty.")
+        }),
     }
 }
 
 /// A field with a label a line: `name: value`. Of two with one name neither is dropped in silence.
-fn label_lines(typed: &Form, field: &str) -> Result<Json, Trouble> {
+pub(crate) fn label_lines(typed: &Form, field: &str) -> Result<Json, Trouble> {
     let mut labels = Map::new();
     for line in typed.text(field).lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         let name = name.trim();
         if labels.insert(name.to_owned(), value.trim().into()).is_some() {
             let detail = format!("{} stands twice.", common::text::isolated(name));
-            return Err(wrong(field, &detail, &format!("{detail} Write each name once.")));
+            return Err(Refusal::of_field(field, &detail, &format!("{detail} Write each name once.")));
         }
     }
     Ok(labels.into())

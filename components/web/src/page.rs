@@ -137,8 +137,10 @@ const DONE: &[(&str, &str)] = &[
 ];
 
 /// The pages by which admins set the tenant up: the word of each, its path, and its name.
-pub(crate) const SETTINGS: [(&str, &str, &str); 5] = [
+pub(crate) const SETTINGS: [(&str, &str, &str); 7] = [
     ("settings", "tenant", "Tenant"),
+    ("presets", "presets", "Presets"),
+    ("scopes", "scopes", "Scopes"),
     ("webhooks", "webhooks", "Webhooks"),
     ("clients", "clients", "OAuth clients"),
     ("resources", "resources", "Services"),

@@ -2,9 +2,9 @@ use common::route::{self, Group};
 use service::router::{Router, Routes};
 
 use crate::{
-    access, again, agent, agents, all_tokens, archived, assets, audit, authorize, clients, device, guides, home,
-    install, leaks, links, login, notifications, outbox, providers, receipt, resources, security, setup, tenant,
-    tokens, users, webhooks,
+    access, again, agent, agents, all_tokens, archived, assets, audit, authorize, clients, custom_scopes, device,
+    guides, home, install, leaks, links, login, notifications, outbox, presets, providers, receipt, resources,
+    security, setup, tenant, tokens, users, webhooks,
 };
 
 fn routes() -> Routes {
@@ -85,6 +85,13 @@ fn routes() -> Routes {
         .on_open(route::WEB_CLIENT_CREATE, clients::create)
         .on_open(route::WEB_CLIENT, clients::one)
         .on_open(route::WEB_CLIENT_ACT, clients::act)
+        .on_open(route::WEB_PRESETS, presets::list)
+        .on_open(route::WEB_PRESET_CREATE, presets::create)
+        .on_open(route::WEB_PRESET, presets::one)
+        .on_open(route::WEB_PRESET_ACT, presets::act)
+        .on_open(route::WEB_SCOPES, custom_scopes::list)
+        .on_open(route::WEB_SCOPE_DEFINE, custom_scopes::define)
+        .on_open(route::WEB_SCOPE_ACT, custom_scopes::act)
         .on_open(route::WEB_RESOURCES, resources::list)
         .on_open(route::WEB_RESOURCE_CREATE, resources::create)
         .on_open(route::WEB_RESOURCE, resources::one)

@@ -110,16 +110,20 @@ impl Choice {
 
     /// What a credential of an agent may do: all, unless something is chosen.
     pub(crate) fn of_agent(agent: &Json, custom: &Json, typed: &Form) -> Self {
-        let people = Scope::ALL.iter().copied().filter(|scope| scope.is_for_people()).collect();
         let all =
             format!("All that the ceiling of {} allows, also what it allows later.", isolated(agent.text("name")));
         let may = May::of(typed).unwrap_or(May::All);
-        Self { all, may, ..Self::of(&agent.words("scope"), people, custom, typed) }
+        Self { all, may, ..Self::of(&agent.words("scope"), for_people(), custom, typed) }
     }
 
     /// What somebody is asked for without a word of what is needed.
     pub(crate) fn of_asked(asked: &Json, custom: &Json, typed: &Form) -> Self {
         Self::of(&asked.words("scope"), ScopeSet::EMPTY, custom, typed)
+    }
+
+    /// What the agents of a preset may do: what agents can be given.
+    pub(crate) fn of_preset(custom: &Json, typed: &Form) -> Self {
+        Self::of(&["*"], for_people(), custom, typed)
     }
 
     fn of(may: &[&str], without: ScopeSet, custom: &Json, typed: &Form) -> Self {
@@ -154,6 +158,40 @@ impl Choice {
         }
         Self { all: String::new(), may: May::Ticked, choices: &[May::All, May::Ticked], groups }
     }
+}
+
+/// What no agent can be given.
+fn for_people() -> ScopeSet {
+    Scope::ALL.iter().copied().filter(|scope| scope.is_for_people()).collect()
+}
+
+/// Whether a pattern names a scope, or covers it.
+fn covers(pattern: &str, scope: &str) -> bool {
+    is_within(scope, pattern)
+        || ScopeSet::expand(pattern).is_some_and(|all| Scope::from_text(scope).is_some_and(|one| all.contains(one)))
+}
+
+/// The names that patterns mean, of those that can be ticked.
+pub(crate) fn ticks_of(patterns: &[&str], custom: &Json) -> Form {
+    let offered = Choice::of_preset(custom, &Form::default());
+    let names = offered.groups.iter().flat_map(|(_, ticks)| ticks).map(|tick| tick.scope.as_str());
+    let meant = names.filter(|name| patterns.iter().any(|pattern| covers(pattern, name)));
+    meant.map(|name| ("scope".to_owned(), name.to_owned())).collect()
+}
+
+/// What a form of ticks asks for, where `before` stood before it: a pattern of which everything is ticked stays one, and so does what the
+/// form does not offer, unless it is a scope of the tenant's own that is deleted.
+pub(crate) fn kept(before: &[&str], custom: &Json, typed: &Form) -> Vec<Json> {
+    let offered = Choice::of_preset(custom, typed);
+    let ticks: Vec<&Tick> = offered.groups.iter().flat_map(|(_, ticks)| ticks).collect();
+    let stays = |pattern: &str| match ticks.iter().filter(|tick| covers(pattern, &tick.scope)).collect::<Vec<_>>() {
+        none if none.is_empty() => !pattern.starts_with("x."),
+        all => all.iter().all(|tick| tick.is_ticked),
+    };
+    let stay: Vec<&str> = before.iter().copied().filter(|pattern| stays(pattern)).collect();
+    let is_new = |scope: &str| !stay.iter().any(|pattern| covers(pattern, scope));
+    let new = ticks.iter().filter(|tick| tick.is_ticked && is_new(&tick.scope)).map(|tick| tick.scope.as_str());
+    stay.iter().copied().chain(new).map(Json::from).collect()
 }
 
 /// Whether a scope of the tenant's own is the pattern's, or one of those below it.

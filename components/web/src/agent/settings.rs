@@ -5,9 +5,9 @@ use common::route;
 use serde_json::{Map, Value as Json};
 use service::{app::App, response::Response};
 
-use super::{Head, Heading, Tab, compute_text, json_of, label_lines, labels, money, wrong};
+use super::{Head, Heading, Tab, compute_text, json_of, label_lines, labels_text, money};
 use crate::{
-    api::{Api, Members, Trouble},
+    api::{Api, Members, Refusal, Trouble},
     form::{Form, number, several},
     page::{Shell, see_done, write_with},
     shown::{self, Settings},
@@ -67,9 +67,7 @@ fn fields(agent: &Json, form: &str) -> Form {
             fields.extend(numbers.map(|name| (name, number(name))));
             fields.push(("budget", agent.at("budget_cents").as_i64().map(money).unwrap_or_default()));
             fields.push(("compute", compute_text(agent)));
-            let labels = agent.at("labels").as_object().map(labels).unwrap_or_default();
-            let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-            fields.push(("labels", labels.join("\n")));
+            fields.push(("labels", labels_text(agent)));
         }
         _ => {}
     }
@@ -129,11 +127,7 @@ fn settings(typed: &Form) -> Result<Map<String, Json>, Trouble> {
             }
             let minutes = typed.text("silent_after_minutes");
             set("silent_after_minutes", if minutes.is_empty() { Json::Null } else { number(minutes) });
-            let budget = typed.text("budget");
-            set(
-                "budget_cents",
-                if budget.is_empty() { Json::Null } else { cents(budget).ok_or_else(no_amount)?.into() },
-            );
+            set("budget_cents", budget(typed)?);
             set("compute", json_of(typed, "compute")?);
             set("labels", label_lines(typed, "labels")?);
         }
@@ -141,8 +135,15 @@ fn settings(typed: &Form) -> Result<Map<String, Json>, Trouble> {
     Ok(body)
 }
 
-fn no_amount() -> Trouble {
-    wrong("budget", "This is not an amount.", "An amount such as 200 or 12.50; empty for no limit.")
+/// The field of a budget, in cents; null if it is empty.
+pub(crate) fn budget(typed: &Form) -> Result<Json, Trouble> {
+    match typed.text("budget") {
+        "" => Ok(Json::Null),
+        text => cents(text).map(Json::from).ok_or_else(|| {
+            let fix = "An amount such as 200 or 12.50; empty for no limit.";
+            Refusal::of_field("budget", "This is not an amount.", fix)
+        }),
+    }
 }
 
 /// `12.50` or `12,5` as 1250.

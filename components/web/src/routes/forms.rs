@@ -28,6 +28,8 @@ fn sample(route: &Route) -> (String, Vec<(&'static str, &'static str)>) {
         "/admin/outbox/{id}/{act}" => ("retry", &[]),
         "/admin/users/{id}/{act}" => ("deactivate", &[]),
         "/admin/webhooks/{id}/{act}" | "/admin/clients/{id}/{act}" | "/admin/resources/{id}/{act}" => ("delete", &[]),
+        "/admin/presets/{name}/{act}" | "/admin/scopes/{name}/{act}" => ("delete", &[]),
+        "/admin/presets" => ("", &[("scope", "ui.notify")]),
         "/tokens" => ("", &[("may", "all")]),
         "/admin/tenant" => ("", &[("way", "password")]),
         "/admin/webhooks" => ("", &[("which", "all")]),

@@ -412,6 +412,13 @@ routes! {
         WEB_RESOURCE_CREATE = post("/admin/resources", "Register a service by form").public().form().any_query();
         WEB_RESOURCE = get("/admin/resources/{id}", "A service that takes signed tokens").public().any_query();
         WEB_RESOURCE_ACT = post("/admin/resources/{id}/{act}", "Change a service by form").public().form().any_query();
+        WEB_PRESETS = get("/admin/presets", "Presets").public().any_query();
+        WEB_PRESET_CREATE = post("/admin/presets", "Make a preset by form").public().form().any_query();
+        WEB_PRESET = get("/admin/presets/{name}", "A preset with its versions").public().any_query();
+        WEB_PRESET_ACT = post("/admin/presets/{name}/{act}", "Change a preset by form").public().form().any_query();
+        WEB_SCOPES = get("/admin/scopes", "Scopes of the tenant's own").public().any_query();
+        WEB_SCOPE_DEFINE = post("/admin/scopes", "Define a scope by form").public().form().any_query();
+        WEB_SCOPE_ACT = post("/admin/scopes/{name}/{act}", "Delete a scope by form").public().form().any_query();
         WEB_RECEIPT = get("/closures/{id}/receipt", "The receipt of a closure as a file").public().any_query();
         WEB_ALL_TOKENS = get("/admin/tokens", "Every credential of the tenant").public().any_query();
         WEB_ALL_TOKENS_ACT = post("/admin/tokens/{id}/revoke", "Revoke any credential of the tenant by form").public().form().any_query();
