@@ -183,7 +183,7 @@ mod tests {
         let shown: Vec<_> = made.iter().map(|a| (a["name"].as_str().unwrap(), a["parent"].as_str())).collect();
         assert_eq!(shown, [("boss-2", None), ("hand-2", Some("boss-2")), ("nail-2", Some("hand-2"))]);
         for (member, value) in [
-            ("owner", json!({ "id": eve.user, "email": "eve@example.com" })),
+            ("owner", json!({ "id": eve.user, "email": "eve@example.com", "active": true })),
             ("auth_token", Null),
             ("tier", json!(2)),
             ("labels", json!({ "team": "core" })),

@@ -21,7 +21,7 @@ use serde_json::{Map, Value as Json, json};
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
-    agents::Ended,
+    agents::{self, Ended},
     api::{Api, Change, Members, Refusal, Trouble},
     form::{AGENT, Form, number, put_life},
     page::{Shell, answer, answer_form, see, see_done},
@@ -129,7 +129,7 @@ async fn show(
         let name = agent.text("name");
         let shell = if word.is_empty() { shell.called(name) } else { shell.called(&format!("{word} · {name}")) };
         let shell = shell.of_agent(agent.text("id"));
-        let state = words::state(agent.text("state"));
+        let state = agents::state(&agent);
         Ok((shell, Head { agent, state, tab, tabs: TABS }))
     });
     let asked = Tab { app, api: &api, name, typed, status };
@@ -328,7 +328,6 @@ async fn send(api: &Api<'_>, name: &str, asked: &Asked, typed: &Form) -> Result<
     }
 }
 
-/// The refusal of a field that only the page reads.
 /// A field that holds JSON; empty is null.
 fn json_of(typed: &Form, field: &str) -> Result<Json, Trouble> {
     match typed.text(field) {

@@ -59,7 +59,7 @@ impl AgentRow {
             what: what.unwrap_or_default().to_owned(),
             depth,
             below: if depth == 0 { agent.text("parent").to_owned() } else { String::new() },
-            state: words::state(agent.text("state")),
+            state: state(agent),
             act,
             act_word,
             owner: owner.as_str().unwrap_or_else(|| owner.text("email")).to_owned(),
@@ -68,6 +68,13 @@ impl AgentRow {
             made: Some(agent.text("created_at")).filter(|at| !at.is_empty()).map(|at| shell.when(at)),
         }
     }
+}
+
+/// The state of an agent; of one whose owner is deactivated that, since no credential of it works.
+pub(crate) fn state(agent: &Json) -> Html {
+    // In an overview the owner is an address.
+    let is_active = [agent.at("owner").at("active"), agent.at("owner_active")].iter().all(|active| **active != false);
+    words::state(if is_active { agent.text("state") } else { "owner deactivated" })
 }
 
 /// Agents as a tree: each below the one above it, if that is in the list too; in the order of their names.
@@ -339,6 +346,20 @@ mod tests {
             "owner": { "email": "noor.haddad@example.com" }, "scope": ["agents.token.issue", "agents.read", "ui.notify"],
             "last_seen_at": "2026-01-02T03:00:00.000Z", "created_at": "2026-01-02T03:00:00.000Z",
         })
+    }
+
+    /// R687: what stands in place of the state of an agent whose owner is deactivated, in a list and in an overview.
+    #[test]
+    fn an_agent_of_a_deactivated_owner_does_not_run() {
+        let shown = |agent: Json| super::state(&agent).to_string();
+        for (agent, word) in [
+            (json!({ "state": "running", "owner": { "active": true } }), "Running"),
+            (json!({ "state": "running", "owner": { "active": false } }), "Owner deactivated"),
+            (json!({ "state": "paused", "owner": "ada@example.com", "owner_active": true }), "Paused"),
+            (json!({ "state": "paused", "owner": "ada@example.com", "owner_active": false }), "Owner deactivated"),
+        ] {
+            assert!(shown(agent).contains(word), "{word}");
+        }
     }
 
     fn token(number: usize) -> Json {

@@ -192,11 +192,6 @@ fn fields(user: &Json) -> Form {
 }
 
 impl UserPage {
-    fn state(&self, agent: &Json) -> Html {
-        // Whatever its state is, every request of it is refused.
-        words::state(if self.user.is("active") { agent.text("state") } else { "owner deactivated" })
-    }
-
     fn device(&self, session: &Json) -> String {
         device(session.text("user_agent"))
     }

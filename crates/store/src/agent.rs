@@ -80,6 +80,8 @@ pub struct Owner {
     /// The user's role, whose ceiling is the agent's too.
     #[serde(skip)]
     pub role: Role,
+    /// Whether the account is active: while it is not, no credential of the agent works.
+    pub active: bool,
 }
 
 /// The columns of [`AgentSettings`], in the order in which they are read and written.
@@ -161,7 +163,7 @@ impl FromRow for Agent {
             state: row.take()?,
             state_changed_at: row.take()?,
             state_changed_by: row.take()?,
-            owner: Owner { id: row.take()?, email: row.take()?, role: row.take()? },
+            owner: Owner { id: row.take()?, email: row.take()?, role: row.take()?, active: row.take()? },
             parent: row.take()?,
             parent_id: row.take()?,
             created_at: row.take()?,
@@ -209,6 +211,7 @@ fn select_from(from: &str, now: &str, above: &str, extra: &str) -> String {
     format!(
         "SELECT json_array(
                 a.id, a.name, {settings}, a.state, a.state_changed_at, a.state_changed_by, a.owner_id, u.email, u.role,
+                u.deactivated_at IS NULL,
                 CASE WHEN {above} THEN p.name END, p.id, a.created_at, a.updated_at, a.last_seen_at, a.deploy_status,
                 {approved}, c.id, c.prefix, c.created_at, c.expires_at, c.last_used_at, c.scope, c.minted_by,
                 c.minted_with, c.grantee{extra}) AS r

@@ -1,5 +1,5 @@
 use common::role::Role;
-use serde_json::{Value::Null, json};
+use serde_json::{Value as Json, Value::Null, json};
 use service::testing::TestApp;
 
 use crate::with_neighbours;
@@ -21,6 +21,26 @@ async fn the_filter_by_parent_hides_a_parent_that_the_caller_may_not_read() {
     }
     let below = t.as_(&ada, "GET", "/api/agents?parent=boss", Null).await.is(200);
     assert_eq!(below["items"][0]["name"], "hand");
+}
+
+/// R687: wherever an agent is shown, it stands there that its owner is deactivated, since no credential of it works then.
+#[tokio::test]
+async fn an_agent_says_that_its_owner_is_deactivated() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+    t.agent(&eve, "hers", "agents.read").await;
+    t.agent(&ada, "mine", "agents.read").await;
+    t.execute(&format!("UPDATE users SET deactivated_at = 1 WHERE id = '{}'", eve.user)).await.unwrap();
+    let listed = t.as_(&ada, "GET", "/api/agents", Null).await.is(200)["items"].clone();
+    let newest = t.as_(&ada, "GET", "/api/overview", Null).await.is(200)["agents"]["newest"].clone();
+    let of =
+        |list: &Json, name: &str| list.as_array().unwrap().iter().find(|one| one["name"] == name).cloned().unwrap();
+    for (name, active) in [("hers", false), ("mine", true)] {
+        let one = t.as_(&ada, "GET", &format!("/api/agents/{name}"), Null).await.is(200);
+        let said = [&one["owner"]["active"], &of(&listed, name)["owner"]["active"], &of(&newest, name)["owner_active"]];
+        assert_eq!(said, [active, active, active], "{name}");
+    }
 }
 
 /// SQLite writes the rows of a list, serde writes a single agent: the same members in the same order, whatever their values.

@@ -37,7 +37,7 @@ async fn an_agent_is_registered_with_a_token() {
             "id": made["id"], "name": "build-bot", "display_name": "The builder", "description": "Builds.",
             "runtime": "docker", "model": "m-1", "compute": null, "access": null, "labels": { "team": "core" }, "scope": ["agents.read", "ui.*"],
             "approved": [], "preset": null, "preset_version": null, "url": null, "tier": 3, "max_concurrent_tasks": 1, "budget_cents": null, "silent_after_minutes": null,
-            "spent_cents": 0, "state": "running", "state_changed_at": null, "state_changed_by": null, "deploy_status": null, "owner": { "id": ada.user, "email": "ada@example.com" }, "parent": null,
+            "spent_cents": 0, "state": "running", "state_changed_at": null, "state_changed_by": null, "deploy_status": null, "owner": { "id": ada.user, "email": "ada@example.com", "active": true }, "parent": null,
             "created_at": "2026-01-02T03:04:05.000Z", "updated_at": "2026-01-02T03:04:05.000Z", "last_seen_at": null,
             "has_token": true,
             "token": {

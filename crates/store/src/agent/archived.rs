@@ -70,7 +70,7 @@ impl FromRow for Archived {
             max_concurrent_tasks: row.take()?,
             budget_cents: row.take()?,
             spent_cents: row.take()?,
-            owner: Owner { id: row.take()?, email: row.take()?, role: row.take()? },
+            owner: Owner { id: row.take()?, email: row.take()?, role: row.take()?, active: row.take()? },
             tenant_id: row.take()?,
             parent_id: row.take()?,
             created_at: row.take()?,
@@ -80,7 +80,7 @@ impl FromRow for Archived {
 }
 
 const SELECT: &str = "
-    SELECT a.id, a.name, a.display_name, a.description, a.scope, a.tier, a.max_concurrent_tasks, a.budget_cents, a.spent_cents, u.id, u.email, u.role, a.tenant_id, a.parent_id, a.created_at, a.archived_at
+    SELECT a.id, a.name, a.display_name, a.description, a.scope, a.tier, a.max_concurrent_tasks, a.budget_cents, a.spent_cents, u.id, u.email, u.role, u.deactivated_at IS NULL AS active, a.tenant_id, a.parent_id, a.created_at, a.archived_at
     FROM agents a JOIN users u ON u.id = a.owner_id
     WHERE a.archived_at IS NOT NULL AND ";
 

@@ -19,7 +19,8 @@ fn written(now: &str, above: &str) -> String {
     format!(
         r#"a.written, ',"deploy_status":', ifnull('"' || a.deploy_status || '"', 'null'),
             ',"approved":', ifnull('["' || replace({approved}, ' ', '","') || '"]', '[]'),
-            ',"owner":{{"id":"', a.owner_id, '","email":', json_quote(u.email), '}},"parent":', json_quote(CASE WHEN {above} THEN p.name END),
+            ',"owner":{{"id":"', a.owner_id, '","email":', json_quote(u.email), ',"active":', iif(u.deactivated_at IS NULL, 'true', 'false'),
+            '}},"parent":', json_quote(CASE WHEN {above} THEN p.name END),
             iif(c.id IS NULL, ',"has_token":false,"token":null}}', concat(',"has_token":true,"token":{{', c.written, ',"last_used_at":',
                 ifnull(strftime('"%Y-%m-%dT%H:%M:%fZ"', c.last_used_at / 1000.0, 'unixepoch'), 'null'), '}}}}'))"#
     )

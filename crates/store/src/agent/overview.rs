@@ -54,6 +54,8 @@ pub struct Brief {
     pub state: AgentState,
     /// Its owner's address.
     pub owner: String,
+    /// Whether the owner's account is active: while it is not, no credential of the agent works.
+    pub owner_active: bool,
     /// The name of the agent above it, for a caller that may read that one.
     pub parent: Option<String>,
     /// Its ceiling.
@@ -70,6 +72,7 @@ impl FromRow for Brief {
             title: row.take()?,
             state: row.take()?,
             owner: row.take()?,
+            owner_active: row.take()?,
             parent: row.take()?,
             scope: row.take()?,
             last_seen_at: row.take()?,
@@ -86,7 +89,7 @@ pub async fn newest(reads: &dyn Rows, subject: &Subject, most: i64) -> Result<Ve
     let above = permission.about("p").on_agent(Action::Read);
     let ids = permission.readable("", (&at, &id), &most);
     let sql = format!(
-        "SELECT json_array(a.id, a.name, ifnull(a.display_name, substr(a.description, 1, 120)), a.state, u.email, CASE WHEN {above} THEN p.name END,
+        "SELECT json_array(a.id, a.name, ifnull(a.display_name, substr(a.description, 1, 120)), a.state, u.email, u.deactivated_at IS NULL, CASE WHEN {above} THEN p.name END,
                            a.scope, a.last_seen_at) AS r
          FROM (SELECT id FROM ({ids}) ORDER BY id DESC) l CROSS JOIN agents a ON a.id = l.id
          JOIN users u ON u.id = a.owner_id LEFT JOIN agents p ON p.id = a.parent_id AND p.archived_at IS NULL"
