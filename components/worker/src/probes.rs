@@ -239,7 +239,9 @@ pub(crate) async fn run(
             // Deleted meanwhile, or another agent's by now.
             let before = probe::find(&write.tx, &agent.id, &id).await?.ok_or_else(|| not_found(&agent.name))?;
             let whose = Whose { agent: &agent.id, agent_name: &agent.name, cause: &write.cause };
-            settle(write.app(), &write.tx, &write.origin(), &whose, &before, &finding).await?;
+            // The request may be older than the answer by the longest time that this one takes.
+            let origin = Origin { now: app.clock().now(), ..write.origin() };
+            settle(write.app(), &write.tx, &origin, &whose, (&found, &before), &finding).await?;
             let after = probe::find(&write.tx, &agent.id, &id).await?.ok_or_else(|| not_found(&agent.name))?;
             let audited = |probe: &Probe| json!({ "probe": probe.id, "status": probe.status });
             let (old, new) = (audited(&before), audited(&after));
@@ -288,7 +290,7 @@ async fn run_one(app: &App, due: &Due) -> Result<(), DbError> {
     let Some(before) = probe::find(&tx, &due.agent, due.probe.id.as_str()).await? else { return Ok(()) };
     let whose = Whose { agent: &due.agent, agent_name: &due.agent_name, cause: &due.owner };
     let origin = Origin { now, ..app.origin(&due.tenant, None) };
-    settle(app, &tx, &origin, &whose, &before, &finding).await?;
+    settle(app, &tx, &origin, &whose, (&due.probe, &before), &finding).await?;
     match tx.commit().await {
         // There is no room for what was found: its time counts all the same.
         Err(DbError::Full) => probe::put_off(app.db(), &due.probe.id, now).await,
@@ -348,16 +350,16 @@ struct Whose<'a> {
     cause: &'a UserId,
 }
 
-/// Stores a finding. When the outcome has changed, the agent is told, and its owner too, unless the owner ran it.
+/// Stores a finding about a probe as it was taken; `before` is the probe as it is by now. When the outcome has changed, the agent is told, and its owner too, unless the owner ran it.
 async fn settle(
     app: &App,
     tx: &Tx<'_>,
     origin: &Origin<'_>,
     whose: &Whose<'_>,
-    before: &Probe,
+    (taken, before): (&Probe, &Probe),
     found: &Finding,
 ) -> Result<(), DbError> {
-    probe::finish(tx, &before.id, found, origin.now).await?;
+    probe::finish(tx, taken, found, origin.now).await?;
     let is_good = found.status == ProbeStatus::Ok;
     // A first success is no news.
     if before.status == Some(found.status) || (is_good && before.status.is_none()) {

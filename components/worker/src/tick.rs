@@ -38,18 +38,21 @@ async fn run(app: &App) -> Result<(), DbError> {
         if probes::run_due(&prober).await? { deliver::send_due(&prober).await } else { Ok(()) }
     })
     .await;
-    match lease::take_tick(app.db(), app.now()).await? {
+    let mut taken = lease::take_tick(app.db(), app.now()).await?;
+    if taken == Lease::AClockWasAhead {
+        // If it fails, the lease stays as it is, and the next tick does it.
+        housekeeping::forget_the_future(app.db(), app.now()).await?;
+        log(app.request_id(), "tick", "a clock was ahead of this one: what it has put off is due now");
+        taken = lease::take_tick(app.db(), app.now()).await?;
+    }
+    match taken {
         Lease::Taken => {}
-        Lease::AfterAClockAhead => {
-            log(app.request_id(), "tick", "a clock was ahead of this one: what it has put off is due now");
-            housekeeping::forget_the_future(app.db(), app.now()).await?;
-        }
         Lease::AfterAGap => log(
             app.request_id(),
             "tick",
             "there was no tick for more than a day, or this clock is ahead: what is old is deleted in an hour",
         ),
-        Lease::Anothers => return Ok(()),
+        Lease::Anothers | Lease::AClockWasAhead => return Ok(()),
     }
     // Each step by itself: one that fails holds up none of the others, and least of all the seal.
     let step = |what: &str, outcome: Result<(), DbError>| {

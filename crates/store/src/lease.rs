@@ -11,8 +11,9 @@ use common::time::Timestamp;
 pub enum Lease {
     /// The caller has it for a second.
     Taken,
-    /// The caller has it. The clock of the one before was ahead by more than a minute.
-    AfterAClockAhead,
+    /// Nobody has it. The clock of the one before was ahead by more than a minute: what that has put off is brought back first, which frees
+    /// the lease too.
+    AClockWasAhead,
     /// The caller has it, and nobody had it for more than a day: nothing ran, or this clock is ahead. Nothing is forgotten for an hour.
     AfterAGap,
     /// Another instance or host has it.
@@ -33,6 +34,9 @@ pub async fn take_tick(db: &Db, now: Timestamp) -> Result<Lease, DbError> {
     if (1..=AHEAD).contains(&rest) {
         return Ok(Lease::Anothers);
     }
+    if rest > AHEAD {
+        return Ok(Lease::AClockWasAhead);
+    }
     let is_gap = until > 0 && rest < -GAP;
     if is_gap {
         // Before the lease is taken: whoever takes it next sees no gap any more.
@@ -43,7 +47,6 @@ pub async fn take_tick(db: &Db, now: Timestamp) -> Result<Lease, DbError> {
     let sql = "UPDATE leases SET until = ?1 + 1000 WHERE name = 'tick' AND until = ?2 RETURNING 1";
     Ok(match db.hot::<Affected>(sql, args![now, until]).await?.is_empty() {
         true => Lease::Anothers,
-        false if rest > AHEAD => Lease::AfterAClockAhead,
         false if is_gap => Lease::AfterAGap,
         false => Lease::Taken,
     })

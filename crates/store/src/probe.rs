@@ -62,9 +62,12 @@ pub struct Probe {
     pub checked_at: Option<Timestamp>,
     /// Since when the outcome is this one.
     pub changed_at: Option<Timestamp>,
+    /// When the next run is due; `None`: when something makes it so.
+    #[serde(skip)]
+    pub due_at: Option<Timestamp>,
 }
 
-const COLUMNS: &str = "id, name, method, url, secret, header, scheme, expect_status, every_hours, created_at, created_by, status, http_status, detail, checked_at, changed_at";
+const COLUMNS: &str = "id, name, method, url, secret, header, scheme, expect_status, every_hours, created_at, created_by, status, http_status, detail, checked_at, changed_at, due_at";
 
 impl FromRow for Probe {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
@@ -85,6 +88,7 @@ impl FromRow for Probe {
             detail: row.take()?,
             checked_at: row.take()?,
             changed_at: row.take()?,
+            due_at: row.take()?,
         })
     }
 }
@@ -236,14 +240,15 @@ pub struct Finding {
     pub detail: String,
 }
 
-/// Stores what a run has found, and when the next one is due.
-pub async fn finish(tx: &Tx<'_>, id: &ProbeId, found: &Finding, now: Timestamp) -> Result<(), DbError> {
+/// Stores what a run of this probe has found, and when the next one is due. What has made it due since it was taken, such as another value
+/// of its secret, stays: the run did not see it.
+pub async fn finish(tx: &Tx<'_>, taken: &Probe, found: &Finding, now: Timestamp) -> Result<(), DbError> {
     let sql = "UPDATE probes
                SET changed_at = iif(status IS ?2, changed_at, ?5), status = ?2, http_status = ?3, detail = ?4, checked_at = ?5,
-                   due_at = ?5 + every_hours * 3600000, busy_until = ?6
+                   due_at = iif(due_at IS ?7, ?5 + every_hours * 3600000, due_at), busy_until = ?6
                WHERE id = ?1";
-    let row = args![id, found.status.as_str(), found.http_status, found.detail.as_str(), now, now.plus_seconds(2)];
-    tx.execute(sql, row).await
+    let (status, end) = (found.status.as_str(), now.plus_seconds(2));
+    tx.execute(sql, args![&taken.id, status, found.http_status, found.detail.as_str(), now, end, taken.due_at]).await
 }
 
 /// Puts a due probe off without a result: its agent is halted, or it cannot be run here.

@@ -292,6 +292,37 @@ async fn the_tick_runs_what_is_due_and_nothing_of_a_halted_agent() {
     assert_eq!(stub::sent().len(), 2);
 }
 
+/// R688: a secret that is set while a run is under way with the one before makes a run of its own, whoever has begun the first.
+#[tokio::test]
+async fn a_secret_that_is_set_during_a_run_is_tried_too() {
+    let (t, ada, ..) = stage().await;
+    let id = make(&t, &ada, github()).await;
+    let (path, at) = (t.path(), t.now().plus_seconds(5));
+    for by_hand in [true, false] {
+        let (path, asked) = (path.clone(), std::cell::Cell::new(false));
+        stub::serve(Box::new(move |_| {
+            // What setting the secret does to its probes.
+            if !asked.replace(true) {
+                let file = rusqlite::Connection::open(&path).unwrap();
+                file.execute("UPDATE probes SET due_at = ?1", [at.millis()]).unwrap();
+            }
+            Ok((401, "{}".to_owned()))
+        }));
+        if by_hand {
+            run_by(&t, &ada, &id).await;
+        } else {
+            t.execute("UPDATE probes SET due_at = 1, busy_until = 0").await.unwrap();
+            tick(&t).await;
+        }
+        assert_eq!(stub::sent().len(), 1, "{by_hand}");
+        assert_eq!(t.number("SELECT due_at FROM probes").await, at.millis(), "{by_hand}");
+        t.wait(5);
+        tick(&t).await;
+        assert_eq!(stub::sent().len(), 1, "{by_hand}");
+        assert_eq!(t.number("SELECT count(*) FROM probes WHERE due_at IS NULL").await, 1, "{by_hand}");
+    }
+}
+
 /// R48: with a new key in front, the tick seals again what was sealed under the old ones; then they can be taken away.
 #[tokio::test]
 async fn the_tick_seals_again_under_the_first_key() {
