@@ -278,6 +278,36 @@ for (const mode of ["phone", "light"]) {
   });
 }
 
+// R690
+for (const mode of ["phone", "light"]) {
+  test(`a step that is asked about twice can be read and pressed (${mode})`, async () => {
+    let seen = 0;
+    await visit("plain", mode, async ({ tab, say }) => {
+      const wrong = await tab.evaluate(() => {
+        const all = [...document.querySelectorAll("main details.sure")];
+        const bad = [];
+        for (const one of all) {
+          one.open = true;
+          one.scrollIntoView({ block: "center", inline: "end" });
+          const frame = (one.closest(".scroll") ?? document.documentElement).getBoundingClientRect();
+          for (const button of one.lastElementChild.querySelectorAll("button")) {
+            const at = button.getBoundingClientRect();
+            const line = Number.parseFloat(getComputedStyle(button).fontSize) * 2;
+            const isOneLine = at.height < line * 1.6;
+            const isWithin = at.left >= Math.max(frame.left, 0) - 1 && at.right <= Math.min(frame.right, window.innerWidth) + 1;
+            if (!isOneLine || !isWithin) bad.push(`${button.innerText}: ${Math.round(at.width)} × ${Math.round(at.height)} at ${Math.round(at.left)}`);
+          }
+          one.open = false;
+        }
+        return [all.length, bad];
+      });
+      seen += wrong[0];
+      for (const one of wrong[1]) say(`hides a button: ${one}`);
+    });
+    assert.ok(seen > 10, `${seen} are looked at`);
+  });
+}
+
 // R492
 test("every page fits into a phone with letters twice as large", async () => {
   const usual = browser;

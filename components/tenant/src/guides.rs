@@ -234,7 +234,9 @@ pub(crate) async fn prompt(app: App, caller: Caller, Query(wanted): Query<Wanted
     let mut prompt = Prompt::begin(usize::try_from(budget).unwrap_or(0));
     let mut part = Part::none();
     while !part.is_last {
-        part = part.next(app.db(), caller.tenant_id(), budget).await?;
+        // No line is shorter than its text: a text for which there is no room is not read.
+        let room = budget.saturating_sub(i64::try_from(prompt.prompt.len()).unwrap_or(budget));
+        part = part.next(app.db(), caller.tenant_id(), room).await?;
         for (page, is_whole) in &part.pages {
             prompt.add(page, *is_whole);
         }

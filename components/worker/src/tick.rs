@@ -107,11 +107,11 @@ async fn run(app: &App) -> Result<(), DbError> {
 /// Closes the closures that no guard can hold open any more.
 async fn close_open(app: &App) -> Result<(), DbError> {
     // The clock is read after they were found, and so after their transactions have committed.
-    let open = closure::list_open(app.db(), MOST_CLOSURES).await?;
-    if open.is_empty() {
+    let due = closure::list_due(app.db(), MOST_CLOSURES, app.now()).await?;
+    if due.is_empty() {
         return Ok(());
     }
-    let ids: Vec<&str> = open.iter().map(String::as_str).collect();
+    let ids: Vec<&str> = due.iter().map(String::as_str).collect();
     closure::close(app.db(), &ids, app.clock().now()).await
 }
 

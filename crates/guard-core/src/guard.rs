@@ -29,6 +29,8 @@ use crate::{
 /// For how long the public keys are kept, and when the follower renews them, milliseconds.
 const KEYS_KEPT: u64 = 300_000;
 const KEYS_OLD: u64 = 200_000;
+/// Between two questions of the follower for the keys: one that fails keeps it from the epochs no longer than that, milliseconds.
+const KEYS_AGAIN: u64 = 5_000;
 /// How often unknown keys may make the guard fetch the set anew in a minute.
 const UNKNOWN: usize = 8;
 const MINUTE: u64 = 60_000;
@@ -140,6 +142,8 @@ pub struct Guard {
 #[derive(Debug, Default)]
 struct State {
     keys: Option<(Arc<Keys>, Now)>,
+    /// When the follower asked for them last.
+    keys_asked: Option<u64>,
     unknown: VecDeque<u64>,
     epochs: Option<Epochs>,
     fresh_until: Option<Now>,
@@ -365,7 +369,13 @@ impl Guard {
             (None, false) => None,
             (None, true) => Some(self.refuse_token("it is not bound to a key: send it as Bearer")),
             (Some(_), false) => Some(self.refuse_proof("invalid_token", "the token came as Bearer")),
-            (Some(key), true) => self.take_proof(&mut check.proved, (token, key), &mut state, now),
+            (Some(key), true) => {
+                // Others do not wait for its signature.
+                drop(state);
+                let refused = self.take_proof(&mut check.proved, (token, key), now);
+                state = self.state();
+                refused
+            }
         };
         if let Some(refusal) = unproved.or_else(|| self.lacks(check, &claims.scopes)) {
             return refusal;
@@ -386,14 +396,14 @@ impl Guard {
     }
 
     /// Takes the proof that the sender has the key that its token is bound to, once for each request. `Some`: it is not one.
-    fn take_proof(&self, proved: &mut Proved, (token, key): (&str, &str), state: &mut State, now: Now) -> Option<Step> {
+    fn take_proof(&self, proved: &mut Proved, (token, key): (&str, &str), now: Now) -> Option<Step> {
         if proved.is_done {
             return None;
         }
         let (method, url, now) = (proved.method.as_str(), proved.url.as_str(), now.unix.div_euclid(1000));
         let expected = common::proof::Expected { method, url, token: Some(token), now };
         let read = proof::verify(&proved.headers, &expected, key).map_err(proof::Fault::Wrong);
-        match read.and_then(|read| state.proofs.take(&read, now)) {
+        match read.and_then(|read| self.state().proofs.take(&read, now)) {
             Ok(()) => {
                 proved.is_done = true;
                 None
@@ -581,7 +591,10 @@ impl Guard {
             state.is_following = false;
             return None;
         }
-        if state.keys.as_ref().is_some_and(|(_, at)| !now.is_before(at.plus(KEYS_OLD))) {
+        let are_old = state.keys.as_ref().is_some_and(|(_, at)| !now.is_before(at.plus(KEYS_OLD)));
+        let may_ask = state.keys_asked.is_none_or(|at| now.steady.saturating_sub(at) >= KEYS_AGAIN);
+        if are_old && may_ask {
+            state.keys_asked = Some(now.steady);
             return Some(self.question(Purpose::Keys, "", "/oauth/jwks"));
         }
         let mut query = form_urlencoded::Serializer::new(String::new());

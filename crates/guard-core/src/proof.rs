@@ -12,7 +12,11 @@ const MOST: usize = 65_536;
 
 /// Proofs that were taken, each until nobody takes it any more: seconds since 1970.
 #[derive(Debug, Default)]
-pub(crate) struct Seen(HashMap<[u8; 32], i64>);
+pub(crate) struct Seen {
+    until: HashMap<[u8; 32], i64>,
+    /// The second in which those that are over were last looked for.
+    swept_at: i64,
+}
 
 /// Why a proof does not count.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,13 +62,14 @@ fn has_signed(proof: &Proof<'_>) -> bool {
 impl Seen {
     /// Takes a proof at a moment, in seconds since 1970.
     pub(crate) fn take(&mut self, proof: &Proof<'_>, now: i64) -> Result<(), Fault> {
-        if self.0.len() >= MOST {
-            self.0.retain(|_, until| *until > now);
+        if self.until.len() >= MOST && self.swept_at != now {
+            self.until.retain(|_, until| *until > now);
+            self.swept_at = now;
         }
-        if self.0.len() >= MOST {
+        if self.until.len() >= MOST {
             return Err(Fault::Full);
         }
-        match self.0.insert(*proof.digest().bytes(), proof.known_until()) {
+        match self.until.insert(*proof.digest().bytes(), proof.known_until()) {
             None => Ok(()),
             Some(_) => Err(Fault::Wrong("it was sent before")),
         }

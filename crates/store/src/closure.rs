@@ -320,22 +320,28 @@ impl Stored {
     }
 }
 
-/// Closures that are open, tenant by tenant, the oldest first.
-pub async fn list_open(reads: &dyn Rows, most: i64) -> Result<Vec<String>, DbError> {
-    let sql = "SELECT id FROM closures WHERE closed_at IS NULL ORDER BY tenant_id, id LIMIT ?1";
-    reads.list(sql, args![most]).await
+/// A guard that can still accept what the closure at hand has ended, at the moment `?2`.
+const OPEN: &str =
+    "SELECT 1 FROM guards g WHERE g.tenant_id = closures.tenant_id AND g.until > ?2 AND g.heard < closures.epoch";
+
+/// Open closures that no guard holds open, tenant by tenant, the oldest first. Those that one does keep none from being found.
+pub async fn list_due(reads: &dyn Rows, most: i64, now: Timestamp) -> Result<Vec<String>, DbError> {
+    let sql = format!(
+        "SELECT id FROM closures WHERE closed_at IS NULL AND NOT EXISTS ({OPEN}) ORDER BY tenant_id, id LIMIT ?1"
+    );
+    reads.list(&sql, args![most, now]).await
 }
 
 /// Closes those of these closures that no guard can accept any of. `now` is a moment after they were found, so that it is one after their
 /// transactions have committed.
 pub async fn close(db: &Db, ids: &[&str], now: Timestamp) -> Result<(), DbError> {
-    let sql = "UPDATE closures SET closed_at = ?2
-               WHERE id IN (SELECT value FROM json_each(?1)) AND closed_at IS NULL
-                 AND NOT EXISTS (SELECT 1 FROM guards g WHERE g.tenant_id = closures.tenant_id AND g.until > ?2 AND g.heard < closures.epoch)
-               RETURNING 1";
+    let sql = format!(
+        "UPDATE closures SET closed_at = ?2
+         WHERE id IN (SELECT value FROM json_each(?1)) AND closed_at IS NULL AND NOT EXISTS ({OPEN}) RETURNING 1"
+    );
     let ids = json::to_text(&serde_json::json!(ids));
-    match db.hot::<Affected>(sql, args![&ids, now]).await {
-        Err(DbError::Full) => db.single::<Affected>(Purpose::Revoking, sql, args![&ids, now]).await.map(drop),
+    match db.hot::<Affected>(&sql, args![&ids, now]).await {
+        Err(DbError::Full) => db.single::<Affected>(Purpose::Revoking, &sql, args![&ids, now]).await.map(drop),
         closed => closed.map(drop),
     }
 }

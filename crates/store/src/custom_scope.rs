@@ -51,15 +51,19 @@ pub enum Inserted {
 
 /// Defines a scope.
 pub async fn insert(tx: &Tx<'_>, tenant: &TenantId, scope: &CustomScope, by: &UserId) -> Result<Inserted, DbError> {
+    let known = "SELECT 1 FROM custom_scopes WHERE tenant_id = ?1 AND name = ?2";
+    if tx.optional::<Affected>(known, args![tenant, &scope.name]).await?.is_some() {
+        return Ok(Inserted::Exists);
+    }
     let count = "SELECT count(*) FROM custom_scopes WHERE tenant_id = ?1";
     if tx.optional::<i64>(count, args![tenant]).await?.unwrap_or(0) >= MOST {
         return Ok(Inserted::TooMany);
     }
     let sql =
-        "INSERT INTO custom_scopes (tenant_id, name, description, created_at, created_by) VALUES (?1, ?2, ?3, ?4, ?5)
-               ON CONFLICT (tenant_id, name) DO NOTHING RETURNING 1";
+        "INSERT INTO custom_scopes (tenant_id, name, description, created_at, created_by) VALUES (?1, ?2, ?3, ?4, ?5)";
     let row = args![tenant, &scope.name, &scope.description, scope.created_at, by];
-    Ok(if tx.optional::<Affected>(sql, row).await?.is_some() { Inserted::Created } else { Inserted::Exists })
+    tx.execute(sql, row).await?;
+    Ok(Inserted::Created)
 }
 
 /// Takes a scope away, and with it whatever credentials carry of it; `false`: there is none of that name.

@@ -177,6 +177,10 @@ pub enum Inserted {
 
 /// Stores one.
 pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<Inserted, DbError> {
+    let known = "SELECT 1 FROM federated_credentials WHERE agent_id = ?1 AND name = ?2";
+    if tx.optional::<Affected>(known, args![new.agent, new.name]).await?.is_some() {
+        return Ok(Inserted::Taken);
+    }
     let count = "SELECT count(*) FROM federated_credentials WHERE agent_id = ?1";
     if tx.optional::<i64>(count, args![new.agent]).await?.unwrap_or(0) >= MOST {
         return Ok(Inserted::TooMany);
@@ -185,8 +189,7 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<Inserted, DbError> {
     let sql =
         "INSERT INTO federated_credentials (id, tenant_id, agent_id, name, issuer, audience, subject, claims, scope,
                                                   key_source, keys, single_use, life, created_at, created_by)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-               ON CONFLICT (agent_id, name) DO NOTHING RETURNING 1";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
     let row = args![
         new.id,
         new.tenant,
@@ -204,7 +207,8 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<Inserted, DbError> {
         new.now,
         new.by
     ];
-    Ok(if tx.optional::<Affected>(sql, row).await?.is_some() { Inserted::Created } else { Inserted::Taken })
+    tx.execute(sql, row).await?;
+    Ok(Inserted::Created)
 }
 
 /// Deletes one, and ends the credentials that it has given; gives their ids.

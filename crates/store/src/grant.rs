@@ -112,14 +112,18 @@ pub enum Inserted {
 
 /// Stores a grant.
 pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<Inserted, DbError> {
+    let known = "SELECT 1 FROM grants WHERE object_id = ?1 AND subject_id = ?2 AND relation = ?3";
+    if tx.optional::<Affected>(known, args![new.object, new.subject, new.relation]).await?.is_some() {
+        return Ok(Inserted::Exists);
+    }
     let count = "SELECT count(*) FROM grants WHERE object_id = ?1";
     if tx.optional::<i64>(count, args![new.object]).await?.unwrap_or(0) >= MOST {
         return Ok(Inserted::TooMany);
     }
-    let sql = "INSERT INTO grants (object_id, subject_id, relation, tenant_id, created_at, created_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-               ON CONFLICT (object_id, subject_id, relation) DO NOTHING RETURNING 1";
+    let sql = "INSERT INTO grants (object_id, subject_id, relation, tenant_id, created_at, created_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let row = args![new.object, new.subject, new.relation, new.tenant, new.now, new.by];
-    Ok(if tx.optional::<Affected>(sql, row).await?.is_some() { Inserted::Created } else { Inserted::Exists })
+    tx.execute(sql, row).await?;
+    Ok(Inserted::Created)
 }
 
 /// Takes grants of a subject away (by id, address or name): one relation, or all; gives those that there were.

@@ -116,14 +116,19 @@ pub enum Inserted {
 
 /// Links an identity to a person.
 pub async fn insert(tx: &Tx<'_>, new: &New<'_>, now: Timestamp) -> Result<Inserted, DbError> {
+    let known = "SELECT 1 FROM identities WHERE issuer = ?1 AND subject = ?2";
+    if tx.optional::<Affected>(known, args![new.issuer, new.subject]).await?.is_some() {
+        return Ok(Inserted::Taken);
+    }
     let count = "SELECT count(*) FROM identities WHERE user_id = ?1";
     if tx.optional::<i64>(count, args![new.user]).await?.unwrap_or(0) >= MOST {
         return Ok(Inserted::TooMany);
     }
     let sql = "INSERT INTO identities (id, user_id, issuer, subject, provider, email, created_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (issuer, subject) DO NOTHING RETURNING 1";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let row = args![new.id, new.user, new.issuer, new.subject, new.provider, new.email, now];
-    Ok(if tx.optional::<Affected>(sql, row).await?.is_some() { Inserted::Linked } else { Inserted::Taken })
+    tx.execute(sql, row).await?;
+    Ok(Inserted::Linked)
 }
 
 /// Records a sign-in with an identity; `false`: it is no longer linked to this person.

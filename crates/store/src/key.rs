@@ -310,14 +310,17 @@ pub struct New<'a> {
 
 /// Stores a key; refuses one more than an agent may have, and a name that is taken.
 pub async fn insert(tx: &Tx<'_>, new: New<'_>) -> Result<(), ApiError> {
+    let known = "SELECT 1 FROM api_keys WHERE agent_id = ?1 AND name = ?2 AND type = ?3";
+    if tx.optional::<Affected>(known, args![new.agent_id, new.name, new.r#type.as_str()]).await?.is_some() {
+        return Err(Code::KeyTaken.into());
+    }
     let count = "SELECT count(*) FROM api_keys WHERE agent_id = ?1";
     if tx.optional::<i64>(count, args![new.agent_id]).await?.unwrap_or(0) >= MOST {
         return Err(Code::TooManyApiKeys.into());
     }
     let sql = "INSERT INTO api_keys (id, tenant_id, agent_id, name, type, sealed, sealed_at, created_at, created_by,
                                      minted_by, minted_with, grantee)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, iif(?6 IS NULL, NULL, ?7), ?7, ?8, ?9, ?10, ?11)
-               ON CONFLICT (agent_id, name, type) DO NOTHING RETURNING 1";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, iif(?6 IS NULL, NULL, ?7), ?7, ?8, ?9, ?10, ?11)";
     let minter = new.sealed.as_ref().map_or_else(Minter::default, |sealed| sealed.minter);
     let sealed = new.sealed.map_or(Value::Null, |sealed| Value::Blob(sealed.secret));
     let row = args![
@@ -333,10 +336,8 @@ pub async fn insert(tx: &Tx<'_>, new: New<'_>) -> Result<(), ApiError> {
         minter.with,
         minter.grantee
     ];
-    match tx.optional::<Affected>(sql, row).await? {
-        Some(_) => Ok(()),
-        None => Err(Code::KeyTaken.into()),
-    }
+    tx.execute(sql, row).await?;
+    Ok(())
 }
 
 /// Whether a credential is the key's, in its grace or not.

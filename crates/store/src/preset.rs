@@ -114,11 +114,12 @@ pub async fn list(reads: &dyn Rows, tenant: &TenantId) -> Result<Vec<Preset>, Db
     Ok(all)
 }
 
-/// The versions of a preset, the newest first, at most 100; the built-in one is the last. Empty: there is no such preset.
+/// The versions of a preset, the newest first, at most 100; the built-in one is the last, if there are fewer. Empty: there is no such preset.
 pub async fn versions(reads: &dyn Rows, tenant: &TenantId, name: &str) -> Result<Vec<Preset>, DbError> {
     let sql = format!("{SELECT} p.name = ?2 ORDER BY p.version DESC LIMIT ?3");
     let mut all: Vec<Preset> = reads.list(&sql, args![tenant, name, LISTED]).await?;
-    if all.last().is_none_or(|oldest| oldest.version > 1) {
+    let is_whole = i64::try_from(all.len()).is_ok_and(|number| number < LISTED);
+    if is_whole && all.last().is_none_or(|oldest| oldest.version > 1) {
         all.extend(common::preset::Preset::from_text(name).map(Preset::from));
     }
     Ok(all)

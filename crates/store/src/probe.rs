@@ -137,13 +137,16 @@ pub struct New<'a> {
 
 /// Stores a probe; one that is run by itself is due at once. Refuses one more than an agent may have, and a name that is taken.
 pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<(), ApiError> {
+    let other = "SELECT id FROM probes WHERE agent_id = ?1 AND name = ?2";
+    if let Some(id) = tx.optional::<String>(other, args![new.agent, new.name]).await? {
+        return Err(Code::ProbeTaken.with("id", id));
+    }
     let count = "SELECT count(*) FROM probes WHERE agent_id = ?1";
     if tx.optional::<i64>(count, args![new.agent]).await?.unwrap_or(0) >= MOST {
         return Err(Code::TooManyProbes.into());
     }
     let sql = "INSERT INTO probes (id, agent_id, name, method, url, secret, header, scheme, expect_status, every_hours, created_at, created_by, due_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, iif(?10 IS NULL, NULL, ?11))
-               ON CONFLICT (agent_id, name) DO NOTHING RETURNING 1";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, iif(?10 IS NULL, NULL, ?11))";
     let row = args![
         new.id,
         new.agent,
@@ -158,12 +161,8 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<(), ApiError> {
         new.now,
         new.by,
     ];
-    if tx.optional::<Affected>(sql, row).await?.is_some() {
-        return Ok(());
-    }
-    let other = "SELECT id FROM probes WHERE agent_id = ?1 AND name = ?2";
-    let id: Option<String> = tx.optional(other, args![new.agent, new.name]).await?;
-    Err(Code::ProbeTaken.with("id", id.unwrap_or_default()))
+    tx.execute(sql, row).await?;
+    Ok(())
 }
 
 /// Deletes a probe.

@@ -158,15 +158,20 @@ pub async fn insert(
     settings: &Settings<'_>,
     now: Timestamp,
 ) -> Result<Inserted, DbError> {
+    let known = "SELECT 1 FROM resources WHERE identifier = ?1";
+    if tx.optional::<Affected>(known, args![identifier]).await?.is_some() {
+        return Ok(Inserted::Taken);
+    }
     let count = "SELECT count(*) FROM resources WHERE tenant_id = ?1";
     if tx.optional::<i64>(count, args![tenant]).await?.unwrap_or(0) >= MOST {
         return Ok(Inserted::TooMany);
     }
     let sql = "INSERT INTO resources (id, tenant_id, identifier, name, scopes, introspectors, signing_alg, created_at, created_by, updated_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?8) ON CONFLICT (identifier) DO NOTHING RETURNING 1";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?8)";
     let Settings { name, scopes, signing_alg, introspectors } = settings;
     let row = args![id, tenant, identifier, *name, scopes.join(" "), *introspectors, signing_alg.as_str(), now, by];
-    Ok(if tx.optional::<Affected>(sql, row).await?.is_some() { Inserted::Created } else { Inserted::Taken })
+    tx.execute(sql, row).await?;
+    Ok(Inserted::Created)
 }
 
 /// Changes a resource's settings; `false`: they are so already.

@@ -380,6 +380,27 @@ fn keys_are_renewed_beside_the_requests() {
     assert!(!site.asked().contains(&Purpose::Keys));
 }
 
+/// R689: keys that cannot be had for a while keep the follower from no epochs.
+#[test]
+fn the_follower_goes_on_without_new_keys() {
+    let mut site = Site::following(&[]);
+    let token = site.signers.token("EdDSA", json!({ "exp": SECONDS + 3000 }));
+    site.send(&token).unwrap();
+    site.wait(KEYS_OLD);
+    for round in 0..3 {
+        site.send(&token).unwrap();
+        let question = site.guard.follow(site.now).unwrap();
+        assert_eq!(question.purpose, Purpose::Keys, "{round}");
+        assert!(site.guard.followed((&question, site.now), Err("closed".to_owned()), site.now).0 > 0);
+        for _ in 0..2 {
+            site.wait(1_000);
+            site.send(&token).unwrap();
+            assert_eq!(site.follow(), Some(Purpose::Epochs), "{round}");
+        }
+        site.wait(3_000);
+    }
+}
+
 /// R178: what has ended is asked about at once, and refused when Accredit says so; what has not goes on.
 #[test]
 fn what_has_ended_is_refused_at_once() {
