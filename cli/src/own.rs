@@ -10,7 +10,10 @@ mod stop;
 mod update;
 mod watch;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use clap::ArgMatches;
 use common::{route, secret::Secret};
@@ -245,7 +248,7 @@ fn lines_of_tree(agents: &[Json]) -> Vec<String> {
         let parent = agent.get("parent")?;
         parent.get("name").unwrap_or(parent).as_str().map(str::to_owned)
     };
-    let names: Vec<String> = agents.iter().map(|agent| text(agent, "name")).collect();
+    let names: BTreeSet<String> = agents.iter().map(|agent| text(agent, "name")).collect();
     let mut below: BTreeMap<String, Vec<&Json>> = BTreeMap::new();
     for agent in agents {
         // One whose parent the caller may not read stands at the top.

@@ -217,7 +217,7 @@ fn a_hang_up_ends_no_host() {
 fn a_signal_that_comes_twice_at_once_is_one() {
     let mut host = Start::trap(&trap_manifest()).run();
     let running = in_background(&host.client(), "/one/slow?ms=1500");
-    thread::sleep(Duration::from_millis(300));
+    until_logged(&host, "slow: begun");
     host.terminate();
     thread::sleep(Duration::from_millis(50));
     host.terminate();
@@ -227,7 +227,7 @@ fn a_signal_that_comes_twice_at_once_is_one() {
     let mut host = Start::trap(&trap_manifest()).run();
     let stream = TcpStream::connect(host.address()).unwrap();
     write!(&stream, "POST /one/slow?ms=20000 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").unwrap();
-    thread::sleep(Duration::from_millis(300));
+    until_logged(&host, "slow: begun");
     host.terminate();
     thread::sleep(Duration::from_millis(400));
     host.terminate();

@@ -80,6 +80,8 @@ fn fetch(client: &Client, program: &Json, part: &std::path::Path) -> Result<(), 
     let size = program.get("size").and_then(Json::as_u64).filter(|size| (1..=MOST).contains(size));
     let size = size.ok_or_else(|| Failure::unreachable("The server's manifest names no size."))?;
     let mut body = client.download(&text(program, "url"))?;
+    // One of an update that was killed, under the number of a process that came again.
+    drop(std::fs::remove_file(part));
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -35,7 +35,7 @@ use service::{
     form::{Field, Nullable, Object, PageQuery, nested},
     guard, missing,
     response::{Response, json},
-    watch::Watch,
+    watch::{Follow, Watch},
 };
 use store::{
     access_request::{
@@ -411,12 +411,6 @@ fn state(word: &str) -> Result<Wanted, ApiError> {
     let words = AccessRequestState::ALL.map(AccessRequestState::as_str).join(", ");
     let unknown = || Code::InvalidFilter.with("field", "state").with("valid", format!("{words}, {}", Wanted::DECIDED));
     Wanted::from_word(word).ok_or_else(unknown)
-}
-
-form! {
-    pub(crate) struct Follow {
-        wait: Option<i64>,
-    }
 }
 
 /// `GET /api/access-requests/{id}?wait=`: one request. With `wait` it answers as soon as somebody has decided, or when that many seconds are

@@ -234,7 +234,7 @@ pub(crate) async fn many(mut change: Change<Body<Bulk>>) -> Result<Response, Api
         .await
 }
 
-/// `POST /api/agents/stop-all`: stops every agent of the tenant, by one statement.
+/// `POST /api/agents/stop-all`: stops every agent of the tenant, in one transaction.
 pub(crate) async fn stop_all(change: Change<Body<Empty>>) -> Result<Response, ApiError> {
     change
         .run(async |write, _| {

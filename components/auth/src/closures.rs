@@ -6,17 +6,11 @@ use service::{
     app::App,
     caller::Caller,
     extract::{Path, Query},
-    form, guard, object,
+    guard, object,
     response::{Response, json},
-    watch::Watch,
+    watch::{Follow, Watch},
 };
 use store::closure::Status;
-
-form! {
-    pub(crate) struct Follow {
-        wait: Option<i64>,
-    }
-}
 
 /// The handler. With `wait` it answers as soon as the closure is closed, or when that many seconds are over.
 pub(crate) async fn get(

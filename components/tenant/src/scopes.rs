@@ -209,7 +209,9 @@ mod tests {
                 .await
                 .unwrap();
         }
-        let body = json!({ "name": "x.more", "description": "More." });
-        t.as_(&ada, "POST", CUSTOM, body).await.refused(409, "too_many_scopes");
+        let body = |name: &str| json!({ "name": name, "description": "More." });
+        t.as_(&ada, "POST", CUSTOM, body("x.more")).await.refused(409, "too_many_scopes");
+        // R691: one that is there already is not one too many.
+        t.as_(&ada, "POST", CUSTOM, body("x.n1")).await.refused(409, "scope_taken");
     }
 }

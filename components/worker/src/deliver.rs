@@ -375,7 +375,7 @@ fn request(app: &App, id: &WebhookId, due: &Due) -> Result<Request<String>, Stri
         .map_err(|_| "the URL does not make a valid request".to_owned())
 }
 
-/// The body: the same in each try. A code for the agent's token is for those that may change the agent, now.
+/// The body: the same in each try, but for a code for the agent's token, which is for those alone that may change the agent now.
 fn body(due: &Due) -> Json {
     let data = due.data.clone();
     let data = if due.may_change { data } else { without_code(&due.kind, data) };

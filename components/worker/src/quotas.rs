@@ -31,7 +31,7 @@ fn words(news: &News, quotas: &Quotas) -> (&'static str, String) {
             *quotas,
             "You have used most of a quota",
             "You have",
-            "Archive agents that nobody needs, and have agents acknowledge their events, or ask the operator to raise the variable quotas.",
+            "Archive agents that nobody needs, delete guides and secrets that nobody needs, and have agents acknowledge their events, or ask the operator to raise the variable quotas.",
         ),
         None => (
             quotas.of_tenant(),

@@ -73,7 +73,7 @@ pub async fn check_bytes(
     (person, most): (&UserId, i64),
 ) -> Result<(), ApiError> {
     let (quotas, now) = (app.settings().quotas, usage::find(reads, tenant, person).await?);
-    let free = "Let the agents that were sent messages acknowledge them with POST /api/agents/me/inbox/ack, archive and purge agents whose logs nobody needs, or wait until kept responses end after 24 hours";
+    let free = "Let the agents that were sent messages acknowledge them with POST /api/agents/me/inbox/ack, archive and purge agents whose logs nobody needs, delete guides and secrets that nobody needs, or wait until kept responses end after 24 hours";
     check("stored bytes", free, (now.person.bytes, most), (now.tenant.bytes, quotas.of_tenant().bytes))
 }
 

@@ -22,8 +22,16 @@ use crate::{
     app::{App, log},
     bell::{Bell, bell},
     caller::Caller,
-    clock,
+    clock, form,
 };
+
+form! {
+    /// The query of a route about one thing that is waited for.
+    pub struct Follow {
+        /// For how many seconds at most.
+        pub wait: Option<i64>,
+    }
+}
 
 /// How often in a second an instance asks whether somebody has written: what happens reaches those who wait within 200 ms.
 pub const LOOKS: i64 = 6;

@@ -3,7 +3,7 @@
 use crate::{
     agent::log,
     args, audit, code, credential,
-    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Tx},
+    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row},
     delivery, device, epoch, federated_credential, guard, hook, inbox, key_set, notification, oauth_document,
     oauth_grant, outbox, proof, signed_token, stream,
     usage::Quotas,
@@ -119,32 +119,21 @@ pub async fn write_refusals(db: &Db, chance: &Chance, now: Timestamp) -> Result<
     if db.optional::<i64>(due, args![now.minute()]).await? == Some(0) {
         return Ok(());
     }
+    // The time part of the ids is made here, their random part by SQLite, as of the rows about many agents.
+    let id = AuditId::generate(now, chance);
     let tx = db.begin(Purpose::Durable).await?;
-    for (subject, slug, minute) in ended(&tx, now).await? {
-        let id = AuditId::generate(now, chance);
-        tx.execute(
-            "INSERT INTO audit (id, at, tenant_id, user_id, agent_id, credential_id, address, request_id, action, outcome, count, after)
-             SELECT ?1, ifnull(first_at, minute), tenant_id, user_id, agent_id, credential_id, address, request_id, slug, 'refused', count, last
-             FROM refusals WHERE subject = ?2 AND slug = ?3 AND minute = ?4",
-            args![&id, &subject, &slug, minute],
-        )
-        .await?;
-        let delete = "DELETE FROM refusals WHERE subject = ?1 AND slug = ?2 AND minute = ?3";
-        tx.execute(delete, args![subject, slug, minute]).await?;
-    }
+    let ended = "SELECT subject, slug, minute FROM refusals WHERE minute < ?1 ORDER BY subject, slug, minute LIMIT ?2";
+    let sql = format!(
+        "INSERT INTO audit (id, at, tenant_id, user_id, agent_id, credential_id, address, request_id, action, outcome, count, after)
+         SELECT ?3 || lower(hex(randomblob(8))), ifnull(r.first_at, r.minute), r.tenant_id, r.user_id, r.agent_id, r.credential_id, r.address,
+                r.request_id, r.slug, 'refused', r.count, r.last
+         FROM ({ended}) e JOIN refusals r ON (r.subject, r.slug, r.minute) = (e.subject, e.slug, e.minute)"
+    );
+    tx.execute(&sql, args![now.minute(), BATCH, id.time_part()]).await?;
+    let sql = format!("DELETE FROM refusals WHERE (subject, slug, minute) IN ({ended})");
+    tx.execute(&sql, args![now.minute(), BATCH]).await?;
     audit::check_guarded(&tx).await?;
     tx.commit().await
-}
-
-async fn ended(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<(String, String, i64)>, DbError> {
-    let sql = "SELECT subject, slug, minute FROM refusals WHERE minute < ?1 LIMIT ?2";
-    tx.list(sql, args![now.minute(), BATCH]).await
-}
-
-impl crate::db::FromRow for (String, String, i64) {
-    fn from_row(row: &mut crate::db::Row) -> Result<Self, DbError> {
-        Ok((row.take()?, row.take()?, row.take()?))
-    }
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl Quotas {
 pub struct Usage {
     /// Agents that are not archived.
     pub agents: i64,
-    /// Bytes in inboxes, logs and kept answers.
+    /// Bytes in inboxes, logs, secrets, guides and kept answers.
     pub bytes: i64,
 }
 
@@ -138,7 +138,7 @@ pub struct OfUser {
     pub agents: i64,
     /// Live credentials beside sessions, the agents' included.
     pub credentials: i64,
-    /// Bytes in inboxes, logs and kept answers.
+    /// Bytes in inboxes, logs, secrets, guides and kept answers.
     pub bytes: i64,
     /// Notifications for them.
     pub notifications: i64,
@@ -199,13 +199,14 @@ impl FromRow for News {
     }
 }
 
-/// Those of whom it was not said yet, at most 100. It reads the whole table, which is narrow: for the tick, once a minute.
+/// Those of whom it was not said yet, at most 100: they have come near at four fifths of a quota, and are near until they use three fifths, so
+/// that what goes up and down says it once. It reads the whole table, which is narrow: for the tick, once a minute.
 pub async fn news(reads: &dyn Rows, quotas: &Quotas) -> Result<Vec<News>, DbError> {
     let all = quotas.of_tenant();
     // What is far from a person's quotas is far from those of a tenant, too, and looked up no further.
     let sql = "SELECT ifnull(p.tenant_id, s.subject_id) AS tenant_id, p.id AS user_id, s.agents, s.bytes,
-                      iif(p.id IS NULL, s.agents * 5 >= ?3 * 4 OR s.bytes * 5 >= ?4 * 4,
-                                        s.agents * 5 >= ?1 * 4 OR s.bytes * 5 >= ?2 * 4) AS is_near
+                      iif(p.id IS NULL, s.agents * 5 >= ?3 * (4 - s.is_told) OR s.bytes * 5 >= ?4 * (4 - s.is_told),
+                                        s.agents * 5 >= ?1 * (4 - s.is_told) OR s.bytes * 5 >= ?2 * (4 - s.is_told)) AS is_near
                FROM usage s LEFT JOIN users p ON p.id = s.subject_id
                WHERE (s.is_told OR s.agents * 5 >= ?1 * 4 OR s.bytes * 5 >= ?2 * 4) AND is_near <> s.is_told LIMIT 100";
     reads.list(sql, args![quotas.agents, quotas.bytes, all.agents, all.bytes]).await

@@ -221,6 +221,23 @@ async fn a_failing_tick_is_204_all_the_same() {
     tick(&t).await;
 }
 
+/// R692: closures that a guard holds open, however many, keep those of other tenants from nothing.
+#[tokio::test]
+async fn closures_that_stay_open_hold_up_no_others() {
+    let t = TestApp::new(with_neighbours());
+    let until = t.now().plus_seconds(60).millis();
+    t.execute(&format!("INSERT INTO guards VALUES ('ten_a', 'tok_1', 'guard', 1, {until})")).await.unwrap();
+    t.execute(
+        "INSERT INTO closures (id, tenant_id, user_id, action, object_id, at, since, epoch, ended)
+         SELECT 'clo_' || value, iif(value > 1000, 'ten_b', 'ten_a'), 'usr_1', 'token.revoke', 'tok_1', 1, 1, 2, '{}'
+         FROM (WITH RECURSIVE n(value) AS (SELECT 701 UNION ALL SELECT value + 1 FROM n WHERE value < 1001) SELECT value FROM n)",
+    )
+    .await
+    .unwrap();
+    tick(&t).await;
+    assert_eq!(t.texts("SELECT id FROM closures WHERE closed_at IS NOT NULL").await, ["clo_1001"]);
+}
+
 /// R314: whatever fails of a tick, the rest of it is done.
 #[tokio::test]
 async fn a_step_that_fails_holds_up_no_other() {
