@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    sync::Once,
     time::Duration,
 };
 
@@ -30,6 +31,9 @@ use crate::{
 
 /// What a segment of a path cannot hold as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// Said once of a trail that is shown in part.
+static IN_PART: Once = Once::new();
+const PART: &str = "these are the rows of the agents that you may read; an admin's sign-in with the scope audit.read_all gets all of the tenant.";
 /// The longest export that is read, bytes: the audit trail of a large tenant.
 const MOST_OF_EXPORT: u64 = 1 << 30;
 /// The longest other answer that is read, bytes. It may be that of another server.
@@ -287,6 +291,9 @@ impl Client {
         let json = if is_json { serde_json::from_str(&text).unwrap_or_default() } else { Json::Null };
         let given = |name: &str| Some(header(name)).filter(|value| !value.is_empty()).map(str::to_owned);
         let (tag, closure) = (given("etag"), given("x-accredit-closure"));
+        if header("x-accredit-covers") == "agents" {
+            IN_PART.call_once(|| show::warn(PART));
+        }
         match status {
             200..=299 if is_json && !json.is_null() => Ok(Answer { text, json, tag, closure, is_known: false }),
             // What answers in the server's place, such as a proxy, would make believe that something was done.

@@ -14,7 +14,7 @@ use common::{
     text::{moment, text},
 };
 use futures_util::stream;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{
     Value::{self as Json, Null},
     json,
@@ -204,7 +204,16 @@ pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) ->
     let page = caller.page(&app, &query.page)?;
     let (_, after) = page.after();
     let rows = read(&app, &caller, &filter, &after, page.rows()).await?;
-    response::json(StatusCode::OK, &page.page(rows, |row| (row.at, row.id.to_string())))
+    let response = response::json(StatusCode::OK, &page.page(rows, |row| (row.at, row.id.to_string())))?;
+    Ok(covering(response, &caller))
+}
+
+/// The response, with what its rows are of: `tenant`, all of them; or `agents`, those that the caller may read. Else part of the trail would
+/// look like all of it.
+fn covering(mut response: Response, caller: &Caller) -> Response {
+    let covers = if sees_all(caller) { "tenant" } else { "agents" };
+    response.headers_mut().insert(COVERS, HeaderValue::from_static(covers));
+    response
 }
 
 /// At most `limit` rows that the caller may see, the newest first, behind the row `after` (empty: from the newest).
@@ -216,6 +225,9 @@ async fn read(app: &App, caller: &Caller, filter: &Filter, after: &str, limit: i
 fn sees_all(caller: &Caller) -> bool {
     caller.agent_id().is_none() && caller.scope().contains(Scope::AuditReadAll)
 }
+
+/// What the rows of a response are of.
+const COVERS: HeaderName = HeaderName::from_static("x-accredit-covers");
 
 /// Rows that the export reads at once: a row can have some 100 KB.
 const BATCH: i64 = 100;
@@ -336,6 +348,7 @@ pub(crate) async fn export(
     let asked = query.asked();
     let tenant = caller.tenant_id().clone();
     change.run(async |_, ()| Ok(Answer::no_content().audited(&tenant, Null, asked))).await?;
+    let whose = caller.clone();
     let export = Export { app, caller, route, filter, format };
     let pieces = stream::unfold((Next::Write(first), export), |(next, export)| async {
         let (piece, next) = match export.step(next).await? {
@@ -353,7 +366,7 @@ pub(crate) async fn export(
     for (name, value) in [(header::CONTENT_DISPOSITION, format.file), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    Ok(response)
+    Ok(covering(response, &whose))
 }
 
 impl Export {

@@ -347,11 +347,16 @@ fn refused_for(slug: &str) -> String {
     told.map_or(slug, |row| row.detail.trim_end_matches('.')).to_owned()
 }
 
-/// What the last of some refusals was about.
-fn asked(about: &Json) -> String {
+/// What the last of so many refusals was about.
+fn asked(about: &Json, times: i64) -> String {
+    let route = match about.text("route") {
+        "" => return String::new(),
+        route if times > 1 => format!("the last {route}"),
+        route => route.to_owned(),
+    };
     match about.words("missing_scopes").join(", ") {
-        lacking if lacking.is_empty() => about.text("route").to_owned(),
-        lacking => format!("{}, which needs {lacking}", about.text("route")),
+        lacking if lacking.is_empty() => route,
+        lacking => format!("{route}, which needs {lacking}"),
     }
 }
 
@@ -412,7 +417,7 @@ pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
     let verb = if name.is_empty() { verb.trim_end_matches(':').to_owned() } else { verb };
     let part = part.map(str::to_owned).or_else(|| changed(action, row.at("before"), row.at("after")));
     let part = match is_refused {
-        true => asked(row.at("after")),
+        true => asked(row.at("after"), row.number("count")),
         false => part.unwrap_or_default(),
     };
     let actor = [actor.text("agent_name"), actor.text("email")].into_iter().find(|name| !name.is_empty());
@@ -608,6 +613,15 @@ mod tests {
     use super::*;
 
     /// R148, R220: a sentence says what has ended, or where it may still be accepted; of what was narrowed, since when it is so.
+    /// R695: of refusals that are counted together the row says which one its route is of.
+    #[test]
+    fn counted_refusals_say_which_one_is_told() {
+        let about = json!({ "route": "PATCH /api/agents/{name}", "missing_scopes": ["agents.update"] });
+        assert_eq!(asked(&about, 1), "PATCH /api/agents/{name}, which needs agents.update");
+        assert_eq!(asked(&about, 2), "the last PATCH /api/agents/{name}, which needs agents.update");
+        assert_eq!(asked(&json!({ "last_at": "x" }), 2), "");
+    }
+
     #[test]
     fn a_closure_says_since_when_nothing_is_accepted() {
         let mut closure = json!({ "closed_at": "2026-11-26T12:04:31.220Z", "latest": null, "waiting": [], "ended": { "tokens": 1, "keys": 0 } });

@@ -118,6 +118,12 @@ async fn callers_see_what_happened_to_the_agents_that_they_may_read() {
     // An admin's token without audit.read_all sees the agents' rows, which for an admin are all agents'.
     let pat = s.t.credential(Kind::Pat, &s.ada.tenant, &s.ada.user, None, "audit.read", None).await;
     assert_eq!(s.sees(&pat, "").await, all[..5]);
+    // R694: what a list and an export are of is said: else a part of the trail would look like all of it.
+    for (actor, covers) in [(&s.ada, "tenant"), (&s.mia, "agents"), (&s.scout, "agents"), (&pat, "agents")] {
+        for path in ["/api/audit", "/api/audit/export"] {
+            assert_eq!(s.t.as_(actor, "GET", path, Null).await.header("x-accredit-covers"), covers, "{path}");
+        }
+    }
     let narrow = s.t.credential(Kind::Pat, &s.ada.tenant, &s.ada.user, None, "audit.read_all", None).await;
     s.t.as_(&narrow, "GET", "/api/audit", Null).await.refused(403, "scope_denied");
 }
