@@ -13,6 +13,7 @@ use common::{
     event::EventKind,
     id::AgentId,
     route::Route,
+    text::count,
 };
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -169,6 +170,9 @@ pub(crate) struct Stepped<'a> {
     #[serde(flatten)]
     agent: &'a Agent,
     below: usize,
+    /// What may not be as the caller expects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// `POST /api/agents/{name}/start`, `stop`, `pause`, `resume`, `restart`: the agent is refused, or let in again, from its next request
@@ -178,7 +182,16 @@ pub(crate) async fn one(change: Change<Body<Empty>>, Path(name): Path) -> Result
     change
         .on_agent(&name, async |write, agent, _| {
             let taken = step.take(write, agent).await?;
-            let stepped = Stepped { agent: &taken.agent, below: taken.below.len() };
+            let mut warnings = Vec::new();
+            let still = if step.halts() { 0 } else { state::halted_below(&write.tx, &taken.agent.id).await? };
+            if still > 0 {
+                let (many, stay) = (count(still, "agent"), if still == 1 { "stays" } else { "stay" });
+                warnings.push(format!(
+                    "{many} below {} {stay} halted, since a start reaches the named agent alone. Start them with POST /api/agents/bulk/start, or resume them with POST /api/agents/bulk/resume.",
+                    taken.agent.name
+                ));
+            }
+            let stepped = Stepped { agent: &taken.agent, below: taken.below.len(), warnings };
             Ok(Answer::ok(&stepped)?.audited_all(vec![taken.audited()]))
         })
         .await

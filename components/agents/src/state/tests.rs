@@ -508,6 +508,25 @@ async fn stop_all_stops_the_agents_of_the_tenant_alone() {
     );
 }
 
+/// R696: who starts an agent is told that those below it stay halted.
+#[tokio::test]
+async fn a_start_says_what_stays_halted_below() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let boss = t.agent(&ada, "boss", "*").await;
+    let hand = t.agent_below(&ada, Some(&boss), "hand", "*").await;
+    t.agent_below(&ada, Some(&hand), "nail", "*").await;
+    let step = async |name: &str, verb: &str| {
+        t.as_(&ada, "POST", &format!("/api/agents/{name}/{verb}"), json!({})).await.is(200)
+    };
+    assert!(step("boss", "pause").await.get("warnings").is_none());
+    let warned = step("boss", "resume").await["warnings"][0].as_str().unwrap().to_owned();
+    assert!(warned.starts_with("2 agents below boss stay halted, "), "{warned}");
+    let warned = step("hand", "resume").await["warnings"][0].as_str().unwrap().to_owned();
+    assert!(warned.starts_with("1 agent below hand stays halted, "), "{warned}");
+    assert!(step("nail", "resume").await.get("warnings").is_none());
+}
+
 /// R584: of the agents that the last stop of all stopped, those that ran run and those that were paused are paused. Agents that were stopped
 /// otherwise, before or after, stay stopped with all below them; another tenant's are not touched. Each has a row and an event of its own,
 /// and a second time there is nothing to undo.

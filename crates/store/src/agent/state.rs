@@ -25,6 +25,14 @@ pub fn parent_halted(parent: &Agent, name: &str) -> ApiError {
     Code::ParentHalted.with("parent", name).with("verb", verb).with("owner", &parent.owner.email)
 }
 
+/// How many agents below this one are paused or stopped.
+pub async fn halted_below(tx: &Tx<'_>, id: &AgentId) -> Result<i64, DbError> {
+    let sql = format!(
+        "{BELOW} SELECT count(*) AS number FROM below CROSS JOIN agents a ON a.id = below.id WHERE a.id <> ?1 AND a.state <> 'running'"
+    );
+    Ok(tx.optional(&sql, args![id]).await?.unwrap_or(0))
+}
+
 /// A change of state.
 pub struct StateChange<'a> {
     /// The states that it changes.
