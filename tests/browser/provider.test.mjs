@@ -58,9 +58,10 @@ test("a colleague signs in at the company's provider and comes to the page that 
     await page.getByText("max@acme.example", { exact: true }).waitFor();
     await page.getByRole("button", { name: "Sign out" }).click();
     await page.waitForURL("**/login*");
-    // The provider still knows who that is.
+    await page.getByText("you are still signed in there").waitFor();
+    // R710: the provider still knows who that is, and asks all the same.
     await page.getByRole("link", { name: "Continue with Acme" }).click();
-    await through(page);
+    await through(page, "max");
     await page.waitForURL(`${server.url}/`);
     await page.getByRole("heading", { name: "Home" }).waitFor();
   }));
@@ -86,7 +87,7 @@ test("a person links an identity, signs in with it, and unlinks it", () =>
     await page.getByRole("button", { name: "Sign out" }).click();
     await page.waitForURL("**/login*");
     await page.getByRole("link", { name: "Continue with Acme" }).click();
-    await through(page);
+    await through(page, "ada");
     await page.waitForURL(`${server.url}/`);
     await page.goto("/security");
     await page.getByRole("button", { name: /^Unlink/ }).click();

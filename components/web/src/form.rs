@@ -19,6 +19,8 @@ const PROOFS: [(&str, &str); 2] = [("proof_code", "code"), ("proof_password", "p
 pub(crate) const SHOWN: &str = "shown";
 /// The hidden field of a form of an agent's pages, with the id of the agent that they showed: another one may have its name by now.
 pub(crate) const AGENT: &str = "agent";
+/// The field of an address of a sign-in, and of its forms, with `1`: somebody else may sign in now.
+pub(crate) const OTHER: &str = "other";
 /// Fields of which their visitor knows nothing.
 const UNSEEN: [&str; 11] = ["act", AGENT, "back", "csrf", "form", "from", "once", "request", "seed", "uri", SHOWN];
 

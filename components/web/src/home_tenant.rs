@@ -8,7 +8,7 @@ use service::{app::App, response::Response};
 use crate::{
     api::Members,
     cookie::{TENANT, with as with_cookie},
-    form::{Form, local, query},
+    form::{Form, OTHER, local, query},
 };
 
 /// How long a browser knows it, seconds: browsers keep no cookie longer.
@@ -58,15 +58,15 @@ pub(crate) fn at_sign_in(typed: &Form, done: &str) -> String {
     at("/login", typed, &pairs)
 }
 
-/// The address of a page for visitors without a session, which goes on to name what a form or an address named: the tenant, and the page that
-/// the visitor wants.
+/// The address of a page for visitors without a session, which goes on to name what a form or an address named: the tenant, the page that the
+/// visitor wants, and that they may be somebody else.
 pub(crate) fn at(path: &str, typed: &Form, more: &[(&str, &str)]) -> String {
     let mut pairs = more.to_vec();
     let next = local(typed.text("next"));
     if next != "/" && !more.iter().any(|(name, _)| *name == "next") {
         pairs.push(("next", next));
     }
-    pairs.extend(typed.pairs(&["tenant"]));
+    pairs.extend(typed.pairs(&["tenant", OTHER]));
     if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", query(&pairs)) }
 }
 

@@ -17,7 +17,7 @@ use service::{
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     cookie::{FORM, KEPT, LAST, PerTab, TICKETS, unguessable, with as with_cookie},
-    form::{Form, local, query},
+    form::{Form, OTHER, local, query},
     help,
     home_tenant::{HomeTenant, at},
     identities,
@@ -42,6 +42,8 @@ struct LoginPage {
     has_link: bool,
     /// The providers through which one can sign in.
     providers: Vec<Json>,
+    /// Whether somebody else may sign in now: no provider leads the person who has a session there back unasked.
+    is_other: bool,
     /// The site has no address that a session could be kept for.
     is_unsafe: bool,
 }
@@ -49,17 +51,15 @@ struct LoginPage {
 impl LoginPage {
     /// The query of a link that leads on to where the visitor wants to go.
     fn query(&self) -> String {
-        query(&self.pairs(&[("next", &self.next)]))
+        let other = if self.is_other { "1" } else { "" };
+        let more = [("tenant", self.tenant.as_str()), (OTHER, other)];
+        let more = more.into_iter().filter(|(_, value)| !value.is_empty());
+        query(&[("next", self.next.as_str())].into_iter().chain(more).collect::<Vec<_>>())
     }
 
     /// The page for a forgotten password.
     fn forgot(&self) -> String {
         at("/forgot", &Form::of(&[("next", &self.next), ("tenant", &self.tenant)]), &[])
-    }
-
-    fn pairs<'a>(&'a self, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-        let tenant = Some(("tenant", self.tenant.as_str())).filter(|(_, slug)| !slug.is_empty());
-        more.iter().copied().chain(tenant).collect()
     }
 }
 
@@ -71,7 +71,8 @@ pub(crate) async fn form(app: App) -> Result<Response, ApiError> {
         }
         let asked = Form::query(&app);
         // A visitor who is signed in, perhaps in another tab since, is led in to where they wanted to go.
-        let is_plain = asked.without("next").is_empty() && named(local(asked.text("next"))).is_empty();
+        let is_plain = Form::parse(&asked.without("next")).without(OTHER).is_empty()
+            && named(local(asked.text("next"))).is_empty();
         if is_plain && credential::cookie(&app).is_some() && visitor(&app).await.is_some() {
             return Ok(lead(&app, local(asked.text("next"))));
         }
@@ -115,10 +116,15 @@ pub(crate) async fn show_login(app: &App, typed: &Form, refusal: Option<Refusal>
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let token = FormToken::of(app);
     let tenant = HomeTenant::of(app, typed, &ways);
-    let is_other = !tenant.slug.is_empty();
-    let allows = |way: &str| ways.is_null() || ways.words("ways").contains(&way) || is_other;
+    let is_unusual = !tenant.slug.is_empty();
+    let allows = |way: &str| ways.is_null() || ways.words("ways").contains(&way) || is_unusual;
+    let providers = if allows("oidc") { identities::offered(app).await } else { Vec::new() };
+    let (mut frame, is_out) = (Frame::new(app, "Sign in", refusal.map(Note::from)), typed.is("done", SIGNED_OUT));
+    if let Some(note) = frame.note.as_mut().filter(|note| is_out && note.kind == "good") {
+        note.text = still_there(&providers);
+    }
     let page = LoginPage {
-        frame: Frame::new(app, "Sign in", refusal.map(Note::from)),
+        frame,
         csrf: token.text.clone(),
         next: local(typed.text("next")).to_owned(),
         email: hint(typed).unwrap_or_else(|| typed.text("email").to_owned()),
@@ -126,10 +132,23 @@ pub(crate) async fn show_login(app: &App, typed: &Form, refusal: Option<Refusal>
         tenant_name: tenant.name,
         has_password: allows("password"),
         has_link: app.settings().has_mail() && allows("link"),
-        providers: if allows("oidc") { identities::offered(app).await } else { Vec::new() },
+        providers,
+        is_other: is_out || typed.is(OTHER, "1"),
         is_unsafe: credential::cookie_name(app).is_none(),
     };
     Ok(token.set(write_with(&page, status)?))
+}
+
+/// What a sign-out here does not end, for those who came through a provider; empty: there is none.
+fn still_there(providers: &[Json]) -> String {
+    let labels: Vec<&str> = providers.iter().map(|provider| provider.text("label")).collect();
+    if labels.is_empty() {
+        return String::new();
+    }
+    let labels = labels.join(" or ");
+    format!(
+        "If you came through {labels}, you are still signed in there: on a computer that others use, sign out there too."
+    )
 }
 
 /// `POST /auth/login`.
@@ -173,6 +192,8 @@ pub(crate) async fn finish(
     }
 }
 
+/// What the address says after a sign-out.
+const SIGNED_OUT: &str = "signed-out";
 /// The field of the address and of the form that names the ticket among those of the browser's tabs.
 const TICKET: &str = "at";
 /// How long a browser keeps it, seconds: as long as it lives.
@@ -303,8 +324,8 @@ pub(crate) async fn sign_out(app: App, typed: Form) -> Result<Response, ApiError
         }
         // After "Sign in as somebody else" the next person answers the same question.
         let response = match local(typed.text("next")) {
-            "" | "/" => see(&app, "/login?done=signed-out"),
-            next => see(&app, &format!("/login?{}", query(&[("next", next)]))),
+            "" | "/" => see(&app, &format!("/login?{}", query(&[("done", SIGNED_OUT)]))),
+            next => see(&app, &format!("/login?{}", query(&[("next", next), (OTHER, "1")]))),
         };
         // The next visitor finds nothing of theirs.
         let response = LAST.forget(&app, KEPT.forget_all(&app, response));
@@ -372,6 +393,57 @@ pub(crate) fn check_same_site(app: &App, typed: &Form) -> Result<(), Trouble> {
 mod tests {
     use super::*;
     use crate::testing::Visitor;
+
+    /// R710: after a sign-out, for somebody else, and where the person of a provider was refused, the provider is to ask who comes; and a
+    /// sign-out says that it does not end the session there.
+    #[tokio::test]
+    async fn a_provider_leads_nobody_back_who_has_signed_out() {
+        let visitor = Visitor::new(|_, path| match path {
+            "/readyz" => (200, json!({ "bootstrapped": true })),
+            "/auth/ways" => (200, json!({ "ways": ["password", "oidc"] })),
+            "/auth/oidc" => (200, json!({ "items": [{ "name": "acme", "label": "Acme" }] })),
+            "/auth/oidc/acme/finish" => (403, json!({ "error": "no_account", "fix": "Ask an admin." })),
+            "/auth/logout" => (200, json!({})),
+            _ => (401, json!({ "error": "token_expired" })),
+        });
+        let plain = visitor.open("/login?next=%2Fagents").await.text;
+        assert!(plain.contains("/auth/oidc/acme/login?next=%2Fagents\""), "{plain}");
+        let left = visitor.send("/logout", &[("next", "/agents")]).await;
+        assert_eq!(left.header("location"), "/login?next=%2Fagents&other=1", "{}", left.text);
+        let hidden = "name=\"other\" value=\"1\"";
+        for page in ["/login?next=%2Fagents&other=1", "/login?done=signed-out&next=%2Fagents"] {
+            let html = visitor.open(page).await.text;
+            assert!(html.contains("/auth/oidc/acme/login?next=%2Fagents&#38;other=1\""), "{page}: {html}");
+            assert!(html.contains(hidden), "{page}: {html}");
+        }
+        let refused = visitor.open("/auth/oidc/acme/callback?code=c&state=s").await;
+        assert!(refused.status == 403 && refused.text.contains(hidden), "{}", refused.text);
+
+        let out = visitor.send("/logout", &[]).await;
+        assert_eq!(out.header("location"), "/login?done=signed-out");
+        let said = visitor.open_with("accredit-done=signed-out", "/login?done=signed-out").await.text;
+        assert!(
+            said.contains("You are signed out.") && said.contains("through Acme, you are still signed in"),
+            "{said}"
+        );
+    }
+
+    /// R710: what the page of the provider is asked for.
+    #[tokio::test]
+    async fn a_provider_is_told_that_somebody_else_may_come() {
+        let seen = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        let sent = std::rc::Rc::clone(&seen);
+        service::outbound::stub::serve(Box::new(move |request| {
+            let body: Json = serde_json::from_str(request.body()).unwrap_or_default();
+            sent.borrow_mut().push(body["other"].clone());
+            Ok((200, json!({ "url": "https://sso.example/a?state=s", "flow": "f", "expires_in": 600 }).to_string()))
+        }));
+        let t = service::testing::TestApp::new(crate::router());
+        for path in ["/auth/oidc/acme/login?next=%2F", "/auth/oidc/acme/login?next=%2F&other=1"] {
+            assert_eq!(t.call("GET", path, &[], Json::Null).await.status, 303);
+        }
+        assert_eq!(*seen.borrow(), [json!(false), json!(true)]);
+    }
 
     /// R528: what signs in and is sent twice leads on the second time too, and says nothing of a sign-in that took too long; without a
     /// session it does.

@@ -13,7 +13,7 @@ use service::{app::App, extract::Path, response::Response};
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     flows,
-    form::{Form, local},
+    form::{Form, OTHER, local},
     kept::{Kept, named, waiting},
     login,
     page::{answer, answer_form, leave, see, see_other_site},
@@ -25,7 +25,7 @@ pub(crate) async fn sign_in(app: App, Path(provider): Path) -> Result<Response, 
         let (asked, form) = (Form::query(&app), Form::default());
         let next = local(asked.text("next"));
         let again = Kept::read(&app, &named(next)).is_some_and(|kept| kept.waits_for_proof());
-        let body = json!({ "next": next, "again": again });
+        let body = json!({ "next": next, "again": again, "other": asked.is(OTHER, "1") });
         let begun =
             Api::without_session(&app).change(route::OIDC_START, &[&provider], Change { form: &form, body }).await;
         match begun {
@@ -65,6 +65,10 @@ async fn finish(app: &App, provider: &str, sent: &Form) -> Result<Response, Trou
     }
 }
 
+/// Refusals of the person whom the provider sends: it would send the same one again.
+const OF_PERSON: [&str; 5] =
+    ["no_account", "account_deactivated", "address_not_verified", "other_identity", "way_disabled"];
+
 /// A visitor with a session has linked something, or wanted to, or has come to the address once more; all others wanted to sign in.
 async fn refuse(app: &App, mut refusal: Refusal) -> Result<Response, Trouble> {
     let (is_over, kept) = (refusal.slug == "sign_in_expired", waiting(app, &refusal.next.path));
@@ -77,12 +81,12 @@ async fn refuse(app: &App, mut refusal: Refusal) -> Result<Response, Trouble> {
     match (has_session, kept) {
         (true, Some(kept)) if is_over => Ok(see(app, &kept)),
         (true, None) if is_over => Ok(see(app, &done_at(&refusal.next.path, "signed-in"))),
-        // One with a form that waits for a sign-in has all ways again.
-        (_, Some(kept)) => login::show_login(app, &Form::of(&[("next", &kept)]), Some(refusal)).await,
         (true, None) => Err(Trouble::Refused(refusal)),
-        (false, None) => {
-            let next = Form::of(&[("next", &refusal.next.path)]);
-            login::show_login(app, &next, Some(refusal)).await
+        // One with a form that waits for a sign-in has all ways again.
+        (_, kept) => {
+            let next = kept.unwrap_or_else(|| refusal.next.path.clone());
+            let other = if OF_PERSON.contains(&refusal.slug.as_str()) { "1" } else { "" };
+            login::show_login(app, &Form::of(&[("next", &next), (OTHER, other)]), Some(refusal)).await
         }
     }
 }

@@ -30,6 +30,12 @@ impl Visitor {
         self.0.call("GET", path, &[("cookie", COOKIE), ("accept", "text/html")], Null).await
     }
 
+    /// Opens a page with a further cookie.
+    pub(crate) async fn open_with(&self, cookie: &str, path: &str) -> Answer {
+        let cookies = format!("{COOKIE}; {cookie}");
+        self.0.call("GET", path, &[("cookie", cookies.as_str()), ("accept", "text/html")], Null).await
+    }
+
     /// Opens a page that a page of this kind of site leads to.
     pub(crate) async fn open_from(&self, path: &str, site: &str) -> Answer {
         self.0.call("GET", path, &[("cookie", COOKIE), ("accept", "text/html"), ("sec-fetch-site", site)], Null).await

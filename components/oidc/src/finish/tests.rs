@@ -850,6 +850,24 @@ async fn a_full_database_lets_known_people_in_and_makes_no_accounts() {
     sign_in(&t, &world, &[]).await.is(200);
 }
 
+/// R710: where somebody else may come, or an identity is linked, a session at the provider leads nobody back unasked.
+#[tokio::test]
+async fn a_provider_asks_who_comes_where_it_may_be_somebody_else() {
+    let (t, _, ada) = stage().await;
+    let other = json!({ "next": "/", "other": true });
+    for (provider, prompt) in [("acme", "prompt=login"), ("github", "prompt=select_account")] {
+        let has_prompt = |begun: &Json| begun["url"].as_str().unwrap().split('&').any(|pair| pair == prompt);
+        let start = format!("/auth/oidc/{provider}/start");
+        assert!(has_prompt(&t.nobody("POST", &start, other.clone()).await.is(200)), "{provider}");
+        let link = t.as_(&ada, "POST", &format!("/auth/oidc/{provider}/link"), json!({ "next": "/" })).await.is(200);
+        assert!(has_prompt(&link), "{provider}");
+        for ordinary in [json!({ "next": "/" }), json!({ "next": "/", "again": true, "other": false })] {
+            let url = t.nobody("POST", &start, ordinary).await.is(200)["url"].to_string();
+            assert!(!url.contains("prompt="), "{url}");
+        }
+    }
+}
+
 /// R265: a step up through a provider asks it to have the person sign in once more, and counts from when they did.
 #[tokio::test]
 async fn a_step_up_counts_from_the_sign_in_that_the_provider_names() {
