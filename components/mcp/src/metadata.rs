@@ -33,7 +33,7 @@ pub(crate) struct Metadata {
 pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
     let server = own_base(&app).ok_or(Code::PublicUrlMissing)?;
     let metadata = Metadata {
-        resource: format!("{server}/mcp"),
+        resource: format!("{server}{}", resource(&app)),
         scopes_supported: Preset::Worker.scope().split_ascii_whitespace().collect(),
         bearer_methods_supported: vec!["header"],
         dpop_signing_alg_values_supported: common::proof::ALGORITHMS,
@@ -47,7 +47,12 @@ pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
     Ok(response)
 }
 
+/// The path of what was asked for, or asked about: clients compare it letter by letter with the address that they were given (section 3.3).
+fn resource(app: &App) -> &'static str {
+    if app.path().ends_with('/') { "/mcp/" } else { "/mcp" }
+}
+
 /// Where it is. `None`: without `public_url`, only a loopback host is believed to be this server, as where tokens are given out.
 pub(crate) fn address(app: &App) -> Option<String> {
-    own_base(app).map(|server| format!("{server}/.well-known/oauth-protected-resource/mcp"))
+    own_base(app).map(|server| format!("{server}/.well-known/oauth-protected-resource{}", resource(app)))
 }

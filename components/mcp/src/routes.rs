@@ -30,7 +30,7 @@ mod tests {
         assert_eq!(super::routes().missing(), Vec::<&str>::new());
     }
 
-    /// R254: some clients write a slash at the end of the address that they are given.
+    /// R254: some clients write a slash at the end of the address that they are given. R711: they are told of the resource with it.
     #[tokio::test]
     async fn a_slash_at_the_end_is_the_same_address() {
         let t = TestApp::new(super::router());
@@ -39,8 +39,18 @@ mod tests {
             let refused = t.call("GET", path, &host, Null).await;
             assert_eq!((refused.status.as_u16(), refused.header("allow")), (405, "POST"), "{path}");
         }
-        let metadata = t.call("GET", "/.well-known/oauth-protected-resource/mcp/", &host, Null).await.is(200);
-        assert_eq!(metadata["resource"], json!("http://127.0.0.1:3000/mcp"));
+        let known = "/.well-known/oauth-protected-resource";
+        for (path, resource) in [("", "/mcp"), ("/mcp", "/mcp"), ("/mcp/", "/mcp/")] {
+            let metadata = t.call("GET", &format!("{known}{path}"), &host, Null).await.is(200);
+            assert_eq!(metadata["resource"], json!(format!("http://127.0.0.1:3000{resource}")), "{path}");
+        }
+        for path in ["/mcp", "/mcp/"] {
+            let refused =
+                t.call("POST", path, &host, json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" })).await;
+            let named = format!("resource_metadata=\"http://127.0.0.1:3000{known}{path}\"");
+            let challenge = refused.header("www-authenticate");
+            assert!(refused.status == 401 && challenge.ends_with(&named), "{path}: {challenge}");
+        }
         for other in ["/mcp//", "/mcp/x", "/mcp/x/", "/.well-known/oauth-protected-resource/"] {
             t.call("GET", other, &host, Null).await.refused(404, "not_found");
         }
