@@ -337,6 +337,16 @@ async fn insert_and_tell(
     Ok(())
 }
 
+/// Refuses to link where the tenant lets nobody in through a provider: the link would be a way in from the day on which it does.
+pub(crate) async fn check_linking(reads: &dyn Rows, tenant: &TenantId) -> Result<(), ApiError> {
+    match tenant::get(reads, tenant).await?.ways.allow(Entrance::Oidc) {
+        true => Ok(()),
+        false => {
+            Err(Code::WayDisabled.detail("Your tenant lets nobody in through a provider, so nothing can be linked."))
+        }
+    }
+}
+
 /// Links an identity to the person whose session asked for it, if the session is still there. Again is the same as once.
 pub(crate) async fn link(
     app: &App,
@@ -346,6 +356,7 @@ pub(crate) async fn link(
 ) -> Result<(), ApiError> {
     let tx = app.db().begin(Purpose::Durable).await?;
     let session = session_of(app, &tx, provider, flow).await?;
+    check_linking(&tx, &session.subject.tenant).await?;
     let user = &session.subject.user;
     match identity::find_login(&tx, &identity.issuer, &identity.subject).await? {
         Some(linked) if linked.login.id == *user => return Ok(()),

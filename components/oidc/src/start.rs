@@ -18,7 +18,7 @@ use service::{
 };
 
 use crate::{
-    discovery,
+    accounts, discovery,
     flow::{self, Flow},
     github, providers,
 };
@@ -66,13 +66,14 @@ pub(crate) async fn start(app: App, Path(name): Path, Body(begin): Body<BeginSig
 }
 
 /// `POST /auth/oidc/{provider}/link`: the same, for the person of this session. The identity is linked when the provider has
-/// answered, if the session is still there.
+/// answered, if the session is still there and the tenant still lets people in so.
 pub(crate) async fn link(
     app: App,
     caller: Caller,
     Path(name): Path,
     Body(begin): Body<Begin>,
 ) -> Result<Response, ApiError> {
+    accounts::check_linking(app.db(), caller.tenant_id()).await?;
     let how = How { session: Some(caller.digest()), is_again: false, is_other: true };
     answer(&app, &name, begin.next, how).await
 }

@@ -363,7 +363,16 @@ impl Shell {
 
     /// Whether the tenant lets anybody in by a password.
     pub(crate) fn has_passwords(&self) -> bool {
-        self.tenant.is_null() || self.tenant.words("ways").contains(&"password")
+        self.lets_in_by("password")
+    }
+
+    /// Whether the tenant lets anybody in through a provider.
+    pub(crate) fn has_providers(&self) -> bool {
+        self.lets_in_by("oidc")
+    }
+
+    fn lets_in_by(&self, way: &str) -> bool {
+        self.tenant.is_null() || self.tenant.words("ways").contains(&way)
     }
 
     /// Whether this is one of the pages by which admins set the tenant up.

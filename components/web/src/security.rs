@@ -415,6 +415,22 @@ mod tests {
         assert_eq!(before.matches("data-label=\"Signed in\"").count(), 0, "{html}");
     }
 
+    /// R712: where nobody signs in through a provider, no form links one, and the page says why.
+    #[tokio::test]
+    async fn no_form_links_where_nobody_signs_in_so() {
+        for (ways, is_there) in [(json!(["password"]), false), (json!(["password", "oidc"]), true)] {
+            let visitor = Visitor::new(move |_, path| match path {
+                "/auth/sessions" => (200, json!({ "items": [{ "id": "tok_own", "current": true }] })),
+                "/auth/oidc" => (200, json!({ "items": [{ "name": "acme", "label": "Acme" }] })),
+                "/api/tenant" => (200, json!({ "slug": "main", "name": "Main", "ways": ways })),
+                _ => (200, json!({})),
+            });
+            let html = visitor.open("/security").await.text;
+            assert_eq!(html.contains("/profile/identities/acme/link"), is_there, "{html}");
+            assert_eq!(html.contains("Nobody signs in to Main through a provider"), !is_there, "{html}");
+        }
+    }
+
     /// R649: where there is no field for another address, nobody is told to type one.
     #[tokio::test]
     async fn a_taken_address_names_what_there_is_to_do() {

@@ -522,6 +522,19 @@ async fn a_way_that_the_tenant_has_switched_off_is_counted() {
     assert_eq!(t.number(&counted).await, 1);
 }
 
+/// R712: where the tenant lets nobody in through a provider nothing is linked, neither when that is begun nor when it ends.
+#[tokio::test]
+async fn nothing_is_linked_where_nobody_signs_in_so() {
+    let (t, world, ada) = stage().await;
+    let path = "/auth/oidc/acme/link";
+    let begun = Begun::read("acme", &t.as_(&ada, "POST", path, json!({})).await.is(200));
+    world.trades(ACME, &Key::new("acme-1").sign(&begun.claims(&t)));
+    t.execute("UPDATE tenants SET ways = 'password'").await.unwrap();
+    t.as_(&ada, "POST", path, json!({})).await.refused(403, "way_disabled");
+    finish(&t, "acme", &begun.back()).await.refused(403, "way_disabled");
+    assert_eq!(t.number(IDENTITIES).await, 0);
+}
+
 /// R19: a deactivated account is refused, however it is found; activated, it is let in again.
 #[tokio::test]
 async fn a_deactivated_account_is_refused() {
