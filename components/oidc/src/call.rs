@@ -75,6 +75,14 @@ pub(crate) fn outage(cause: impl std::fmt::Display) -> ApiError {
     ApiError::from(Code::ProviderUnavailable).retry_after(AGAIN).cause(cause)
 }
 
+/// The provider does not take what this server asks for: waiting mends nothing. The cause is for the log.
+pub(crate) fn wrong_setup(cause: impl std::fmt::Display) -> ApiError {
+    let detail = "The provider does not take what this server asks it for.";
+    let fix =
+        "Sign in in another way. The operator of this server has to set the provider up: the log says what it refuses.";
+    Code::ProviderUnavailable.detail(detail).fix(fix).cause(cause)
+}
+
 /// A text of an answer; empty if there is none.
 pub(crate) fn text<'a>(body: &'a Json, name: &str) -> &'a str {
     body.get(name).and_then(Json::as_str).unwrap_or_default()

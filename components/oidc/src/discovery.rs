@@ -16,6 +16,9 @@ const KEPT: i64 = 3_600;
 /// provider more often, whatever tokens say.
 const AGAIN: i64 = 60;
 
+/// Characters of what it says that go into the log at most.
+const MOST_TOLD: usize = 200;
+
 /// The endpoints of a provider.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Metadata {
@@ -81,8 +84,10 @@ pub(crate) async fn metadata(app: &App, provider: &IdentityProvider) -> Result<M
 
 fn read(provider: &IdentityProvider, said: &Json) -> Result<Metadata, String> {
     // Section 4.3: it must be the issuer that was asked.
-    if text(said, "issuer") != provider.issuer {
-        return Err("the issuer is another one".to_owned());
+    let issuer = text(said, "issuer");
+    if issuer != provider.issuer {
+        let issuer: String = issuer.chars().take(MOST_TOLD).collect();
+        return Err(format!("the issuer is {issuer:?} there, and {:?} in the setting", provider.issuer));
     }
     let endpoint = |name: &str| {
         let url = text(said, name);
@@ -122,4 +127,18 @@ pub(crate) async fn keys(
     let keys = said.get("keys").and_then(Json::as_array);
     let keys = keys.ok_or_else(|| outage(format!("{}: no key set", metadata.jwks_uri)))?;
     Ok(keep(app, &key, keys.clone()).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{ACME, metadata, providers};
+
+    /// R713: the log names both issuers, since they often differ by a slash alone.
+    #[test]
+    fn another_issuer_is_told_beside_the_setting() {
+        let why = read(&providers()[0], &metadata(&format!("{ACME}/"))).err();
+        let told = "the issuer is \"https://sso.acme.example/\" there, and \"https://sso.acme.example\" in the setting";
+        assert_eq!(why.as_deref(), Some(told));
+    }
 }

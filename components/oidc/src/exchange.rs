@@ -6,7 +6,18 @@ use http::{Method, header};
 use serde_json::Value as Json;
 use service::settings::provider::IdentityProvider;
 
-use crate::call::{self, error_word, outage};
+use crate::call::{self, error_word, outage, wrong_setup};
+
+/// Words by which a token endpoint refuses how this server is set up (RFC 6749, section 5.2). The last two are GitHub's.
+const OF_SETUP: [&str; 7] = [
+    "invalid_client",
+    "invalid_request",
+    "invalid_scope",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "incorrect_client_credentials",
+    "redirect_uri_mismatch",
+];
 
 /// What a code is traded with.
 pub(crate) struct Trade<'a> {
@@ -52,6 +63,9 @@ impl Trade<'_> {
             (_, "invalid_grant" | "bad_verification_code") => {
                 let expired = Code::SignInExpired.with("provider", &self.provider.name);
                 Err(expired.cause("the provider does not take the code"))
+            }
+            (status, word) if OF_SETUP.contains(&word) => {
+                Err(wrong_setup(format!("{} answered {status} {word}", self.endpoint)))
             }
             (status, word) => Err(outage(format!("{} answered {status} {word}", self.endpoint))),
         }

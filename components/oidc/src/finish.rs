@@ -28,7 +28,7 @@ use store::attempt;
 
 use crate::{
     accounts::{self, Identity},
-    call::{self, outage},
+    call::{self, outage, wrong_setup},
     discovery,
     exchange::Trade,
     flow::{self, Flow},
@@ -104,6 +104,9 @@ async fn check_issuer(app: &App, provider: &IdentityProvider, iss: Option<&str>)
 fn refused(word: &str) -> ApiError {
     match word {
         "server_error" | "temporarily_unavailable" => outage(format!("the provider sent the person back: {word}")),
+        "invalid_request" | "invalid_scope" | "unauthorized_client" | "unsupported_response_type" => {
+            wrong_setup(format!("the provider sent the person back: {word}"))
+        }
         "access_denied"
         | "login_required"
         | "interaction_required"

@@ -635,6 +635,21 @@ async fn an_outage_of_the_provider_is_told() {
         assert!(!refused.text.contains("<script>"));
         refused.refused(status, slug);
     }
+    // R713: what waiting does not mend is said so, and the word is in the log.
+    for word in ["invalid_request", "invalid_scope", "unauthorized_client", "unsupported_response_type"] {
+        let begun = begin(&t, "acme", "/").await;
+        let back = json!({ "flow": begun.flow, "state": begun.state, "error": word });
+        let refused = finish(&t, "acme", &back).await;
+        assert_ne!(refused.header("retry-after"), "10", "{word}");
+        let refused = refused.refused(503, "provider_unavailable");
+        assert!(refused["fix"].as_str().unwrap().contains("has to set the provider up"), "{refused}");
+        assert!(super::refused(word).inner().is_some_and(|cause| cause.ends_with(word)), "{word}");
+    }
+    assert!(!super::refused("<script>").inner().unwrap().contains("<script>"));
+    let begun = begin(&t, "acme", "/").await;
+    world.answers(&format!("POST {ACME}/token"), 401, r#"{"error": "invalid_client"}"#);
+    let refused = finish(&t, "acme", &begun.back()).await.refused(503, "provider_unavailable");
+    assert!(refused["fix"].as_str().unwrap().contains("has to set the provider up"), "{refused}");
     t.nobody("POST", "/auth/oidc/nobody/start", json!({})).await.refused(404, "provider_not_found");
     finish(&t, "nobody", &json!({ "flow": "", "state": "" })).await.refused(404, "provider_not_found");
     finish(&t, "acme", &json!({})).await.refused(422, "validation_error");
