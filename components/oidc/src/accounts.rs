@@ -204,6 +204,11 @@ async fn account(reads: &dyn Rows, provider: &IdentityProvider, identity: &Ident
     Ok(Account::New(tenant.ok_or_else(missing)?, email.to_owned()))
 }
 
+/// Whether the identity would make an account, so that its name is asked for.
+pub(crate) async fn is_new(reads: &dyn Rows, provider: &IdentityProvider, identity: &Identity) -> bool {
+    matches!(account(reads, provider, identity).await, Ok(Account::New(..)))
+}
+
 /// The verified address of an identity, if its domain is one that the operator allows; else why not, for its person and for the log.
 fn allowed<'a>(provider: &'a IdentityProvider, identity: &'a Identity) -> Result<(&'a str, &'a Domain), ApiError> {
     let Some(email) = identity.email.as_deref() else {

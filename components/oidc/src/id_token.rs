@@ -15,7 +15,7 @@ use service::{
 };
 
 use crate::{
-    accounts::Identity,
+    accounts::{self, Identity},
     call::text,
     discovery::{self, Metadata},
     flow::Flow,
@@ -50,7 +50,9 @@ pub(crate) async fn identity(
         check_access_token(&claims, text(tokens, "access_token"))
     });
     checked.map_err(invalid)?;
-    let filled = userinfo::fill(app, provider, metadata, tokens, &mut claims).await;
+    let is_new = !begun.is_link() && accounts::is_new(app.db(), provider, &read(provider, &claims)).await;
+    let needs_name = is_new && full_name(&claims).is_none();
+    let filled = userinfo::fill(app, provider, metadata, tokens, (&mut claims, needs_name)).await;
     // Who links an identity is known already, and needs no address.
     if !begun.is_link() {
         filled?;
@@ -145,13 +147,35 @@ fn read(provider: &IdentityProvider, claims: &Json) -> Identity {
     Identity {
         issuer: text(claims, "iss").to_owned(),
         subject: text(claims, "sub").to_owned(),
-        name: Some(text(claims, "name")).filter(|name| !name.is_empty()).map(str::to_owned),
+        name: name(claims),
         email: said.clone().filter(|email| is_verified(provider.preset, claims, email)),
         said_email: said,
         // RFC 8176, section 2: more than one factor was used.
         two_factors: factors.is_some_and(|factors| factors.iter().any(|factor| factor == "mfa")),
         auth_time: claims.get("auth_time").and_then(seconds).map(|at| Timestamp::from_millis(at.max(0) * 1000)),
     }
+}
+
+/// A claim of section 5.1 that says something.
+fn word<'a>(claims: &'a Json, name: &str) -> Option<&'a str> {
+    Some(text(claims, name).trim()).filter(|word| !word.is_empty())
+}
+
+/// The whole name, or what is said of its two parts.
+fn full_name(claims: &Json) -> Option<String> {
+    let parts = || {
+        let parts: Vec<&str> =
+            ["given_name", "family_name"].into_iter().filter_map(|part| word(claims, part)).collect();
+        Some(parts.join(" ")).filter(|parts| !parts.is_empty())
+    };
+    word(claims, "name").map(str::to_owned).or_else(parts)
+}
+
+/// What the person is called. A user name that is an address is none.
+fn name(claims: &Json) -> Option<String> {
+    let called =
+        || word(claims, "nickname").or_else(|| word(claims, "preferred_username").filter(|name| !name.contains('@')));
+    full_name(claims).or_else(|| called().map(str::to_owned))
 }
 
 /// Whether the provider vouches for the address: that the person reads its mail, now.
@@ -299,6 +323,26 @@ mod tests {
         assert_eq!(check_access_token(&claims, token), Ok(()));
         assert_eq!(check_access_token(&claims, "other"), Err("the token is of another access token"));
         assert_eq!(check_access_token(&json!({}), "other"), Ok(()));
+    }
+
+    /// R714: what a person is called, where the provider says no whole name.
+    #[test]
+    fn a_person_is_called_as_the_provider_says() {
+        let called = |claims: Json| name(&claims).unwrap_or_default();
+        let mut claims = json!({ "name": " ", "given_name": "Max", "family_name": "Mustermann", "nickname": "Maxi",
+                                 "preferred_username": "mmus" });
+        for (without, left) in [
+            ("", "Max Mustermann"),
+            ("family_name", "Max"),
+            ("given_name", "Maxi"),
+            ("nickname", "mmus"),
+            ("preferred_username", ""),
+        ] {
+            claims[without] = Json::Null;
+            assert_eq!(called(claims.clone()), left, "{without}");
+        }
+        assert_eq!(called(json!({ "preferred_username": "max@acme.example" })), "");
+        assert_eq!(called(json!({ "name": "Max", "given_name": "M" })), "Max");
     }
 
     #[test]

@@ -411,6 +411,47 @@ async fn an_address_that_the_id_token_leaves_out_is_asked_for() {
     assert_eq!(asked(), ["/token", "/me"]);
 }
 
+/// R714: the name of a new account is asked for where the ID token lacks it, and no sign-in fails for want of it.
+#[tokio::test]
+async fn the_name_of_a_new_account_is_asked_for() {
+    let (t, world, _) = stage().await;
+    let mut said = metadata(ACME);
+    said["userinfo_endpoint"] = json!(format!("{ACME}/me"));
+    world.says(ACME, &said);
+    let me = format!("GET {ACME}/me");
+    let asks = || stub::sent().iter().filter(|request| request.uri().path() == "/me").count();
+    let of = |number: &str| {
+        [("name", Json::Null), ("sub", json!(number)), ("email", json!(format!("p{number}@acme.example")))]
+    };
+    for (number, status, body, stored) in [
+        // What it says of the address counts for nothing here.
+        (
+            "1",
+            200,
+            json!({ "sub": "1", "email": "p1@acme.example", "given_name": "Max", "family_name": "Beck" }),
+            "Max Beck",
+        ),
+        ("2", 200, json!({ "sub": "1", "name": "Eve" }), "p2"),
+        ("3", 500, Json::Null, "p3"),
+    ] {
+        world.answers(&me, status, &body.to_string());
+        sign_in(&t, &world, &of(number)).await.is(200);
+        let name = format!("SELECT name FROM users WHERE email = 'p{number}@acme.example'");
+        assert_eq!((t.texts(&name).await, asks()), (vec![stored.to_owned()], 1));
+        // Once there is an account nothing is asked.
+        sign_in(&t, &world, &of(number)).await.is(200);
+        assert_eq!(asks(), 0);
+    }
+    world.is_silent(&me);
+    sign_in(&t, &world, &of("4")).await.is(200);
+    let full =
+        [("name", Json::Null), ("given_name", json!("Ida")), ("sub", json!("5")), ("email", json!("p5@acme.example"))];
+    stub::sent();
+    sign_in(&t, &world, &full).await.is(200);
+    assert_eq!(asks(), 0);
+    assert_eq!(t.texts("SELECT name FROM users WHERE email = 'p5@acme.example'").await, ["Ida"]);
+}
+
 /// R101: an account that an admin added for a person opens to them, and to no other link from then on; one that somebody has used does not.
 #[tokio::test]
 async fn an_account_that_was_added_for_a_person_opens_to_them() {
