@@ -447,8 +447,9 @@ fn the_page_of_a_link_says_whose_it_is_and_how_it_ended() {
     }
     assert_eq!(server.number("SELECT count(*) FROM codes WHERE spent_at IS NOT NULL"), 0);
 
+    let stranger = Browser::new(&server);
     let gone = |link: &str, said: &str, to: &str| {
-        let page = browser.get(link);
+        let page = stranger.get(link);
         assert_eq!(page.status(), 410, "{}", page.text());
         let html = page.text();
         assert!(html.contains(said) && html.contains(&format!("href=\"{to}\"")), "{html}");
@@ -465,6 +466,8 @@ fn the_page_of_a_link_says_whose_it_is_and_how_it_ended() {
     gone(&reset, "It worked for 24 hours.", "/forgot");
     assert_eq!(browser.submit(&sign_in, "/auth/email/verify", &[]).header("location"), "/");
     gone(&sign_in, "It signed somebody in.", "/login");
+    // R715: the browser that it signed in is led on.
+    assert!(browser.get(&sign_in).text().contains("You are signed in as <b>ada@example.com</b>."));
     gone(&reset.replace(&code(&reset), &"x".repeat(43)), "A newer link took its place", "/forgot");
     let cut = browser.get(&reset[..reset.len() - 9]);
     assert_eq!(cut.status(), 400);

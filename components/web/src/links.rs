@@ -17,7 +17,7 @@ use crate::{
     home_tenant::{HomeTenant, at, at_sign_in},
     identities,
     kept::named,
-    login::{FormToken, check_same_site, finish, has_session, show_login},
+    login::{FormToken, check_same_site, finish, has_session, show_login, visitor},
     page::{Frame, Note, answer, lead, see, see_typed, write_with},
 };
 
@@ -171,6 +171,8 @@ struct DoorPage {
     tenant: String,
     /// Whose account it is; empty: the code opens nothing.
     email: String,
+    /// Who is signed in here, where the code opens nothing; empty: nobody is.
+    visitor: String,
     /// The tenant as pages name it.
     place: String,
     /// Whether the tenant lets people in by what this page leads to.
@@ -255,6 +257,10 @@ impl Door {
             next: local(typed.text("next")).to_owned(),
             tenant: typed.text("tenant").to_owned(),
             email: known.text("email").to_owned(),
+            visitor: match known.is_null() {
+                true => visitor(app).await.map(|who| who.text("email").to_owned()).unwrap_or_default(),
+                false => String::new(),
+            },
             place: place.unwrap_or_else(|| known.text("tenant")).to_owned(),
             is_allowed,
             has_link: app.settings().has_mail() && offers("link"),
@@ -321,4 +327,31 @@ pub(crate) async fn invite(app: App) -> Result<Response, ApiError> {
 /// `POST /invite`.
 pub(crate) async fn accept(app: App, typed: Form) -> Result<Response, ApiError> {
     INVITE.pass(app, typed).await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::Visitor;
+
+    /// R715: a used link that is opened once more leads somebody on who is signed in, and nobody else.
+    #[tokio::test]
+    async fn a_used_link_leads_on_who_is_signed_in() {
+        let code = "A".repeat(43);
+        for (page, kind) in [("/auth/email/verify", "link"), ("/invite", "invite"), ("/reset", "reset")] {
+            for is_in in [true, false] {
+                let visitor = Visitor::new(move |_, path| match path {
+                    "/auth/code" => (200, json!({ "state": "used", "kind": kind })),
+                    "/api/auth/whoami" if is_in => (200, json!({ "email": "ada@example.com" })),
+                    "/api/auth/whoami" => (401, json!({ "error": "token_revoked" })),
+                    _ => (200, json!({})),
+                });
+                let opened = visitor.open(&format!("{page}?code={code}&next=%2Fagents")).await;
+                let leads_on = opened.text.contains("href=\"/agents\">Go on</a>");
+                assert_eq!((opened.status.as_u16(), leads_on), (410, is_in), "{page}: {}", opened.text);
+                assert_eq!(opened.text.contains("signed in as <b>ada@example.com</b>"), is_in, "{page}");
+            }
+        }
+    }
 }

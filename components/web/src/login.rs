@@ -73,7 +73,7 @@ pub(crate) async fn form(app: App) -> Result<Response, ApiError> {
         // A visitor who is signed in, perhaps in another tab since, is led in to where they wanted to go.
         let is_plain = Form::parse(&asked.without("next")).without(OTHER).is_empty()
             && named(local(asked.text("next"))).is_empty();
-        if is_plain && credential::cookie(&app).is_some() && visitor(&app).await.is_some() {
+        if is_plain && visitor(&app).await.is_some() {
             return Ok(lead(&app, local(asked.text("next"))));
         }
         show_login(&app, &asked, None).await
@@ -90,10 +90,10 @@ pub(crate) async fn has_session(app: &App) -> bool {
     !matches!(api.get(route::WHOAMI, &[], &[]).await, Err(Trouble::SignIn | Trouble::Outage(_)))
 }
 
-/// The id of the person whose live session the browser has.
-async fn visitor(app: &App) -> Option<String> {
-    let who = Api::of(app).ok()?.get(route::WHOAMI, &[], &[]).await.ok()?;
-    Some(who.text("user_id").to_owned())
+/// The person whose live session the browser has, as `whoami` says it.
+pub(crate) async fn visitor(app: &App) -> Option<Json> {
+    credential::cookie(app)?;
+    Api::of(app).ok()?.get(route::WHOAMI, &[], &[]).await.ok()
 }
 
 /// Whether nobody has set the server up yet.
@@ -279,8 +279,7 @@ pub(crate) async fn welcome(app: &App, signed_in: &Json, next: &str) -> Result<R
     let cookie = session::cookie(app, signed_in.text("access_token"));
     let cookie = cookie.ok_or_else(|| Trouble::Outage("this site has no cookie".to_owned()))?;
     // The browser forgets the session of somebody else here, so nobody could end it later. One's own may have let terminals in.
-    if credential::cookie(app).is_some()
-        && visitor(app).await.is_some_and(|user| user != signed_in.text("user_id"))
+    if visitor(app).await.is_some_and(|before| before.text("user_id") != signed_in.text("user_id"))
         && let Err(Trouble::Outage(cause)) = Api::end_session(app).await
     {
         log(app.request_id(), app.path(), &cause);
