@@ -7,7 +7,7 @@ use common::{
     error::{ApiError, Code, Flaws},
     id::ResourceId,
     scope::{CustomScopes, Scope},
-    text::persons_name,
+    text::{isolated, persons_name},
     url::Url,
 };
 use http::StatusCode;
@@ -24,9 +24,10 @@ use service::{
     site,
 };
 use store::{
-    audit,
+    audit, code,
     db::Rows,
     grant,
+    oauth_grant::Common,
     resource::{self, Inserted, MOST, Resource, Settings, SigningAlg},
 };
 
@@ -254,12 +255,20 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
         .await
 }
 
-/// `DELETE /api/resources/{id}`: from now on no token is made for it, and none is told as active.
+/// `DELETE /api/resources/{id}`: from now on no token is made for it, and none is told as active. With it ends what people let apps do
+/// there: one of the same identifier that is registered later is another one.
 pub(crate) async fn delete(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
     change
         .on(&id, find, async |write, found, ()| {
+            let (service, name, by) = (&found.identifier, isolated(&found.name), write.author());
+            let body = format!(
+                "{by} removed the service {name}: the apps that you let in for it can do nothing there in your name any more."
+            );
+            let title = format!("The service {name} was removed");
+            let ended = write.end_apps(Common::Service(service), &title, &body).await?;
+            code::end_of_service(&write.tx, write.caller.tenant_id(), service, write.now()).await?;
             resource::delete(&write.tx, &found.id).await?;
-            Ok(Answer::no_content().audited(&found.id, audited(&found), Null))
+            Ok(Answer::no_content().audited(&found.id, audited(&found), json!({ "grants_ended": ended })))
         })
         .await
 }

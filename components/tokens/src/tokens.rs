@@ -9,7 +9,7 @@ use common::{
     id::{AgentId, CredentialId},
     scope::Patterns,
     secret::{Kind, Secret},
-    text::{part, text},
+    text::{isolated, part, text},
     time::{Lifetime, Timestamp},
 };
 use http::StatusCode;
@@ -257,15 +257,26 @@ pub(crate) async fn revoke_found(write: &Write<'_>, found: Token) -> Result<Done
             write.emit_ended(EventKind::AgentTokenRevoked, (&agent, name), &what, &ended).await?;
         }
         _ => {
-            let name = found.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-            let body = format!("{} {what}{name} of yours.", write.author());
-            write.tell(&found.owner.user_id, &format!("Your {} was revoked", found.kind.title()), &body).await?;
+            let (title, body) = told_of_end(write, &found, &what);
+            write.tell(&found.owner.user_id, &title, &body).await?;
         }
     }
     let before = json!({
         "kind": found.kind, "name": found.name, "user_id": found.owner.user_id, "agent_id": found.owner.agent_id,
     });
     Ok(Answer::no_content().audited(&found.id, before, Null))
+}
+
+/// What a person reads of a credential of theirs that somebody else has ended: of an app's, that the app can do nothing any more.
+fn told_of_end(write: &Write<'_>, found: &Token, what: &str) -> (String, String) {
+    let by = write.author();
+    if let Some(app) = &found.client {
+        let app = isolated(app);
+        let body = format!("{by} ended what you gave the app {app}: it can do nothing in your name any more.");
+        return (format!("The app {app} was signed out"), body);
+    }
+    let name = found.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    (format!("Your {} was revoked", found.kind.title()), format!("{by} {what}{name} of yours."))
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ use store::{
     key::AgentKey,
     notification,
     oauth_client::Client,
-    oauth_grant::Grant,
+    oauth_grant::{self, Common, Grant},
     origin::Origin,
     outbox::{Kind, Mail},
     resource::Resource,
@@ -357,6 +357,14 @@ impl Write<'_> {
     pub async fn notify(&self, user: &UserId, title: &str, body: &str) -> Result<(), ApiError> {
         let when = (self.caller.tenant_id(), self.app.chance(), self.now());
         Ok(notification::insert_own(&self.tx, when, (user, Some(&self.cause)), (title, body)).await?)
+    }
+
+    /// Ends what people gave to apps that has this in common, and tells each of them, unless they do it themselves; gives how many grants there
+    /// were.
+    pub async fn end_apps(&self, what: Common<'_>, title: &str, body: &str) -> Result<usize, ApiError> {
+        let tenant = self.caller.tenant_id();
+        notification::insert_for_people_of_apps(&self.tx, &self.origin(), &self.cause, what, (title, body)).await?;
+        Ok(oauth_grant::end_all(&self.tx, tenant, what, self.now()).await?)
     }
 
     /// Mails a person of the tenant, also one that did it themselves, and has the mail sent after the answer. `data` is an object without

@@ -205,6 +205,14 @@ pub async fn end_of_agent(tx: &Tx<'_>, kind: Kind, agent: &AgentId) -> Result<us
     Ok(tx.list::<Affected>(sql, args![agent, kind.as_str()]).await?.len())
 }
 
+/// Ends the codes of clients for a service of the tenant that were not used.
+pub async fn end_of_service(tx: &Tx<'_>, tenant: &TenantId, service: &str, now: Timestamp) -> Result<(), DbError> {
+    let kind = Kind::Authorization;
+    let sql = "DELETE FROM codes WHERE expires_at > ?3 AND expires_at <= ?4 AND kind = ?5 AND tenant_id = ?1
+                  AND data ->> 'service' = ?2 AND spent_at IS NULL";
+    tx.execute(sql, args![tenant, service, now, now.plus_seconds(kind.life()), kind.as_str()]).await
+}
+
 /// Ends the codes for another token of the agent whose token this is: who had the token may have got one.
 pub async fn end_of_token(tx: &Tx<'_>, id: &CredentialId) -> Result<(), DbError> {
     let sql = "DELETE FROM codes WHERE kind = 'enrolment' AND spent_at IS NULL

@@ -7,6 +7,7 @@ use crate::{
     args,
     db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx},
     kept_answer::{KeptAnswer, MOST_KEPT},
+    oauth_grant::Common,
     origin::Origin,
     page::{PageRequest, any_like, patterns, user_named},
 };
@@ -295,6 +296,30 @@ pub async fn insert_for_owners_of_running(
         args![id.time_part(), origin.tenant, body, origin.now, cause, origin.user, UNREAD_BY_ANOTHER],
     )
     .await
+}
+
+/// Tells the people whose grants have this in common, before those end, that they do; a person that ends them is not told. One statement, and one
+/// notification for each person, however many there are.
+pub async fn insert_for_people_of_apps(
+    tx: &Tx<'_>,
+    origin: &Origin<'_>,
+    cause: &UserId,
+    what: Common<'_>,
+    (title, body): (&str, &str),
+) -> Result<(), DbError> {
+    let id = NotificationId::generate(origin.now, origin.chance);
+    let (column, value) = what.column();
+    let sql = format!(
+        "INSERT INTO notifications (id, tenant_id, user_id, source, title, body, priority, created_at, caused_by)
+         SELECT ?1 || lower(hex(randomblob(8))), ?2, p.user_id, 'accredit', ?3, ?4, 'high', ?5, ?6
+         FROM (SELECT DISTINCT user_id FROM oauth_grants
+               WHERE {column} = ?9 AND tenant_id = ?2 AND ended_at IS NULL AND ends_at > ?5 AND user_id IS NOT ?7) p
+         WHERE (SELECT count(*) FROM notifications n
+                WHERE n.user_id = p.user_id AND n.caused_by IS ?6 AND n.source = 'accredit' AND n.read_at IS NULL) <= ?8"
+    );
+    let row =
+        args![id.time_part(), origin.tenant, title, body, origin.now, cause, origin.user, UNREAD_BY_ANOTHER, value];
+    tx.execute(&sql, row).await
 }
 
 /// Gives a notification of the server's own a link, if it is there and says what it was meant to say.

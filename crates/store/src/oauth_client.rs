@@ -40,6 +40,9 @@ pub struct Client {
     pub updated_at: Timestamp,
     /// When its secret was ended, since it was found in the open; null: it works, or there is none.
     pub secret_ended_at: Option<Timestamp>,
+    /// People that have let it in; shown with one client alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub people: Option<i64>,
     /// Its tenant.
     #[serde(skip)]
     pub tenant: TenantId,
@@ -91,6 +94,7 @@ impl FromRow for Client {
             updated_at,
             tenant,
             secret_ended_at: row.take()?,
+            people: None,
             created_by: row.take()?,
         })
     }

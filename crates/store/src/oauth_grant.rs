@@ -244,10 +244,38 @@ pub async fn end(tx: &Tx<'_>, id: &str, now: Timestamp) -> Result<bool, DbError>
     Ok(tx.optional::<Affected>(sql, args![id, now]).await?.is_some())
 }
 
-/// Ends all grants of a client; returns how many there were.
-pub async fn end_of_client(tx: &Tx<'_>, client: &str, now: Timestamp) -> Result<usize, DbError> {
-    let sql = "UPDATE oauth_grants SET ended_at = ?2 WHERE client_id = ?1 AND ended_at IS NULL RETURNING 1";
-    Ok(tx.list::<Affected>(sql, args![client, now]).await?.len())
+/// What grants have in common that end together.
+#[derive(Clone, Copy)]
+pub enum Common<'a> {
+    /// The client that they were given to.
+    Client(&'a str),
+    /// The service that they are for.
+    Service(&'a str),
+}
+
+impl<'a> Common<'a> {
+    /// The column, and its value.
+    pub(crate) const fn column(self) -> (&'static str, &'a str) {
+        match self {
+            Self::Client(id) => ("client_id", id),
+            Self::Service(identifier) => ("resource", identifier),
+        }
+    }
+}
+
+/// Ends all grants of a tenant that have this in common; returns how many there were.
+pub async fn end_all(tx: &Tx<'_>, tenant: &TenantId, what: Common<'_>, now: Timestamp) -> Result<usize, DbError> {
+    let (column, value) = what.column();
+    let sql = format!(
+        "UPDATE oauth_grants SET ended_at = ?3 WHERE {column} = ?2 AND tenant_id = ?1 AND ended_at IS NULL RETURNING 1"
+    );
+    Ok(tx.list::<Affected>(&sql, args![tenant, value, now]).await?.len())
+}
+
+/// How many people a client has live grants of.
+pub async fn people(reads: &dyn Rows, client: &str, now: Timestamp) -> Result<i64, DbError> {
+    let sql = "SELECT count(DISTINCT user_id) AS n FROM oauth_grants WHERE client_id = ?1 AND ended_at IS NULL AND ends_at > ?2";
+    Ok(reads.optional(sql, args![client, now]).await?.unwrap_or(0))
 }
 
 /// Ends the grants that were made before a moment, after an old backup was restored.

@@ -6,7 +6,7 @@ use common::{
     id::ClientId,
     oauth::{MOST_URIS, document_url, private_use, redirect_uri},
     secret::ClientSecret,
-    text::text,
+    text::{isolated, text},
 };
 use http::StatusCode;
 use jose::Jws;
@@ -31,7 +31,8 @@ use store::{
     federated_credential,
     key_set::Keys,
     oauth_client::{self, Client},
-    oauth_document, oauth_grant,
+    oauth_document,
+    oauth_grant::{self, Common},
 };
 
 use super::{
@@ -65,9 +66,11 @@ pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<NamedQuer
     json(StatusCode::OK, &page.ordered(rows, order, |row| (row.created_at, row.id.to_string(), row.name.clone())))
 }
 
-/// `GET /api/oauth/clients/{id}`.
+/// `GET /api/oauth/clients/{id}`, with how many people have let it in.
 pub(crate) async fn get(app: App, caller: Caller, Path(id): Path) -> Result<Response, ApiError> {
-    json(StatusCode::OK, &find(app.db(), &caller, &id).await?)
+    let client = find(app.db(), &caller, &id).await?;
+    let people = oauth_grant::people(app.db(), client.id.as_str(), app.now()).await?;
+    json(StatusCode::OK, &Client { people: Some(people), ..client })
 }
 
 form! {
@@ -207,7 +210,10 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
 pub(crate) async fn delete(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
     change
         .on(&id, find, async |write, found, ()| {
-            let ended = oauth_grant::end_of_client(&write.tx, found.id.as_str(), write.now()).await?;
+            let (name, by) = (isolated(&found.name), write.author());
+            let body = format!("{by} removed the app {name}: it can do nothing in your name any more.");
+            let title = format!("The app {name} was removed");
+            let ended = write.end_apps(Common::Client(found.id.as_str()), &title, &body).await?;
             oauth_client::delete(&write.tx, &found.id).await?;
             Ok(Answer::no_content().audited(&found.id, audited(&found), json!({ "grants_ended": ended })))
         })

@@ -31,7 +31,11 @@ async fn an_admin_registers_clients() {
     let path = format!("{CLIENTS}/{}", made["id"].as_str().unwrap());
     let got = t.as_(&ada, "GET", &path, Null).await.is(200);
     assert_eq!(got.get("client_secret"), None);
-    assert_eq!(t.as_(&ada, "GET", CLIENTS, Null).await.is(200)["items"], json!([got]));
+    // R701: one alone says how many people have let it in.
+    assert_eq!(got["people"], 0);
+    let mut listed = got.clone();
+    listed.as_object_mut().unwrap().remove("people");
+    assert_eq!(t.as_(&ada, "GET", CLIENTS, Null).await.is(200)["items"], json!([listed]));
     assert!(client(&t, &ada, false).await["client_secret"].is_null());
 
     let changed = t.as_(&ada, "PATCH", &path, json!({ "name": "Planner 2" })).await.is(200);
@@ -180,7 +184,21 @@ async fn a_deleted_client_has_nothing_left() {
     let id = made["id"].as_str().unwrap();
     let got = tokens(&t, &ada, id).await;
     let code = allowed(&t, &ada, &request(id, &[])).await;
+    // R701: each person that has let it in is told once, and an admin sees before how many they are.
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    for _ in 0..2 {
+        tokens(&t, &max, id).await;
+    }
+    assert_eq!(t.as_(&ada, "GET", &format!("{CLIENTS}/{id}"), Null).await.is(200)["people"], 2);
     t.as_(&ada, "DELETE", &format!("{CLIENTS}/{id}"), Null).await.is(204);
+    let told = t.texts("SELECT user_id || ' ' || title || ': ' || body FROM notifications").await;
+    assert_eq!(
+        told,
+        [format!(
+            "{} The app Planner was removed: ada@example.com removed the app Planner: it can do nothing in your name any more.",
+            max.user
+        )]
+    );
     let app = crate::oauth::testing::bearing(&ada, &got);
     t.as_(&app, "GET", "/auth/tokens", Null).await.refused(401, "token_revoked");
     form_with(&t, TOKEN, None, &trade(id, &code, &[])).await.refused(401, "invalid_client");
@@ -196,7 +214,7 @@ async fn a_deleted_client_has_nothing_left() {
         )
         .unwrap(),
     ];
-    assert_eq!(audited, [json!({ "grants_ended": 1 })]);
+    assert_eq!(audited, [json!({ "grants_ended": 3 })]);
 }
 
 /// R132: a client that is deleted while its codes are traded has nothing left either.

@@ -364,8 +364,20 @@ async fn a_grant_and_its_access_token_end_together() {
     }
     let other = t.user(&ada.tenant, "max@example.com", Role::Admin).await;
     given(&t, &ada, &id).await;
-    let one = t.as_(&ada, "GET", "/auth/apps", Null).await.is(200)["items"][0]["id"].as_str().unwrap().to_owned();
-    t.as_(&other, "DELETE", &format!("/auth/apps/{one}"), Null).await.refused(404, "app_not_found");
+    let one = t.as_(&ada, "GET", "/auth/apps", Null).await.is(200)["items"][0].clone();
+    let app = format!("/auth/apps/{}", one["id"].as_str().unwrap());
+    t.as_(&other, "DELETE", &app, Null).await.refused(404, "app_not_found");
+    // R701: an admin that ends its access token ends an app's, and its person reads that.
+    t.execute("DELETE FROM notifications").await.unwrap();
+    let token = format!("/auth/admin/tokens/{}", one["credential_id"].as_str().unwrap());
+    t.as_(&other, "DELETE", &token, Null).await.is(204);
+    let told = t.texts("SELECT title || ': ' || body FROM notifications").await;
+    assert_eq!(
+        told,
+        [
+            "The app Planner was signed out: max@example.com ended what you gave the app Planner: it can do nothing in your name any more."
+        ]
+    );
 }
 
 /// R135: a client revokes what it was given, and nothing else.
@@ -499,6 +511,52 @@ async fn a_grant_for_a_service_gives_signed_tokens() {
     refresh(&keyless, id, &kept["refresh_token"]).await.refused(503, "signing_disabled");
     form_with(&t, TOKEN, None, &trade(id, &code, &[])).await.is(200);
     refresh(&t, id, &kept["refresh_token"]).await.is(200);
+}
+
+/// R700: what people let apps do at a service ends with it, is told to each of them once, and does not come back with a service of the same
+/// identifier.
+#[tokio::test]
+async fn a_deleted_service_ends_what_apps_may_do_there() {
+    let keys = common::signing::keys("a-secret-of-the-operator-that-is-long-enough").unwrap();
+    let t = TestApp::with(with_neighbours(), Settings { signing_keys: keys, ..Settings::default() });
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    t.execute(&format!("INSERT INTO custom_scopes VALUES ('{}', 'x.erp.read', 'd', 0, 'u')", ada.tenant))
+        .await
+        .unwrap();
+    let register = async |host: &str| {
+        let body = json!({ "identifier": format!("https://{host}.example"), "scopes": ["x.erp.read"] });
+        t.as_(&ada, "POST", "/api/resources", body).await.is(201)["id"].as_str().unwrap().to_owned()
+    };
+    let (erp, _) = (register("erp").await, register("crm").await);
+    let made = client(&t, &ada, false).await;
+    let id = made["id"].as_str().unwrap();
+    let asked = request(id, &[("scope", "x.erp.read"), ("resource", "https://erp.example")]);
+    let first = tokens_for(&t, &max, id, &asked).await;
+    let second = tokens_for(&t, &max, id, &asked).await;
+    let own = tokens_for(&t, &ada, id, &asked).await;
+    let other = request(id, &[("scope", "x.erp.read"), ("resource", "https://crm.example")]);
+    let other = tokens_for(&t, &max, id, &other).await;
+    let code = allowed(&t, &max, &asked).await;
+    t.as_(&ada, "DELETE", &format!("/api/resources/{erp}"), Null).await.is(204);
+    register("erp").await;
+    for got in [&first, &second, &own] {
+        refresh(&t, id, &got["refresh_token"]).await.refused(400, "invalid_grant");
+    }
+    form_with(&t, TOKEN, None, &trade(id, &code, &[])).await.refused(400, "invalid_grant");
+    refresh(&t, id, &other["refresh_token"]).await.is(200);
+    let apps = t.as_(&max, "GET", "/auth/apps", Null).await.is(200);
+    assert_eq!(apps["items"].as_array().unwrap().len(), 1);
+    assert_eq!(apps["items"][0]["resource"], "https://crm.example");
+    assert_eq!(t.as_(&ada, "GET", "/auth/apps", Null).await.is(200)["items"], json!([]));
+    let told = t.texts("SELECT user_id || ' ' || title || ': ' || body FROM notifications").await;
+    assert_eq!(
+        told,
+        [format!(
+            "{} The service erp.example was removed: ada@example.com removed the service erp.example: the apps that you let in for it can do nothing there in your name any more.",
+            max.user
+        )]
+    );
 }
 
 /// R136: of twenty requests at once over two hosts one gets tokens for a code; the others end them.
