@@ -12,7 +12,7 @@ use service::{
 };
 use store::{
     identity::{self, Identities},
-    user,
+    outbox, user,
 };
 
 /// `GET /auth/identities`: all of them, the newest first; there are few.
@@ -34,6 +34,9 @@ pub(crate) async fn unlink(change: Change<()>, Path(id): Path) -> Result<Respons
             if !user::leaves_an_admin(&write.tx, me, has_mail).await? {
                 return Err(Code::LastAdmin.into());
             }
+            let known = write.app().settings().identity_providers.iter().find(|known| known.name == provider);
+            let label = known.map_or(&provider, |known| &known.label);
+            write.mail(me, outbox::Kind::IdentityUnlinked, json!({ "provider": label })).await?;
             Ok(Answer::no_content().audited(&id, json!({ "provider": provider }), Null))
         })
         .await

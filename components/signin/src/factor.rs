@@ -196,6 +196,7 @@ pub(crate) async fn replace_codes(change: Change<()>) -> Result<Response, ApiErr
             let left = found.filter(|found| found.confirmed_at.is_some()).ok_or(Code::NoSecondFactor)?.recovery_codes;
             let (shown, digests) = new_recovery_codes(me, write.app().chance());
             factor::replace_recovery_codes(&write.tx, me, &digests).await?;
+            write.mail(me, outbox::Kind::RecoveryCodesReplaced, json!({})).await?;
             let (before, after) = (json!({ "left": left }), json!({ "left": CODES }));
             Ok(Answer::ok(&Recovery { recovery_codes: shown })?.with_secret().audited(me, before, after))
         })

@@ -213,6 +213,11 @@ pub(crate) async fn rotate(change: Change<Body<Rotate>>, Path(id): Path) -> Resu
             if !list::replace(&write.tx, &old.id, &record.id, grace_ends, now).await? {
                 return Err(Code::TokenEnded.into());
             }
+            // Somebody who has a session for a moment could so take a token that lasts.
+            if write.caller.credential_kind() == Kind::Session {
+                let told = json!({ "name": name, "scope": scope, "expires_at": old.expires_at, "replaces": true });
+                write.mail(write.caller.user_id(), outbox::Kind::TokenMade, told).await?;
+            }
             let warnings = Vec::from_iter(mint::warn_of_end(old.expires_at, now));
             let shown = Shown { record: &record, token: secret.reveal(), warnings: &warnings };
             let after = json!({ "replaced_by": record.id, "grace_ends": grace_ends });

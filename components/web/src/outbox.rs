@@ -27,13 +27,15 @@ const DELIVERIES: usize = 5;
 const LOOKED_AT: &str = "50";
 
 /// What a mail is about.
-const KINDS: [(&str, &str); 19] = [
+const KINDS: [(&str, &str); 22] = [
     ("access_request", "An agent asks for access"),
+    ("app_let_in", "An app was let in"),
     ("email_changed", "The address was changed"),
     ("expiring", "A credential ends soon"),
     ("factor_added", "A second factor was set up"),
     ("factor_removed", "The second factor was removed"),
     ("identity_linked", "A sign-in was linked"),
+    ("identity_unlinked", "A sign-in was unlinked"),
     ("invite", "An invitation"),
     ("leak", "A credential was leaked"),
     ("link", "A link to sign in"),
@@ -41,6 +43,7 @@ const KINDS: [(&str, &str); 19] = [
     ("new_sign_in", "A new sign-in"),
     ("password_changed", "The password was changed"),
     ("recovery_code_used", "A recovery code was used"),
+    ("recovery_codes_replaced", "New recovery codes were made"),
     ("reset", "A link to set a password"),
     ("role_lowered", "The role was lowered"),
     ("role_raised", "The role was raised"),

@@ -115,12 +115,14 @@ pub(crate) async fn write(app: &App, taken: &[DueMail]) -> Result<Letter, Failur
     }
     match due.kind {
         Kind::AccessRequest => Ok(draft.access_request()),
+        Kind::AppLetIn => Ok(draft.app_let_in()),
         Kind::EmailChanged => Ok(draft.email_changed()),
         Kind::Expiring => Ok(draft.expiring()),
         Kind::Silent => Ok(draft.silent()),
         Kind::FactorAdded => Ok(draft.factor_added()),
         Kind::FactorRemoved => Ok(draft.factor_removed()),
         Kind::IdentityLinked => Ok(draft.identity_linked()),
+        Kind::IdentityUnlinked => Ok(draft.identity_unlinked()),
         Kind::Invite => draft.invite().await,
         Kind::Leak => Ok(draft.leak()),
         Kind::Link => draft.link().await,
@@ -128,6 +130,7 @@ pub(crate) async fn write(app: &App, taken: &[DueMail]) -> Result<Letter, Failur
         Kind::NewSignIn => Ok(draft.new_sign_in()),
         Kind::PasswordChanged => Ok(draft.password_changed()),
         Kind::RecoveryCodeUsed => Ok(draft.recovery_code_used()),
+        Kind::RecoveryCodesReplaced => Ok(draft.recovery_codes_replaced()),
         Kind::Reset => draft.reset().await,
         Kind::RoleLowered => Ok(draft.role_lowered()),
         Kind::TokenMade => Ok(draft.token_made()),
@@ -368,6 +371,15 @@ impl<'a> Draft<'a> {
         letter
     }
 
+    fn identity_unlinked(&self) -> Letter {
+        let (from, to, at, provider) = (self.sender(), &self.to, self.instance(), self.member("provider"));
+        let unlinked = match self.member("by") {
+            "" => format!("The sign-in through {provider} was unlinked{from} from the account of {to} at {at}."),
+            by => format!("{by} unlinked the sign-in through {provider} from the account of {to} at {at}."),
+        };
+        self.alarm("A sign-in was unlinked from your account", unlinked)
+    }
+
     fn factor_removed(&self) -> Letter {
         let (from, to, at) = (self.sender(), &self.to, self.instance());
         let removed = match self.member("by") {
@@ -390,32 +402,62 @@ impl<'a> Draft<'a> {
         letter
     }
 
+    fn recovery_codes_replaced(&self) -> Letter {
+        let (from, to, at) = (self.sender(), &self.to, self.instance());
+        let made = format!("New recovery codes were made{from} for {to} at {at}. The ones before work no more.");
+        self.alarm("New recovery codes were made", made)
+    }
+
+    /// The scopes that something allows, in few words.
+    fn scopes(&self) -> String {
+        let scope = self.due.data.get("scope").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
+        match scope.collect::<Vec<_>>().as_slice() {
+            ["*"] => "everything that the account may do".to_owned(),
+            many if many.len() > 8 => format!("{} scopes", many.len()),
+            few => few.join(", "),
+        }
+    }
+
     fn token_made(&self) -> Letter {
         let (from, to, at, name) = (self.sender(), &self.due.recipient, self.instance(), self.member("name"));
         let until = match self.member("expires_at") {
             "" => "It never ends.".to_owned(),
             ends => format!("It ends at {}.", moment_of(ends)),
         };
-        let scope: Vec<&str> = self
-            .due
-            .data
-            .get("scope")
-            .and_then(Json::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Json::as_str)
-            .collect();
-        let scope = match scope.as_slice() {
-            ["*"] => "everything that the account may do".to_owned(),
-            many if many.len() > 8 => format!("{} scopes", many.len()),
-            few => few.join(", "),
+        let (subject, how) = match self.is("replaces") {
+            true => ("A personal access token was replaced", "replaced by a new one"),
+            false => ("A personal access token was made", "made"),
         };
+        let scope = self.scopes();
         let made = format!(
-            "A personal access token with the name \"{name}\" was made{from} for {to} at {at}. It allows {scope}. {until}"
+            "A personal access token with the name \"{name}\" was {how}{from} for {to} at {at}. It allows {scope}. {until}"
         );
-        let mut letter = self.leading_to("A personal access token was made", made, "See your tokens", "/tokens");
+        let mut letter = self.leading_to(subject, made, "See your tokens", "/tokens");
         letter.notes.push(
             "If you know of this, there is nothing to do. If not, revoke it there, set a new password at once, and tell an admin of your tenant."
+                .to_owned(),
+        );
+        letter
+    }
+
+    fn app_let_in(&self) -> Letter {
+        let (from, to, at, name) = (self.sender(), &self.due.recipient, self.instance(), self.member("name"));
+        let whose = match self.member("host") {
+            "" if self.is("is_registered") => "An admin of your tenant registered it.".to_owned(),
+            "" => "Nobody of your tenant has looked at it.".to_owned(),
+            host => format!("It belongs to {host}, and nobody of your tenant has looked at it."),
+        };
+        let place = match self.member("resource") {
+            "" => String::new(),
+            service => format!(" at {service}"),
+        };
+        let (scope, until) = (self.scopes(), moment_of(self.member("expires_at")));
+        let let_in = format!(
+            "The app \"{name}\" was let in{from} for {to} at {at}. {whose} It may use {scope}{place}, until {until} at the latest."
+        );
+        let mut letter = self.leading_to("An app was let in to your account", let_in, "See your apps", "/tokens");
+        letter.notes.push(
+            "If you know of this, there is nothing to do. If not, end it there, set a new password at once, and tell an admin of your tenant."
                 .to_owned(),
         );
         letter

@@ -45,6 +45,8 @@ const DIGEST: i64 = 3_600;
 pub enum Kind {
     /// An agent asks for a scope: `{agent, request, scope, hours, reason}`.
     AccessRequest,
+    /// The person let an app in: `{name, host, is_registered, resource, scope, expires_at, address}`; `host` and `resource` may be null.
+    AppLetIn,
     /// The person's address was changed, told to both: `{by, address, was, now}`.
     EmailChanged,
     /// A credential ends soon: `{agent, kind, name, expires_at}`.
@@ -55,6 +57,8 @@ pub enum Kind {
     FactorRemoved,
     /// An identity at a provider was linked to the person's account: `{address, provider, email}`; `email` may be null.
     IdentityLinked,
+    /// An identity at a provider was unlinked from the person's account: `{by, address, provider}`.
+    IdentityUnlinked,
     /// A person was invited, and sets a password by the link: `{by, address, base}`.
     Invite,
     /// A credential was found in the open: `{whose, prefix, text}`.
@@ -69,6 +73,8 @@ pub enum Kind {
     PasswordChanged,
     /// A recovery code of the person was used: `{left, address}`.
     RecoveryCodeUsed,
+    /// The person made new recovery codes, which end the ones before: `{address}`.
+    RecoveryCodesReplaced,
     /// A person asked to set a forgotten password anew: `{address, base}`.
     Reset,
     /// The person's role allows less than before: `{by, address, was, now}`.
@@ -78,7 +84,8 @@ pub enum Kind {
     RoleRaised,
     /// An agent has not been heard of for longer than its people have set: `{agent, minutes, last_seen_at}`.
     Silent,
-    /// A personal access token of the person was made: `{name, scope, expires_at, address}`.
+    /// A personal access token of the person was made: `{name, scope, expires_at, address, replaces}`; with `replaces` in the place of one
+    /// that there was.
     TokenMade,
     /// A user asked for a mail to their own address, to see that mail works: `{}`.
     Test,
@@ -86,13 +93,15 @@ pub enum Kind {
 
 impl Kind {
     /// Every one.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::AccessRequest,
+        Self::AppLetIn,
         Self::EmailChanged,
         Self::Expiring,
         Self::FactorAdded,
         Self::FactorRemoved,
         Self::IdentityLinked,
+        Self::IdentityUnlinked,
         Self::Invite,
         Self::Leak,
         Self::Link,
@@ -100,6 +109,7 @@ impl Kind {
         Self::NewSignIn,
         Self::PasswordChanged,
         Self::RecoveryCodeUsed,
+        Self::RecoveryCodesReplaced,
         Self::Reset,
         Self::RoleLowered,
         Self::RoleRaised,
@@ -124,7 +134,7 @@ impl Kind {
     /// Mails of this kind to one person in an hour, at most: of what a script can do a hundred times. `None`: no more than are caused.
     const fn most_in_an_hour(self) -> Option<i64> {
         match self {
-            Self::NewSignIn | Self::TokenMade => Some(10),
+            Self::AppLetIn | Self::NewSignIn | Self::RecoveryCodesReplaced | Self::TokenMade => Some(10),
             _ => None,
         }
     }
@@ -133,11 +143,13 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AccessRequest => "access_request",
+            Self::AppLetIn => "app_let_in",
             Self::EmailChanged => "email_changed",
             Self::Expiring => "expiring",
             Self::FactorAdded => "factor_added",
             Self::FactorRemoved => "factor_removed",
             Self::IdentityLinked => "identity_linked",
+            Self::IdentityUnlinked => "identity_unlinked",
             Self::Invite => "invite",
             Self::Leak => "leak",
             Self::Link => "link",
@@ -145,6 +157,7 @@ impl Kind {
             Self::NewSignIn => "new_sign_in",
             Self::PasswordChanged => "password_changed",
             Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::RecoveryCodesReplaced => "recovery_codes_replaced",
             Self::Reset => "reset",
             Self::RoleLowered => "role_lowered",
             Self::RoleRaised => "role_raised",
@@ -275,7 +288,7 @@ impl FromRow for DueMail {
 }
 
 /// The kinds that this release sends, as SQL has them. Those of a newer release are left for that release.
-const KINDS: &str = "'access_request', 'email_changed', 'expiring', 'factor_added', 'factor_removed', 'identity_linked', 'invite', 'leak', 'link', 'new_address', 'new_sign_in', 'password_changed', 'recovery_code_used', 'reset', 'role_lowered', 'role_raised', 'silent', 'token_made', 'test'";
+const KINDS: &str = "'access_request', 'app_let_in', 'email_changed', 'expiring', 'factor_added', 'factor_removed', 'identity_linked', 'identity_unlinked', 'invite', 'leak', 'link', 'new_address', 'new_sign_in', 'password_changed', 'recovery_code_used', 'recovery_codes_replaced', 'reset', 'role_lowered', 'role_raised', 'silent', 'token_made', 'test'";
 
 /// The condition that something is due; `?1` is now.
 fn some_is_due() -> String {

@@ -549,6 +549,13 @@ async fn a_link_is_mailed_to_its_person() {
     t.wait(1);
     sign_in(&t, &world, &[("email", json!("ada@acme.example")), ("sub", json!("9"))]).await.is(200);
     assert_eq!(mails().await, [by_session, "ada@acme.example identity_linked Acme SSO ada@acme.example"]);
+    // R702: so is the end of one.
+    t.execute("UPDATE users SET password_hash = 'x'").await.unwrap();
+    let listed = t.as_(&ada, "GET", "/auth/identities", Json::Null).await.is(200);
+    let path = format!("/auth/identities/{}", listed["items"][0]["id"].as_str().unwrap());
+    assert_eq!(t.as_(&ada, "DELETE", &path, Json::Null).await.status, 204);
+    let unlinked = "SELECT recipient || ' ' || (data ->> 'provider') FROM outbox WHERE kind = 'identity_unlinked'";
+    assert_eq!(t.texts(unlinked).await, ["ada@acme.example Acme SSO"]);
 }
 
 /// Every refusal of an account that is there is in its person's trail.

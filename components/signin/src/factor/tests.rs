@@ -1,7 +1,7 @@
 use common::{id::TenantId, role::Role, secret::Kind, vault::Vault};
 use serde_json::Value as Json;
 use service::{
-    settings::Settings,
+    settings::{Provider, Settings},
     testing::{Actor, Answer, TestApp, at_once},
 };
 use store::usage::Quotas;
@@ -273,8 +273,11 @@ async fn a_recovery_code_works_once() {
         t.number("SELECT count(*) FROM audit WHERE after LIKE '%recovery_code%' AND action = 'session.start'").await,
         1
     );
-    // New ones end the old ones.
+    // New ones end the old ones. R702: their person is mailed.
+    let t = TestApp::over_with(router(), Settings { mail_provider: Some(Provider::Resend), ..settings() }, &t);
     let replaced = t.as_(&ada, "POST", "/auth/factor/recovery-codes", Json::Null).await.is(200);
+    let mailed = "SELECT user_id FROM outbox WHERE kind = 'recovery_codes_replaced'";
+    assert_eq!(t.texts(mailed).await, [ada.user.to_string()]);
     verify(&t, &second, &device.recovery[0]).await.refused(403, "wrong_code");
     verify(&t, &second, replaced["recovery_codes"][0].as_str().unwrap()).await.is(200);
 }

@@ -16,7 +16,6 @@ use common::{
     scope::{Patterns, ScopeSet, Scopes},
     secret::{OneTimeCode, Secret},
     text::within,
-    url::Url,
 };
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -34,7 +33,7 @@ use service::{
 use store::{
     code::{self, Kind},
     db::Rows,
-    oauth_document, oauth_grant,
+    oauth_document, oauth_grant, outbox,
     resource::{self, Resource},
 };
 
@@ -337,7 +336,7 @@ fn shown(app: &App, asked: Asked) -> Result<Shown, ApiError> {
         returns_to: leads_to(&redirect).unwrap_or_default(),
         is_local: is_local(&redirect),
         client: ShownClient {
-            host: Url::parse(&client.id).map(|url| url.authority()),
+            host: client.host(),
             id: client.id,
             name: client.name,
             is_registered: client.is_registered,
@@ -446,6 +445,12 @@ pub(crate) async fn allow(change: Change<Body<Allow>>) -> Result<Response, ApiEr
                 "name": asked.client.name, "client_id": asked.client.id, "redirect_uri": asked.redirect_uri,
                 "resource": wanted.target.identifier(), "scope": scope, "expires_in_days": days,
             });
+            // Somebody who has a session for a moment could let an app in that lasts.
+            let told = json!({
+                "name": asked.client.name, "host": asked.client.host(), "is_registered": asked.client.is_registered,
+                "resource": wanted.target.identifier(), "scope": scope, "expires_at": write.now().plus_seconds(days * 86_400),
+            });
+            write.mail(user, outbox::Kind::AppLetIn, told).await?;
             let decided = Decided { redirect_to, code: Some(code.reveal().to_owned()) };
             Ok(Answer::ok(&decided)?.with_secret().audited(user, Null, after))
         })

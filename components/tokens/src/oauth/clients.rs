@@ -7,6 +7,7 @@ use common::{
     oauth::{MOST_URIS, document_url, private_use, redirect_uri},
     secret::ClientSecret,
     text::{isolated, text},
+    url::Url,
 };
 use http::StatusCode;
 use jose::Jws;
@@ -247,6 +248,13 @@ pub(super) struct Known {
     pub(super) redirect_uris: Vec<String>,
     /// Whether an admin of the tenant registered it. Of others nobody here has looked at more than their document.
     pub(super) is_registered: bool,
+}
+
+impl Known {
+    /// The host of a client id that is a URL.
+    pub(super) fn host(&self) -> Option<String> {
+        Url::parse(&self.id).map(|url| url.authority())
+    }
 }
 
 /// The client that an authorization request of this person names.

@@ -370,8 +370,11 @@ async fn ten_tokens_in_an_hour_are_mailed_and_a_rotated_one_warns_of_its_end() {
     assert_eq!(t.number(mails).await, 11);
     let rotated = t.as_(&ada, "POST", &format!("{}/rotate", path(&made)), json!({})).await.is(201);
     assert_eq!(rotated["warnings"], json!([]));
+    // R702: a session that takes a token over is mailed, and a token that replaces itself is not.
+    assert_eq!(t.number(&format!("{mails} AND data ->> 'replaces' = 1")).await, 1);
     t.wait(24 * 86_400);
     let again = t.as_(&with(&ada, &rotated), "POST", &format!("{}/rotate", path(&rotated)), json!({})).await.is(201);
     assert_eq!(again["expires_at"], made["expires_at"]);
     assert!(again["warnings"][0].as_str().unwrap().contains("rotating keeps the end"), "{again}");
+    assert_eq!(t.number(mails).await, 12);
 }

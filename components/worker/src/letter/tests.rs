@@ -174,7 +174,7 @@ async fn every_mail_is_whole_in_text_and_in_html() {
                 "by": by, "address": "192.0.2.7", "name": hostile, "whose": hostile, "prefix": "acr_agt_0", "text": hostile,
                 "was": "ada@example.com", "now": "viewer", "next": hostile, "provider": hostile, "email": hostile,
                 "agent": "scout", "request": "acc_1", "action": hostile, "reason": hostile, "scope": ["agents.read"], "hours": 3,
-                "device": hostile, "new": "network", "at": "2026-01-02T03:04:05.000Z", "left": 3, "minutes": 5,
+                "device": hostile, "host": hostile, "resource": hostile, "new": "network", "at": "2026-01-02T03:04:05.000Z", "left": 3, "minutes": 5,
                 "expires_at": "2026-01-09T03:04:05.000Z", "last_seen_at": "2026-01-02T03:04:05.000Z",
             });
             // Of some kinds one goes out in an hour.
@@ -209,12 +209,14 @@ async fn every_mail_is_whole_in_text_and_in_html() {
                     // Nobody does these for others.
                     let is_own = matches!(
                         kind,
-                        Kind::FactorAdded
+                        Kind::AppLetIn
+                            | Kind::FactorAdded
                             | Kind::IdentityLinked
                             | Kind::Link
                             | Kind::NewAddress
                             | Kind::NewSignIn
                             | Kind::RecoveryCodeUsed
+                            | Kind::RecoveryCodesReplaced
                             | Kind::Reset
                             | Kind::TokenMade
                     );

@@ -1,6 +1,9 @@
 use common::role::Role;
 use serde_json::{Value as Json, json};
-use service::testing::{Actor, TestApp};
+use service::{
+    settings::{Provider, Settings},
+    testing::{Actor, TestApp},
+};
 use store::oauth_document::{self, Document};
 
 use super::*;
@@ -50,6 +53,22 @@ async fn a_request_is_shown_in_the_scopes_that_the_person_may_grant() {
     let pat = Actor { token: pat["token"].as_str().unwrap().to_owned(), ..max };
     t.as_(&pat, "GET", &path(&asked), Null).await.refused(403, "session_required");
     t.as_(&pat, "POST", AUTHORIZE, json!({ "request": asked })).await.refused(403, "session_required");
+}
+
+/// R702: who lets an app in is mailed what it may do, also when it was somebody with their session.
+#[tokio::test]
+async fn an_app_that_is_let_in_is_mailed_to_its_person() {
+    let settings = Settings { mail_provider: Some(Provider::Resend), ..Settings::default() };
+    let t = TestApp::with(with_neighbours(), settings);
+    let ada = t.ada().await;
+    let made = client(&t, &ada, false).await;
+    allowed(&t, &ada, &request(made["id"].as_str().unwrap(), &[])).await;
+    let told = t.texts("SELECT user_id || ' ' || kind || ' ' || data FROM outbox").await;
+    let data = json!({
+        "name": "Planner", "host": null, "is_registered": true, "resource": null, "scope": ["agents.list", "agents.read"],
+        "expires_at": t.now().plus_seconds(90 * 86_400), "by": null, "address": "192.0.2.1",
+    });
+    assert_eq!(told, [format!("{} app_let_in {data}", ada.user)]);
 }
 
 /// R133: with an unknown client or another redirect URI nothing is sent anywhere.
