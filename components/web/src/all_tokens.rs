@@ -56,6 +56,10 @@ impl AllTokensPage {
     }
 
     fn kind(&self, token: &Json) -> &'static str {
+        // What a person let in is none of their own tokens.
+        if !token.text("client").is_empty() {
+            return "App";
+        }
         KINDS.iter().find(|(kind, _)| *kind == token.text("kind")).map_or("", |(_, word)| word)
     }
 
@@ -152,6 +156,25 @@ mod tests {
     fn owner(number: usize) -> Json {
         let email = format!("colleague-{number}@example.com");
         json!({ "user_id": format!("usr_01K7{number:022}"), "email": email, "agents": 3, "credentials": 9 })
+    }
+
+    /// R703: an app's token is called one, and can be revoked as long as the app can get another.
+    #[tokio::test]
+    async fn an_app_is_called_one() {
+        let visitor = Visitor::new(|_, path| {
+            let body = match path {
+                "/api/overview" => json!({ "caller": { "role": "admin", "scope": ["*"] } }),
+                "/auth/admin/tokens" => {
+                    let mut app = token(1);
+                    (app["kind"], app["client"]) = ("pat".into(), "Planner".into());
+                    json!({ "items": [app] })
+                }
+                _ => json!({}),
+            };
+            (200, body)
+        });
+        let html = visitor.open("/admin/tokens").await.text;
+        assert!(html.contains(">App</td>") && html.contains("Yes, revoke it"), "{html}");
     }
 
     /// R355: those that have the most, and none that has nothing.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::status::{CredentialStatus, REVOKED, status};
+use super::status::{CredentialStatus, REVOKED, status_until};
 use crate::{
     args,
     db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
@@ -35,7 +35,7 @@ pub struct Token {
     pub status: CredentialStatus,
     /// When it was made.
     pub created_at: Timestamp,
-    /// Its end; null is never.
+    /// Its end; null is never. Of an app's access token that of what was given: until then a refresh brings the next one.
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
@@ -137,11 +137,11 @@ impl Sort {
         }
     }
 
-    const fn expression(self) -> &'static str {
+    fn expression(self, end: &str) -> String {
         match self {
-            Self::Created => "c.created_at",
-            Self::LastUsed => "ifnull(c.last_used_at, 0)",
-            Self::Expires => "-ifnull(c.expires_at, 9223372036854775807)",
+            Self::Created => "c.created_at".to_owned(),
+            Self::LastUsed => "ifnull(c.last_used_at, 0)".to_owned(),
+            Self::Expires => format!("-ifnull({end}, 9223372036854775807)"),
         }
     }
 }
@@ -171,15 +171,21 @@ pub struct Filter<'a> {
     pub sort: Sort,
 }
 
+/// The end of the credential `c`: of an app's access token that of the grant `o`, while that lives, since a refresh brings the next one.
+fn end(now: &str) -> String {
+    format!("iif(c.revoked_at IS NULL AND o.ended_at IS NULL AND o.ends_at > {now}, o.ends_at, c.expires_at)")
+}
+
 fn select(now: &str, place: &str) -> String {
+    let end = end(now);
     format!(
-        "SELECT c.id, c.kind, c.name, c.prefix, c.scope, {} AS status, c.created_at, c.expires_at, c.revoked_at, c.replaced_by,
+        "SELECT c.id, c.kind, c.name, c.prefix, c.scope, {} AS status, c.created_at, {end} AS ends, c.revoked_at, c.replaced_by,
                 c.minted_by, c.minted_with, c.grantee, c.last_used_at, c.last_used_address, o.client_name, a.name AS agent, u.id, u.email, a.id, a.name, c.user_agent, {place} AS place
          FROM credentials c
          LEFT JOIN agents a ON a.id = c.agent_id
          LEFT JOIN oauth_grants o ON o.credential_id = c.id
          JOIN users u ON u.id = ifnull(a.owner_id, c.user_id)",
-        status(now, REVOKED)
+        status_until(&end, now, REVOKED)
     )
 }
 
@@ -193,7 +199,7 @@ pub async fn list(
 ) -> Result<Vec<Token>, DbError> {
     let mut binder = Binder::default();
     let now = binder.bind(now);
-    let place = filter.sort.expression();
+    let place = filter.sort.expression(&end(&now));
     let (at, id) = page.after();
     let (at, id) = (binder.bind(at), binder.bind(id));
     let tenant = binder.bind(tenant);
@@ -201,7 +207,7 @@ pub async fn list(
     let is_narrow = filter.own.is_some() || filter.minted_with.is_some() || filter.minted_by.is_some();
     let plus = if is_narrow { "+" } else { "" };
     let mut sql =
-        select(&now, place) + &format!(" WHERE {plus}c.tenant_id = {tenant} AND ({place}, c.id) < ({at}, {id})");
+        select(&now, &place) + &format!(" WHERE {plus}c.tenant_id = {tenant} AND ({place}, c.id) < ({at}, {id})");
     // An app's access token is one row: the secrets that refreshes replaced are none.
     sql.push_str(" AND (c.replaced_by IS NULL OR c.minted_with IS NOT c.replaced_by)");
     if let Some(own) = filter.own {
@@ -222,7 +228,7 @@ pub async fn list(
             CredentialStatus::Active => "'active', 'expiring'".to_owned(),
             other => binder.bind(other.as_str()),
         };
-        sql.push_str(&format!(" AND {} IN ({words})", status(&now, REVOKED)));
+        sql.push_str(&format!(" AND {} IN ({words})", status_until(&end(&now), &now, REVOKED)));
     }
     if let Some(q) = filter.q {
         let (q, begun) = (binder.bind(pattern(q)), binder.bind(like(q)));

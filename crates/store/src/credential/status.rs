@@ -59,13 +59,18 @@ pub(crate) const REVOKED: &str = "c.revoked_at IS NOT NULL OR a.archived_at IS N
 /// The status of the credential `c` of the person `u` and perhaps the agent `a`, at the moment `now`, an expression. `revoked` is the
 /// condition for that status.
 pub(crate) fn status(now: &str, revoked: &str) -> String {
+    status_until("c.expires_at", now, revoked)
+}
+
+/// The same of a credential whose end is this expression.
+pub(crate) fn status_until(end: &str, now: &str, revoked: &str) -> String {
     let (idle, soon) = (SESSION_IDLE * 1000, EXPIRING * 1000);
     format!(
         "CASE WHEN {revoked} THEN 'revoked'
-              WHEN c.expires_at <= {now} OR (c.kind = 'session' AND ifnull(c.last_used_at, c.created_at) <= {now} - {idle})
+              WHEN {end} <= {now} OR (c.kind = 'session' AND ifnull(c.last_used_at, c.created_at) <= {now} - {idle})
               THEN 'expired'
               WHEN u.deactivated_at IS NOT NULL THEN 'deactivated'
-              WHEN c.expires_at < {now} + {soon} THEN 'expiring' ELSE 'active' END"
+              WHEN {end} < {now} + {soon} THEN 'expiring' ELSE 'active' END"
     )
 }
 

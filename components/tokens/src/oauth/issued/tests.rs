@@ -59,7 +59,7 @@ async fn a_code_gives_tokens() {
     let one = &list["items"][0];
     assert_eq!(
         (&one["client"], &one["kind"], &one["expires_at"]),
-        (&json!("Planner"), &json!("pat"), &json!("2026-01-02T04:04:05.000Z"))
+        (&json!("Planner"), &json!("pat"), &json!("2026-02-01T03:04:05.000Z"))
     );
     let apps = t.as_(&ada, "GET", "/auth/apps", Null).await.is(200);
     assert_eq!(
@@ -378,6 +378,40 @@ async fn a_grant_and_its_access_token_end_together() {
             "The app Planner was signed out: max@example.com ended what you gave the app Planner: it can do nothing in your name any more."
         ]
     );
+}
+
+/// R703: an app that can get another token is live where credentials are listed, until what was given ends, and an admin ends it there.
+#[tokio::test]
+async fn an_app_is_live_while_it_can_get_a_token() {
+    let (t, ada, id) = stage().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    let got = given(&t, &max, &id).await;
+    let ada = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "*", None).await;
+    let listed = async |status: &str| {
+        let path = format!("/auth/admin/tokens?user={}&kind=pat&status={status}", max.user);
+        let page = t.as_(&ada, "GET", &path, Null).await.is(200);
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| json!([item["status"], item["expires_at"]]))
+            .collect::<Vec<_>>()
+    };
+    t.wait(2 * 3_600);
+    t.as_(&bearing(&max, &got), "GET", "/auth/apps", Null).await.refused(401, "token_expired");
+    let ends = json!("2026-02-01T03:04:05.000Z");
+    assert_eq!(listed("active").await, [json!(["active", ends])]);
+    t.wait(24 * 86_400);
+    assert_eq!(listed("expiring").await, [json!(["expiring", ends])]);
+    t.wait(6 * 86_400);
+    assert_eq!(listed("expired").await, [json!(["expired", "2026-01-02T04:04:05.000Z"])]);
+    // One that was ended is revoked, whatever time it had.
+    let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+    given(&t, &eve, &id).await;
+    let path = format!("/auth/admin/tokens?user={}&status=active&kind=pat", eve.user);
+    let live = t.as_(&ada, "GET", &path, Null).await.is(200)["items"][0]["id"].as_str().unwrap().to_owned();
+    t.as_(&ada, "DELETE", &format!("/auth/admin/tokens/{live}"), Null).await.is(204);
+    assert_eq!(t.as_(&ada, "GET", &path, Null).await.is(200)["items"], json!([]));
 }
 
 /// R135: a client revokes what it was given, and nothing else.
