@@ -6,7 +6,7 @@
 use common::{
     error::{ApiError, Code},
     id::CredentialId,
-    scope::Patterns,
+    scope::{CustomScopes, Patterns, ScopeSet, Scopes},
     secret::{Kind, RefreshToken, Secret},
 };
 use http::StatusCode;
@@ -111,22 +111,29 @@ async fn find(app: &App, sent: &RefreshToken, client: &str) -> Result<Grant, Api
     Err(invalid())
 }
 
-/// The scope that the client asks for: all, or less.
+/// The scope that the client asks for: of what was given, all or less. A client that sends the scope of its authorization request once more may
+/// name what the person did not give: that is passed over, and the answer says what is left (RFC 6749, section 3.3).
 fn narrowed(found: &Grant, asked: Option<&str>) -> Result<Patterns, ApiError> {
-    let Some(asked) = asked else { return Ok(found.scope.clone()) };
-    let given = found.scope.to_column();
-    let given: Vec<&str> = given.split(' ').collect();
-    let mut words: Vec<&str> = scope_words(asked).collect();
-    if words.iter().any(|word| !given.contains(word)) {
-        return Err(Code::InvalidScope
-            .detail("The scope holds more than the person gave.")
-            .fix(format!(
-                "Leave scope out, or send some of: {}. For more, send the person to /oauth/authorize again.",
-                given.join(" ")
-            ))
-            .page("/docs/agents/concepts/oauth-clients#the-token-requests"));
+    let words: Vec<&str> = scope_words(asked.unwrap_or_default()).collect();
+    if words.is_empty() {
+        return Ok(found.scope.clone());
     }
-    words.sort_unstable();
-    words.dedup();
-    Ok(if words.is_empty() { found.scope.clone() } else { Patterns::stored(&words.join(" ")) })
+    let given = found.scope.to_column();
+    // Those that were given are all that count of custom scopes: whether others are defined decides nothing.
+    let custom: Vec<&str> = given.split(' ').filter(|word| CustomScopes::is_name(word)).collect();
+    let custom = CustomScopes::stored(&custom.join(" "));
+    let scope = Scopes::stored(&words.join(" "), &custom).and(&found.scope.scopes(&custom));
+    if words.into_iter().all(is_scope) && !scope.is_empty() {
+        return Ok(scope.to_patterns());
+    }
+    Err(Code::InvalidScope
+        .detail("The scope holds nothing that the person gave, or a word that is no scope.")
+        .fix(format!("Leave scope out, or send some of: {given}. For more, send the person to /oauth/authorize again."))
+        .page("/docs/agents/concepts/oauth-clients#the-token-requests"))
+}
+
+/// Whether a word can be a scope: one of this server, a pattern of some, or the name or a pattern of custom ones.
+fn is_scope(word: &str) -> bool {
+    let name = word.strip_suffix(".*").unwrap_or(word);
+    ScopeSet::expand(word).is_some() || word == "x.*" || CustomScopes::is_name(name)
 }

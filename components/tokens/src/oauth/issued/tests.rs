@@ -283,8 +283,9 @@ async fn a_refresh_gives_no_more_than_the_person_did() {
         pairs.extend(more);
         form_with(&t, TOKEN, None, &encoded(&pairs)).await
     };
-    send(&id, &token, &[("scope", "agents.read users.read")]).await.refused(400, "invalid_scope");
-    send(&id, &token, &[("scope", "*")]).await.refused(400, "invalid_scope");
+    for none in ["users.read", "agents.read x", "agents.", "agents.read x..*", "x.crm.read"] {
+        send(&id, &token, &[("scope", none)]).await.refused(400, "invalid_scope");
+    }
     send(&id, &token, &[("resource", "https://other.example.com")]).await.refused(400, "invalid_target");
     send(other["id"].as_str().unwrap(), &token, &[]).await.refused(400, "invalid_grant");
     send(&id, "acr_ref_x", &[]).await.refused(400, "invalid_grant");
@@ -296,6 +297,22 @@ async fn a_refresh_gives_no_more_than_the_person_did() {
     let all = refresh(&t, &id, &less["refresh_token"]).await.is(200);
     assert_eq!(all["scope"], SCOPES);
     assert!(works(&t, &bearing(&ada, &all)).await);
+
+    // R704: the scope of the authorization request is taken, whatever the person left out of it: never more than was given.
+    let mut token = all["refresh_token"].as_str().unwrap().to_owned();
+    for (asked, got) in [
+        ("tokens.* agents.read", SCOPES),
+        ("agents.read users.read x.crm.* openid", "agents.read"),
+        ("tokens.write tokens.write tokens.read", "tokens.read tokens.write"),
+        ("*", SCOPES),
+        ("openid", SCOPES),
+    ] {
+        let next = send(&id, &token, &[("scope", asked)]).await.is(200);
+        assert_eq!(next["scope"], got, "{asked}");
+        let carried = "SELECT scope FROM credentials WHERE kind = 'pat' AND revoked_at IS NULL";
+        assert_eq!(t.texts(carried).await, [got], "{asked}");
+        token = next["refresh_token"].as_str().unwrap().to_owned();
+    }
 }
 
 /// R135: a grant ends after 30 days without a token, after the days that the person gave, with the account for good, and within the role.
@@ -490,6 +507,15 @@ async fn a_grant_for_a_service_gives_signed_tokens() {
         t.send(request.body(service::body::RequestBody::from(form)).unwrap()).await.is(200)
     };
     assert_eq!(introspect(&got["access_token"]).await["active"], json!(true));
+    // R704: a refresh may repeat what was asked.
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("client_id", id),
+        ("refresh_token", got["refresh_token"].as_str().unwrap()),
+        ("scope", "x.crm.* x.mail.send agents.read"),
+    ];
+    let got = form_with(&t, TOKEN, None, &encoded(&form)).await.is(200);
+    assert_eq!(got["scope"], "x.crm.read x.crm.write");
     // It is nothing at this server.
     t.as_(&bearing(&max, &got), "GET", "/auth/apps", Null).await.refused(401, "invalid_token");
     // A viewer can use what ends in `.read`.
