@@ -392,9 +392,20 @@ form! {
     }
 }
 
+/// Whether the caller may read requests. What agents ask for, why and with which body is the business of a person's token only if it may
+/// read agents; an agent reads its own without a scope.
+pub(crate) fn may_read(caller: &Caller) -> bool {
+    caller.agent_id().is_some() || caller.scope().contains(Scope::AgentsRead)
+}
+
+fn check_read(caller: &Caller) -> Result<(), ApiError> {
+    if may_read(caller) { Ok(()) } else { caller.require(Scope::AgentsRead) }
+}
+
 /// `GET /api/access-requests`: an agent sees its own requests and those of the agents below it; a person sees the requests that they
 /// decide about.
 pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
+    check_read(&caller)?;
     let q = part(query.q.as_deref())?;
     let state = query.state.as_deref().map(state).transpose()?;
     let wanted = caller.page(&app, &query.page)?;
@@ -422,6 +433,7 @@ pub(crate) async fn get(
     Path(id): Path,
     Query(query): Query<Follow>,
 ) -> Result<Response, ApiError> {
+    check_read(&caller)?;
     let mut watch = Watch::begin(&app, &caller, query.wait).await?;
     loop {
         let found = find(&app, &caller, &id).await?;

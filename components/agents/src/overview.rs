@@ -25,6 +25,8 @@ use store::{
     credential, notification,
 };
 
+use crate::access_requests;
+
 /// Requests that are shown.
 const WAITING: i64 = 20;
 /// Agents that are shown.
@@ -45,9 +47,9 @@ form! {
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Overview<'a> {
     caller: Whoami<'a>,
-    /// Access requests that the caller may decide.
-    waiting: Waiting,
-    /// Notifications that the caller has not read. `None`: the credential does not carry the scope; so are the others.
+    /// Access requests that the caller may decide. `None`: the credential does not carry the scope; so are the others.
+    waiting: Option<Waiting>,
+    /// Notifications that the caller has not read.
     unread: Option<i64>,
     #[serde(flatten)]
     home: Option<Home>,
@@ -92,18 +94,25 @@ pub(crate) async fn overview(app: App, caller: Caller, Query(asked): Query<Asked
         Some("head") => true,
         Some(_) => return Err(Code::InvalidFilter.with("field", "parts").with("valid", "head")),
     };
-    let wanted = caller.page(&app, &PageQuery { cursor: None, limit: Some(WAITING) })?;
-    let open = access_request::Filter { state: Some(Wanted::One(AccessRequestState::Open)), ..Default::default() };
-    let open = access_request::list(app.db(), caller.subject(), &open, &wanted, app.now()).await?;
+    let waiting = match access_requests::may_read(&caller) {
+        true => Some(waiting(&app, &caller).await?),
+        false => None,
+    };
     let unread = match caller.scope().contains(Scope::NotificationsRead) {
         true => notification::count(app.db(), caller.user_id()).await?.map(|count| count.unread),
         false => None,
     };
     let home = if is_head { None } else { Some(home(&app, &caller).await?) };
-    let page = wanted.page(open, |row| (row.created_at, row.id.to_string()));
-    let waiting = Waiting { is_more: page.next_cursor.is_some(), items: page.items };
     let scopes = caller.scopes();
     json(StatusCode::OK, &Overview { caller: Whoami::of(&caller, &scopes), waiting, unread, home })
+}
+
+async fn waiting(app: &App, caller: &Caller) -> Result<Waiting, ApiError> {
+    let wanted = caller.page(app, &PageQuery { cursor: None, limit: Some(WAITING) })?;
+    let open = access_request::Filter { state: Some(Wanted::One(AccessRequestState::Open)), ..Default::default() };
+    let open = access_request::list(app.db(), caller.subject(), &open, &wanted, app.now()).await?;
+    let page = wanted.page(open, |row| (row.created_at, row.id.to_string()));
+    Ok(Waiting { is_more: page.next_cursor.is_some(), items: page.items })
 }
 
 async fn home(app: &App, caller: &Caller) -> Result<Home, ApiError> {

@@ -114,8 +114,32 @@ async fn an_overview_shows_no_more_than_its_credential_carries() {
     let pat = t.as_(&ada, "POST", "/auth/tokens", pat).await.is(201);
     let bearer = format!("Bearer {}", pat["token"].as_str().unwrap());
     let seen = t.call("GET", OVERVIEW, &[("authorization", &bearer)], Null).await.is(200);
-    assert_eq!([&seen["unread"], &seen["lately"], &seen["ending"]], [&Null; 3]);
+    assert_eq!([&seen["unread"], &seen["lately"], &seen["ending"], &seen["waiting"]], [&Null; 4]);
     assert_eq!(seen["agents"]["running"], 1);
+}
+
+/// R760: what agents ask for, and why, is for a person's token that may read agents, here and in the list.
+#[tokio::test]
+async fn a_narrow_token_of_a_person_reads_no_access_requests() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let scout = t.agent(&ada, "scout", "agents.read").await;
+    let asked = json!({ "scope": ["agents.logs"], "reason": "To look." });
+    let asked = t.as_(&scout, "POST", "/api/access-requests", asked).await.is(201);
+    let one = format!("/api/access-requests/{}", asked["id"].as_str().unwrap());
+    let get = async |scope: &str, path: &str| {
+        let pat = t.as_(&ada, "POST", "/auth/tokens", json!({ "name": "pat", "scope": [scope] })).await.is(201);
+        let bearer = format!("Bearer {}", pat["token"].as_str().unwrap());
+        t.call("GET", path, &[("authorization", &bearer)], Null).await
+    };
+    for path in ["/api/access-requests", &one] {
+        get("guides.read", path).await.refused(403, "scope_denied");
+        get("agents.read", path).await.is(200);
+        t.as_(&ada, "GET", path, Null).await.is(200);
+        t.as_(&scout, "GET", path, Null).await.is(200);
+    }
+    assert_eq!(get("guides.read", OVERVIEW).await.is(200)["waiting"], Null);
+    assert_eq!(get("agents.read", OVERVIEW).await.is(200)["waiting"]["items"][0]["reason"], "To look.");
 }
 
 /// Credentials that end within a week are counted, those of the caller's agents too, and nobody else's.
