@@ -302,6 +302,7 @@ async fn merged(
 /// `DELETE /api/access-requests/{id}`: the agent takes an open request back, as if it had not asked.
 pub(crate) async fn withdraw(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
     decide(change, &id, async |write, found| {
+        write.caller.check_for_itself(&write.tx).await?;
         if !access_request::withdraw(&write.tx, found.id.as_str()).await? {
             return Err(already_decided(&found));
         }

@@ -63,7 +63,11 @@ struct Probe {
 pub(crate) async fn heartbeat(app: App, caller: Caller, Body(body): Body<Heartbeat>) -> Result<Response, ApiError> {
     let spent = body.spent_cents.map(|cents| within("spent_cents", cents, 0..=MOST_CENTS)).transpose()?;
     let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
-    let beat = state::heartbeat(app.db(), (agent, caller.credential_id()), spent, app.now()).await?;
+    let is_for_itself = caller.is_for_itself(app.db()).await?;
+    if spent.is_some() && !is_for_itself {
+        return Err(Caller::own_token_required());
+    }
+    let beat = state::heartbeat(app.db(), (agent, caller.credential_id()), (spent, is_for_itself), app.now()).await?;
     let beat = beat.ok_or(Code::AgentNotFound)?; // archived since the caller was looked up
     if beat.over_budget_at.is_none() && beat.budget_cents.is_some_and(|budget| beat.spent_cents > budget) {
         // A full database takes no event. The agent is refused all the same.
@@ -72,6 +76,7 @@ pub(crate) async fn heartbeat(app: App, caller: Caller, Body(body): Body<Heartbe
         }
     }
     if beat.is_deployed
+        && is_for_itself
         && let Err(error) = tell_deployed(&app, &caller, agent).await
     {
         // A full database: the next heartbeat tries again.

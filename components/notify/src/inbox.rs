@@ -148,6 +148,7 @@ pub(crate) struct Acknowledged {
 pub(crate) async fn acknowledge(app: App, caller: Caller, Body(body): Body<Acknowledge>) -> Result<Response, ApiError> {
     let upto = number(&body.upto)?;
     let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
+    caller.check_for_itself(app.db()).await?;
     // A number that was never given out would delete later events unread.
     check_place(&app, &caller, upto).await?;
     let acknowledged = inbox::acknowledge(app.db(), agent, upto).await?;
@@ -157,7 +158,7 @@ pub(crate) async fn acknowledge(app: App, caller: Caller, Body(body): Body<Ackno
 
 #[cfg(test)]
 mod tests {
-    use common::role::Role;
+    use common::{role::Role, secret::Kind};
     use serde_json::{Value::Null, json};
     use service::testing::{Actor, TestApp};
 
@@ -215,6 +216,31 @@ mod tests {
         t.as_(&ada, "GET", INBOX, Null).await.refused(403, "agent_required");
         for (query, slug) in [("after=x", "invalid_event"), ("limit=0", "invalid_limit"), ("wait=26", "invalid_wait")] {
             t.as_(&scout, "GET", &format!("{INBOX}?{query}"), Null).await.refused(400, slug);
+        }
+    }
+
+    /// R761: a key of a program elsewhere reads the inbox of its agent and deletes nothing there.
+    #[tokio::test]
+    async fn an_external_key_acknowledges_nothing() {
+        let (t, ada, scout) = stage().await;
+        let sent = t.as_(&ada, "POST", MESSAGES, json!({ "text": "one" })).await.is(201);
+        let key = (Kind::ApiKey, &ada.tenant, &ada.user, scout.agent.as_ref());
+        let key = t.credential(key.0, key.1, key.2, key.3, "agents.read", None).await;
+        let upto = json!({ "upto": sent["id"] });
+        for (kind, acknowledged) in [("external", None), ("internal", Some(1))] {
+            t.execute(&format!(
+                "INSERT OR REPLACE INTO api_keys (id, tenant_id, agent_id, name, type, created_at, created_by)
+                 SELECT 'key_1', tenant_id, id, 'ci', '{kind}', 0, owner_id FROM agents"
+            ))
+            .await
+            .unwrap();
+            t.execute("UPDATE credentials SET key_id = 'key_1' WHERE kind = 'api_key'").await.unwrap();
+            t.as_(&key, "GET", INBOX, Null).await.is(200);
+            let answer = t.as_(&key, "POST", &format!("{INBOX}/ack"), upto.clone()).await;
+            match acknowledged {
+                None => assert_ne!(answer.refused(403, "permission_denied"), Null),
+                Some(count) => assert_eq!(answer.is(200)["acknowledged"], count),
+            }
         }
     }
 

@@ -27,6 +27,7 @@ use store::{
     audit::{self, Event, refusals},
     credential::{self, CredentialRow, status::CredentialStatus},
     db::{DbError, Purpose, Rows},
+    key,
     origin::Origin,
     page::PageRequest,
     person::Named,
@@ -321,6 +322,23 @@ impl Caller {
     /// Whether what people approve at `/api/access-requests` applies to this credential: it is an agent's token, and rests on no grant.
     pub fn takes_approvals(&self) -> bool {
         self.agent_id().is_some() && self.credential_kind() == Kind::AgentToken && self.grantee().is_none()
+    }
+
+    /// Whether it stands for the agent itself: with the agent's token, a workload's credential or the key of a program that runs beside the
+    /// agent. The key of a program elsewhere does what its scopes say, and neither lives nor reads for the agent.
+    pub async fn is_for_itself(&self, reads: &dyn Rows) -> Result<bool, DbError> {
+        Ok(self.credential_kind() != Kind::ApiKey || !key::is_external(reads, self.credential_id()).await?)
+    }
+
+    /// Refuses a caller that does not stand for the agent itself.
+    pub async fn check_for_itself(&self, reads: &dyn Rows) -> Result<(), ApiError> {
+        if self.is_for_itself(reads).await? { Ok(()) } else { Err(Self::own_token_required()) }
+    }
+
+    /// The refusal of what a key of a program elsewhere may not do.
+    pub fn own_token_required() -> ApiError {
+        let detail = "A key of the type external cannot do this: the agent itself does it.";
+        Code::PermissionDenied.detail(detail).fix("Send it with the agent's own token.")
     }
 
     /// Refuses a caller that lacks the custom scope.

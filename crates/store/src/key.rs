@@ -243,6 +243,12 @@ pub async fn get(
     Err(refusal.detail(detail).with("owner", found.owner))
 }
 
+/// Whether this credential is the secret of a key for programs that run elsewhere. That of a workload has no key.
+pub async fn is_external(reads: &dyn Rows, credential: &CredentialId) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM credentials c JOIN api_keys k ON k.id = c.key_id WHERE c.id = ?1 AND k.type = 'external'";
+    Ok(reads.optional::<Affected>(sql, args![credential]).await?.is_some())
+}
+
 /// The filter of a list of keys.
 #[derive(Default)]
 pub struct Filter<'a> {

@@ -156,3 +156,37 @@ async fn a_heartbeat_is_answered_for_a_halted_agent_and_refused_for_an_ended_tok
     t.as_(&ada, "DELETE", "/api/agents/scout/token", Null).await.is(204);
     t.as_(&scout, "POST", HEARTBEAT, Null).await.refused(401, "token_revoked");
 }
+
+/// R761: a key of a program elsewhere neither spends for its agent nor lives for it, and takes back none of its requests.
+#[tokio::test]
+async fn an_external_key_does_not_stand_for_its_agent() {
+    let (t, ada, scout) = stage().await;
+    beat(&t, &scout, Null).await;
+    let asked = json!({ "scope": ["agents.logs"], "reason": "To look." });
+    let asked = t.as_(&scout, "POST", "/api/access-requests", asked).await.is(201);
+    let asked = format!("/api/access-requests/{}", asked["id"].as_str().unwrap());
+    t.execute("UPDATE agents SET silent_told_at = 1").await.unwrap();
+    t.wait(120);
+    let state = "SELECT json_array(spent_cents, last_seen_at, silent_told_at) FROM agents";
+    let before = t.texts(state).await;
+    let key = async |kind: &str| {
+        let ask = json!({ "name": kind, "type": kind, "scope": ["agents.read"] });
+        let key = t.as_(&ada, "POST", "/api/agents/scout/keys", ask).await.is(201);
+        format!("Bearer {}", key["key"].as_str().unwrap())
+    };
+    let external = key("external").await;
+    let send = async |key: &str, method: &str, path: &str, body: Json| {
+        t.call(method, path, &[("authorization", key)], body).await
+    };
+    let refused = send(&external, "POST", HEARTBEAT, json!({ "spent_cents": 7 })).await;
+    assert_eq!(refused.refused(403, "permission_denied")["fix"], "Send it with the agent's own token.");
+    send(&external, "DELETE", &asked, Null).await.refused(403, "permission_denied");
+    assert_eq!(send(&external, "POST", HEARTBEAT, Null).await.is(200)["state"], "running");
+    assert_eq!(t.texts(state).await, before);
+    t.as_(&scout, "GET", &asked, Null).await.is(200);
+    // One of a program that runs beside the agent does.
+    let internal = key("internal").await;
+    send(&internal, "POST", HEARTBEAT, json!({ "spent_cents": 7 })).await.is(200);
+    assert_ne!(t.texts(state).await, before);
+    send(&internal, "DELETE", &asked, Null).await.is(204);
+}

@@ -194,16 +194,16 @@ impl FromRow for HeartbeatState {
     }
 }
 
-/// Marks an agent as seen, and stores what it reports as spent, if that is more than it reported before. One hot statement.
-/// `None`: the agent is archived.
+/// Marks an agent as seen, if it is the agent itself that reports, and stores what it reports as spent, if that is more than it reported
+/// before. One hot statement. `None`: the agent is archived.
 pub async fn heartbeat(
     db: &Db,
     (id, credential): (&AgentId, &CredentialId),
-    spent: Option<i64>,
+    (spent, is_itself): (Option<i64>, bool),
     now: Timestamp,
 ) -> Result<Option<HeartbeatState>, DbError> {
     let sql = concat!(
-        "UPDATE agents SET last_seen_at = ?2, silent_told_at = NULL, spent_cents = max(spent_cents, ifnull(?3, 0)),
+        "UPDATE agents SET last_seen_at = iif(?5, ?2, last_seen_at), silent_told_at = iif(?5, NULL, silent_told_at), spent_cents = max(spent_cents, ifnull(?3, 0)),
                                  over_budget_at = iif(max(spent_cents, ifnull(?3, 0)) > budget_cents, over_budget_at, NULL)
                WHERE id = (SELECT ?1) AND archived_at IS NULL
                RETURNING state, budget_cents, spent_cents, (SELECT count(*) FROM inbox WHERE agent_id = (SELECT ?1)) AS unread, over_budget_at,
@@ -213,9 +213,9 @@ pub async fn heartbeat(
         is_deployed!("(SELECT ?4)"),
         " AS is_deployed"
     );
-    let beats = match db.hot(sql, args![id, now, spent, credential]).await {
+    let beats = match db.hot(sql, args![id, now, spent, credential, is_itself]).await {
         // One that puts the agent over its budget has an epoch, which a full database must not keep out.
-        Err(DbError::Full) => db.single(Purpose::Revoking, sql, args![id, now, spent, credential]).await,
+        Err(DbError::Full) => db.single(Purpose::Revoking, sql, args![id, now, spent, credential, is_itself]).await,
         beats => beats,
     };
     Ok(beats?.into_iter().next())
