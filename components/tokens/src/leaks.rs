@@ -65,14 +65,15 @@ pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Lea
         credential::made_with(&tx, found.credential_id(), successor.as_ref().map(|next| &next.id), app.now()).await?;
     let successor = successor.map(|successor| successor.prefix);
     let action = route.audit.unwrap_or_default();
-    let is_news =
-        was_live || (successor.is_some() && !audit::exists(&tx, found.credential_id().as_str(), action).await?);
+    let (credential, agent) = (found.credential_id().as_str(), found.agent_id());
+    let object = agent.map_or(credential, |agent| agent.as_str());
+    let is_news = was_live || (successor.is_some() && !audit::exists(&tx, (object, credential), action).await?);
     if is_news {
         let origin = app.origin(found.tenant_id(), None);
         let event = audit::Event {
             action,
-            object: found.credential_id().as_str(),
-            before: Null,
+            object,
+            before: agent.map_or(Null, |_| json!({ "token": credential })),
             after: json!({
                 "kind": found.credential_kind(), "prefix": found.credential_prefix(), "revoked": was_live, "successor": successor, "made": made,
             }),

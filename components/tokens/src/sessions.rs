@@ -31,7 +31,10 @@ pub(crate) async fn end_own(change: Change<()>) -> Result<Response, ApiError> {
             let (id, kind) = (write.caller.credential_id(), write.caller.credential_kind());
             credential::revoke(&write.tx, id, write.now()).await?;
             let before = if is_session { Null } else { json!({ "kind": kind }) };
-            Ok(Answer::no_content().audited(id, before, Null))
+            Ok(match write.caller.agent_id() {
+                Some(agent) => Answer::no_content().audited(agent, json!({ "token": id, "kind": kind }), Null),
+                None => Answer::no_content().audited(id, before, Null),
+            })
         })
         .await?;
     if !is_session {

@@ -257,19 +257,26 @@ pub(crate) async fn revoke_found(write: &Write<'_>, found: Token) -> Result<Done
     }
     let what = format!("revoked the {} {}…", found.kind.title(), found.prefix);
     let agent = found.owner.agent_id.clone().and_then(|id| AgentId::try_from(id).ok());
-    match (agent, &found.owner.agent_name) {
+    match (&agent, &found.owner.agent_name) {
         (Some(agent), Some(name)) => {
-            write.emit_ended(EventKind::AgentTokenRevoked, (&agent, name), &what, &ended).await?;
+            write.emit_ended(EventKind::AgentTokenRevoked, (agent, name), &what, &ended).await?;
         }
         _ => {
             let (title, body) = told_of_end(write, &found, &what);
             write.tell(&found.owner.user_id, &title, &body).await?;
         }
     }
-    let before = json!({
-        "kind": found.kind, "name": found.name, "user_id": found.owner.user_id, "agent_id": found.owner.agent_id,
-    });
-    Ok(Answer::no_content().audited(&found.id, before, Null))
+    // What is done to a credential of an agent is about the agent, so that every caller that may read the agent sees it.
+    Ok(match agent {
+        Some(agent) => {
+            let before = json!({ "token": found.id, "kind": found.kind, "name": found.name });
+            Answer::no_content().audited(agent, before, Null)
+        }
+        None => {
+            let before = json!({ "kind": found.kind, "name": found.name, "user_id": found.owner.user_id });
+            Answer::no_content().audited(&found.id, before, Null)
+        }
+    })
 }
 
 /// What a person reads of a credential of theirs that somebody else has ended: of an app's, that the app can do nothing any more.

@@ -88,10 +88,11 @@ pub(crate) async fn check_guarded(tx: &Tx<'_>) -> Result<(), DbError> {
     }
 }
 
-/// Whether there is a row of this action about an object.
-pub async fn exists(reads: &dyn Rows, object: &str, action: &str) -> Result<bool, DbError> {
-    let sql = "SELECT 1 FROM audit WHERE object_id = ?1 AND action = ?2 LIMIT 1";
-    Ok(reads.optional::<Affected>(sql, args![object, action]).await?.is_some())
+/// Whether there is a row of this action about a credential: about its agent and this token, or about the credential itself.
+pub async fn exists(reads: &dyn Rows, (object, token): (&str, &str), action: &str) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM audit WHERE object_id IN (?1, ?2) AND action = ?3
+               AND (object_id = ?2 OR before ->> 'token' = ?2) LIMIT 1";
+    Ok(reads.optional::<Affected>(sql, args![object, token, action]).await?.is_some())
 }
 
 /// The members that differ between two objects: an audit row holds the members that were changed, not the others.

@@ -144,3 +144,35 @@ async fn a_credentials_status_is_what_the_guard_makes_of_it() {
     let refused = t.as_(&active, "GET", &format!("{ALL}?status=live"), Null).await.refused(400, "invalid_filter");
     assert_eq!(refused["fix"], "Send status as one of: active, expiring, expired, revoked, deactivated.");
 }
+
+/// R762: what ends a credential of an agent is found about the agent, by all that may read it, and about the credential.
+#[tokio::test]
+async fn the_trail_of_an_agent_tells_which_of_its_credentials_were_ended() {
+    let t = TestApp::new(with_neighbours());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    let max = t.user(&tenant, "max@example.com", Role::Member).await;
+    let scout = t.agent(&max, "scout", "agents.read").await;
+    let agent = scout.agent.clone().unwrap();
+    let key = async || t.credential(Kind::ApiKey, &tenant, &max.user, Some(&agent), "agents.read", None).await;
+    let (ended, leaked) = (key().await, key().await);
+    t.as_(&ada, "DELETE", &format!("{ALL}/{}", scout.credential), Null).await.is(204);
+    t.as_(&ended, "DELETE", "/auth/tokens/me", Null).await.is(204);
+    for _ in 0..2 {
+        t.nobody("POST", "/auth/leaks", json!({ "token": leaked.token })).await.is(204);
+    }
+    let expected = [("token.leaked", &leaked), ("token.revoke", &ended), ("token.revoke", &scout)];
+    for reader in [&ada, &max] {
+        let rows = t.as_(reader, "GET", "/api/audit?object=scout&outcome=done", Null).await.is(200);
+        let rows = rows["items"].as_array().unwrap();
+        let told =
+            |row: &serde_json::Value| (row["action"].clone(), row["object"].clone(), row["before"]["token"].clone());
+        let rows: Vec<_> = rows.iter().map(told).collect();
+        assert_eq!(rows, expected.map(|(action, one)| (json!(action), json!(agent), json!(one.credential))));
+        for (action, one) in expected {
+            let of_it = t.as_(reader, "GET", &format!("/api/audit?object={}", one.credential), Null).await.is(200);
+            assert_eq!(of_it["items"].as_array().unwrap().len(), 1, "{of_it}");
+            assert_eq!(of_it["items"][0]["action"], action);
+        }
+    }
+}

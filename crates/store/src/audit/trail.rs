@@ -13,7 +13,7 @@ use crate::{
 };
 use common::{
     email,
-    id::{AuditId, KeyId, UserId, begins_as_id},
+    id::{AuditId, CredentialId, KeyId, UserId, begins_as_id},
     json,
     permission::Action,
     time::Timestamp,
@@ -237,6 +237,12 @@ fn conditions(
                 " AND r.object_id IN (SELECT ifnull({id}, {name}) AS id
                                       UNION ALL SELECT u.id FROM users u
                                       WHERE u.tenant_id = {tenant} AND u.email_key >= {begin} AND u.email_key < {end})"
+            ),
+            // What is done to a credential of an agent is about the agent.
+            true if object.starts_with(CredentialId::PREFIX) => format!(
+                " AND r.object_id IN (SELECT {name} AS id UNION ALL SELECT c.agent_id FROM credentials c
+                                      WHERE c.id = {name} AND c.agent_id IS NOT NULL AND c.tenant_id = {tenant})
+                  AND (r.object_id = {name} OR r.before ->> 'token' = {name})"
             ),
             true => format!(" AND r.object_id = {name}"),
         });
