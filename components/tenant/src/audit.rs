@@ -158,14 +158,14 @@ impl List {
         json!({ "filters": sent.collect::<BTreeMap<_, _>>() })
     }
 
-    /// The filter. A name is that of an agent that the caller may know of, or else of people.
+    /// The filter. A name is that of an agent that the caller may know of, and of people.
     async fn filter(&self, app: &App, caller: &Caller) -> Result<Filter, ApiError> {
         let mut filter = self.read()?;
         if let Some(name) = filter.actor.take_if(|actor| can_name(actor) && email::parse(actor).is_none()) {
             let can_be_agent = AgentName::is_one(&name);
-            match can_be_agent && trail::is_agent(app.db(), caller.subject(), sees_all(caller), &name).await? {
-                true => filter.actor = Some(name),
-                false => filter.people = caller.named("actor", Some(&name))?,
+            filter.people = caller.named("actor", Some(&name))?;
+            if can_be_agent && trail::is_agent(app.db(), caller.subject(), sees_all(caller), &name).await? {
+                filter.actor = Some(name);
             }
         }
         // Rows of earlier releases may have actions that no route has any more.

@@ -173,7 +173,7 @@ async fn only_the_owner_sees_the_rows_of_an_archived_agent() {
     s.t.execute("UPDATE agents SET archived_at = 1 WHERE name = 'scout'").await.unwrap();
     assert_eq!(s.sees(&vic, "").await, Vec::<String>::new());
     assert_eq!(s.sees(&s.mia, "").await.len(), 4);
-    // Its name is still its own, and not that of people, until another agent has it.
+    // Its name is still its own until another agent has it.
     let by_name = [s.sees(&s.mia, "?actor=scout").await, s.sees(&s.mia, "?object=scout").await];
     let by_id = ["actor", "object"].map(|field| format!("?{field}={}", id(&s.scout)));
     assert_eq!(by_name, [s.sees(&s.mia, &by_id[0]).await, s.sees(&s.mia, &by_id[1]).await]);
@@ -212,6 +212,19 @@ async fn filters_narrow_the_list() {
     ] {
         assert_eq!(s.sees(&s.ada, &query).await, expected, "{query}");
     }
+}
+
+/// R763: a word that names an agent hides no person whom it names too.
+#[tokio::test]
+async fn an_actor_is_an_agent_and_people_of_that_name() {
+    let s = crowd().await;
+    let by_mia = s.sees(&s.ada, "?actor=mia@example.com").await;
+    assert_eq!(s.sees(&s.ada, "?actor=mia").await, by_mia);
+    let mia = s.t.agent(&s.ada, "mia", "*").await;
+    s.row("by_agent", &mia, &id(&s.hidden)).await;
+    let both: Vec<String> = std::iter::once("by_agent".to_owned()).chain(by_mia).collect();
+    assert_eq!(s.sees(&s.ada, "?actor=mia").await, both);
+    assert_eq!(s.sees(&s.ada, &format!("?actor={}", id(&mia))).await, ["by_agent"]);
 }
 
 /// R526: rows of a person who was deleted show the address, so a filter by it finds them, also when somebody else has it by now.

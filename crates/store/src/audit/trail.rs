@@ -114,7 +114,7 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Before.
     pub until: Option<Timestamp>,
-    /// What such people and their agents did.
+    /// What such people and their agents did; beside an actor, what either did.
     pub people: Option<Named>,
 }
 
@@ -129,7 +129,7 @@ impl Filter {
         self.object.is_some()
             || self.credential.is_some()
             || self.request.is_some()
-            || self.actor.as_deref().is_some_and(|actor| !is_person(actor))
+            || self.people.is_none() && self.actor.as_deref().is_some_and(|actor| !is_person(actor))
     }
 }
 
@@ -212,18 +212,21 @@ fn conditions(
         let after = binder.bind(after);
         wanted.push_str(&format!(" AND r.seq < (SELECT seq FROM audit WHERE id = {after} AND tenant_id = {tenant})"));
     }
-    if let Some(actor) = &filter.actor {
+    let by_actor = filter.actor.as_ref().map(|actor| {
         let column = if is_person(actor) { "user_id" } else { "agent_id" };
-        wanted.push_str(&match actor.contains('@') {
-            true => format!(" AND r.{column} IN ({})", people_of(actor, tenant, binder)),
-            false => format!(" AND r.{column} = {}", id_of(actor, (tenant, may), binder)),
-        });
-    }
-    if let Some(people) = &filter.people {
+        match actor.contains('@') {
+            true => format!("r.{column} IN ({})", people_of(actor, tenant, binder)),
+            false => format!("r.{column} = {}", id_of(actor, (tenant, may), binder)),
+        }
+    });
+    let by_people = filter.people.as_ref().map(|people| {
         let is_one = people.was(binder);
-        wanted.push_str(&format!(
-            " AND EXISTS (SELECT 1 FROM users u WHERE u.id = r.user_id AND u.tenant_id = {tenant} AND {is_one})"
-        ));
+        format!("EXISTS (SELECT 1 FROM users u WHERE u.id = r.user_id AND u.tenant_id = {tenant} AND {is_one})")
+    });
+    // A word can name an agent and people.
+    let by: Vec<String> = by_actor.into_iter().chain(by_people).collect();
+    if !by.is_empty() {
+        wanted.push_str(&format!(" AND ({})", by.join(" OR ")));
     }
     if let Some(address) = filter.object.as_ref().filter(|object| object.contains('@')) {
         wanted.push_str(&format!(" AND r.object_id IN ({})", people_of(address, tenant, binder)));
