@@ -385,20 +385,21 @@ async fn rotate_bearer(
     let agent = get_agent(write, found).await?;
     let grantee = grantee::of(&write.tx, &write.caller, &agent, write.now()).await?;
     let is_itself = old == caller.credential_id();
-    let (scope, expires_at, capped) = if is_itself {
-        (scope.defined(caller.custom_scopes()), key.expires_at, None) // its own scope and end: this is not minting
+    let (scope, expires_at, warned) = if is_itself {
+        (scope.defined(caller.custom_scopes()), key.expires_at, Vec::new()) // its own scope and end: this is not minting
     } else if key::holds(&write.tx, &key.id, caller.credential_id()).await? {
         // A secret in its grace replaces nothing: a retry must not end the secret that replaced it.
         let step = format!("POST /api/agents/{}/keys/{}/rotate", found.agent, key.id);
         return Err(Code::TokenReplaced.with("step", step));
     } else {
         let too_wide = |refusal: ApiError| match refusal.code() {
-            Code::ScopeTooWide => refusal.instead(Code::RotationTooWide),
+            Code::ScopeTooWide => refusal.instead(Code::RotationTooWide).with("agent", &agent.name),
             _ => refusal,
         };
-        let scope = grantable_scope(write, &agent, scope, grantee.is_none()).map_err(too_wide)?;
+        let (scope, narrowed) = within_ceiling(caller, &agent, scope)?;
+        let scope = grantable_scope(write, &agent, &scope, grantee.is_none()).map_err(too_wide)?;
         let (expires_at, capped) = capped_end(caller, key.expires_at, write.now())?;
-        (scope, expires_at, capped)
+        (scope, expires_at, narrowed.into_iter().chain(capped).collect())
     };
     let grace = mint::grace(grace_seconds, if is_itself { mint::OWN_GRACE } else { 0 })?;
     let grace_ends = (grace > 0).then(|| write.now().plus_seconds(grace));
@@ -408,8 +409,32 @@ async fn rotate_bearer(
     }
     let new = bearer(&agent, (&key.id, &key.name), id, &scope, expires_at, grantee.as_deref());
     let secret = mint::credential(&write.tx, &write.origin(), &new).await?;
-    let warnings = capped.into_iter().chain(mint::warn_of_end(expires_at, write.now())).collect();
+    let warnings = warned.into_iter().chain(mint::warn_of_end(expires_at, write.now())).collect();
     Ok((secret, Rotated { grace_ends, warnings }))
+}
+
+/// What of a key's scope the agent's ceiling still has, which may have been narrowed since: the key could use no more of it anyway. The
+/// warning says what was left out. Refused if nothing is left.
+fn within_ceiling(caller: &Caller, agent: &Agent, scope: &Patterns) -> Result<(Patterns, Option<String>), ApiError> {
+    let custom = caller.custom_scopes();
+    let (carried, ceiling) = (scope.scopes(custom), agent.settings.scope.scopes(custom));
+    let beyond = carried.clone().without(&ceiling);
+    if beyond.is_empty() {
+        return Ok((scope.clone(), None));
+    }
+    let (left, names) = (carried.and(&ceiling), beyond.names(custom).join(", "));
+    if left.is_empty() {
+        let fix = format!(
+            "Create a key within the ceiling, which GET /api/agents/{0} shows: POST /api/agents/{0}/keys {{\"name\": \"…\", \"scope\": […]}}. Or \
+             ask its owner {1} to widen the ceiling.",
+            agent.name, agent.owner.email
+        );
+        let detail = format!("The agent's ceiling has nothing any more of what this key carries: {names}.");
+        return Err(Code::RotationTooWide.detail(detail).fix(fix).extra("excess_scopes", beyond.names(custom)));
+    }
+    let warning =
+        format!("The key carries less than before, because the agent's ceiling lacks these scopes now: {names}.");
+    Ok((left.to_patterns(), Some(warning)))
 }
 
 /// The end that a rotated key keeps, but no later than the caller's own; the warning says so when it was capped.

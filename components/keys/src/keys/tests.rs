@@ -593,6 +593,26 @@ async fn a_rotated_key_carries_no_more_than_its_caller_can_grant() {
     }
 }
 
+/// R764: a key that carries more than the ceiling does by now is rotated with what is left of it, and the agent is named in the refusal.
+#[tokio::test]
+async fn a_key_is_rotated_within_a_ceiling_that_was_narrowed() {
+    let stage = stage().await;
+    let Stage { t, ada, scout, .. } = &stage;
+    let both = stage.make(ada, json!({ "name": "both", "scope": ["agents.read", "ui.notify"] })).await;
+    let gone = stage.make(ada, json!({ "name": "gone", "scope": ["ui.notify"] })).await;
+    t.as_(ada, "PATCH", SELF, json!({ "scope": ["agents.read", "agents.keys.*"] })).await.is(200);
+    let rotated = t.as_(ada, "POST", &rotate(&both), json!({})).await.is(201);
+    assert_eq!(rotated["scope"], json!(["agents.read"]));
+    assert!(rotated["warnings"].to_string().contains("lacks these scopes now: ui.notify"), "{rotated}");
+    t.as_(&with(scout, &rotated), "GET", SELF, Null).await.is(200);
+    let refused = t.as_(ada, "POST", &rotate(&gone), json!({})).await.refused(400, "rotation_too_wide");
+    assert_eq!(refused["excess_scopes"], json!(["ui.notify"]));
+    assert!(refused["fix"].as_str().unwrap().contains("POST /api/agents/scout/keys"), "{refused}");
+    let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "agents.keys.*", None).await;
+    let refused = t.as_(&pat, "POST", &rotate(&both), json!({})).await.refused(400, "rotation_too_wide");
+    assert!(refused["fix"].as_str().unwrap().contains("POST /api/agents/scout/keys"), "{refused}");
+}
+
 /// An ended key is not rotated back to life; following the fix makes a new one.
 #[tokio::test]
 async fn an_ended_key_stays_ended() {
