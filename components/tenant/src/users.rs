@@ -110,7 +110,7 @@ pub(crate) struct Warned<'a> {
     pub(crate) warnings: Vec<String>,
 }
 
-/// What goes on working when somebody is shut out, or is no admin any more: what they made for agents of others.
+/// What goes on working after somebody was shut out, or is no admin any more: what they made for agents of others.
 pub(crate) async fn what_stays(write: &Write<'_>, user: &User) -> Result<Vec<String>, ApiError> {
     let (made, opened) = credential::made_for_others(&write.tx, &user.id, write.now()).await?;
     let (who, id) = (&user.email, &user.id);
@@ -211,9 +211,6 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
             if before == after {
                 return Ok(Answer::ok(&Warned { user: &user, warnings: Vec::new() })?.unchanged());
             }
-            let is_shut_out = user.role < was.role && was.role == Role::Admin;
-            let warnings = if is_shut_out { what_stays(write, &user).await? } else { Vec::new() };
-            let answer = Answer::ok(&Warned { user: &user, warnings })?;
             // Whoever has an admin's open session would take the account over by a link that is mailed there, as by another password.
             let is_own = user.id == *write.caller.user_id();
             if is_own && email::key(&user.email) != email::key(&was.email) && write.app().settings().has_mail() {
@@ -259,6 +256,9 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                         write.mail(id, Kind::EmailChanged, told).await?;
                     }
                     write.emit(event.data(json!({ "before": before, "after": after }))).await?;
+                    let is_shut_out = user.role < was.role && was.role == Role::Admin;
+                    let warnings = if is_shut_out { what_stays(write, &user).await? } else { Vec::new() };
+                    let answer = Answer::ok(&Warned { user: &user, warnings })?;
                     Ok(answer.audited(&user.id, before, after).narrowing(only_narrows))
                 }
                 UpdateOutcome::EmailTaken => Err(Code::EmailTaken.into()),

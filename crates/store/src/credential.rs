@@ -681,13 +681,15 @@ pub async fn made_with(
     Ok(tx.optional(sql, args![id, but, now]).await?.unwrap_or_default())
 }
 
-/// How many live credentials of others' agents a person has made, and the names of such agents that the person has opened to workloads of an
-/// issuer, a few at most.
+/// How many live credentials of others' agents a person has made, without those that this transaction ends with the person's grants, and
+/// the names of such agents that the person has opened to workloads of an issuer, a few at most.
 pub async fn made_for_others(tx: &Tx<'_>, user: &UserId, now: Timestamp) -> Result<(i64, Vec<String>), DbError> {
     let of_others = "JOIN agents a ON a.id = m.agent_id AND a.owner_id <> ?1 AND a.archived_at IS NULL";
     let sql = format!(
         "SELECT count(*) AS n FROM credentials m {of_others}
-         WHERE m.minted_by = ?1 AND m.agent_id IS NOT NULL AND m.revoked_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > ?2)"
+         WHERE m.minted_by = ?1 AND m.agent_id IS NOT NULL AND m.revoked_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > ?2)
+           AND (m.grantee IS NULL OR {})",
+        grantee::stands("m", "m.key_id")
     );
     let made = tx.optional(&sql, args![user, now]).await?.unwrap_or_default();
     let sql = format!(

@@ -39,8 +39,8 @@ async fn set_active(change: Change<Body<Empty>>, id: &str, is_active: bool) -> R
             if !is_active && before.id == *me {
                 return Err(Code::SelfDeactivation.into());
             }
-            let warnings = if is_active { Vec::new() } else { what_stays(write, &before).await? };
             if before.active == is_active {
+                let warnings = if is_active { Vec::new() } else { what_stays(write, &before).await? };
                 return Ok(Answer::ok(&Warned { user: &before, warnings })?.unchanged());
             }
             if is_active {
@@ -54,6 +54,8 @@ async fn set_active(change: Change<Body<Empty>>, id: &str, is_active: bool) -> R
             {
                 return Err(Code::LastAdmin.into());
             }
+            // Afterwards: what rested on the person's grants has ended.
+            let warnings = if is_active { Vec::new() } else { what_stays(write, &before).await? };
             let kind = if is_active { EventKind::UserActivated } else { EventKind::UserDeactivated };
             write.emit(Event::of_user(kind, &before.id).data(json!({ "email": before.email }))).await?;
             let after = find(&write.tx, &write.caller, before.id.as_str()).await?;

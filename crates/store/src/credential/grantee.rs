@@ -47,7 +47,7 @@ impl FromRow for Ended {
 /// `p` is the grantee's person and `x` the grantee, if it is an agent. The grantee is an editor of the agent, or was made its owner or
 /// an admin since; and of a key's secret it is an editor of the key, too. An agent's grant counts for what its owner may do,
 /// and within its own ceiling.
-fn stands(row: &str, key: &str) -> String {
+pub(super) fn stands(row: &str, key: &str) -> String {
     let roles = Role::ALL.into_iter().filter(|role| role.ceiling().contains(Scope::AgentsUpdate));
     let roles = roles.map(|role| format!("'{}'", role.as_str())).collect::<Vec<_>>().join(", ");
     let edits = |object: &str, subject: &str| {

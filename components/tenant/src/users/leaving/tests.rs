@@ -250,3 +250,20 @@ async fn what_an_admin_has_made_for_others_is_said_and_found() {
     t.execute("DELETE FROM federated_credentials").await.unwrap();
     assert_eq!(step(&t, &ada, &root, "deactivate").await.is(200)["warnings"], json!([]));
 }
+
+/// R765: what an editor issued ends with the editor's account, so nothing of it is said to work.
+#[tokio::test]
+async fn what_ends_with_an_editors_account_is_not_said_to_work() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    let scout = t.agent(&ada, "scout", "agents.read").await;
+    t.grant(scout.agent.as_ref().unwrap(), &ada.tenant, max.user.as_str(), "editor", &ada.user).await;
+    let key = json!({ "name": "k", "scope": ["agents.read"] });
+    let made = t.as_(&max, "POST", "/api/agents/scout/keys", key).await.is(201);
+    assert_eq!(made["grantee"], json!(max.user));
+    for _ in 0..2 {
+        assert_eq!(step(&t, &ada, &max, "deactivate").await.is(200)["warnings"], json!([]));
+    }
+    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'api_key' AND revoked_at IS NULL").await, 0);
+}
