@@ -195,6 +195,22 @@ mod tests {
         assert_eq!(t.number("SELECT count(DISTINCT object_id) FROM audit WHERE action = 'agent.import'").await, 3);
     }
 
+    /// R766: a tree of as many agents as an export has, with long texts, is imported as it was exported.
+    #[tokio::test]
+    async fn a_large_export_can_be_imported() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        let long = "d".repeat(2000);
+        let agent = |name: &str, parent: Json| json!({ "name": name, "parent": parent, "scope": ["agents.read"], "description": long, "access": long, "issue_token": false });
+        t.as_(&ada, "POST", "/api/agents", agent("boss", Null)).await.is(201);
+        let hands: Vec<Json> = (1..MOST).map(|n| agent(&format!("hand-{n}"), json!("boss"))).collect();
+        t.as_(&ada, "POST", "/api/agents/import", json!({ "agents": hands })).await.is(201);
+        let document = t.as_(&ada, "GET", "/api/agents/boss/export", Null).await.is(200);
+        assert_eq!(document["agents"].as_array().unwrap().len(), MOST);
+        let made = t.as_(&ada, "POST", "/api/agents/import", document).await.is(201);
+        assert_eq!(made["agents"].as_array().unwrap().len(), MOST);
+    }
+
     /// R678: a parent is found in the document as it is written there, however its own name came out.
     #[tokio::test]
     async fn a_parent_is_the_one_of_the_document() {

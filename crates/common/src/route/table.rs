@@ -208,7 +208,7 @@ routes! {
         ARCHIVED_RESTORE = post("/api/agents/archived/{id}/restore", "Restore an archived agent, stopped and without credentials").scope(AgentsDelete).idempotent().audited("agent.restore").page("concepts/agents");
         ARCHIVED_PURGE = delete("/api/agents/archived/{id}", "Purge an archived agent permanently").scope(AgentsDelete).for_people().revokes().audited("agent.purge").page("concepts/agents");
         AGENTS_EXPORT = get("/api/agents/{name}/export", "Export an agent and those below it").scope(AgentsRead).on_agent(Read).page("concepts/tree#export-and-import");
-        AGENTS_IMPORT = post("/api/agents/import", "Import exported agents, all or none").scope(AgentsCreate).idempotent().audited("agent.import").page("concepts/tree#export-and-import");
+        AGENTS_IMPORT = post("/api/agents/import", "Import exported agents, all or none").scope(AgentsCreate).up_to(1024 * 1024).idempotent().audited("agent.import").page("concepts/tree#export-and-import");
         AGENT_START = post("/api/agents/{name}/start", "Start a stopped agent").scope(AgentsLifecycle).on_agent_state(Update).idempotent().audited("agent.start").page("concepts/lifecycle");
         AGENT_STOP = post("/api/agents/{name}/stop", "Stop an agent and all agents below it").scope(AgentsLifecycle).on_agent_state(Update).idempotent().closes().audited("agent.stop").page("concepts/lifecycle");
         AGENT_PAUSE = post("/api/agents/{name}/pause", "Pause an agent and all agents below it").scope(AgentsLifecycle).on_agent_state(Update).idempotent().closes().audited("agent.pause").page("concepts/lifecycle");
