@@ -229,12 +229,26 @@ async fn may_name(write: &Write<'_>, exact: Option<&Exact>) -> Result<(), ApiErr
 /// The request as the caller sees it: the agent that asks reads what it does next.
 fn shown(caller: &Caller, request: AccessRequest) -> AccessRequest {
     match caller.agent_id() == Some(&request.agent.id) {
-        true => AccessRequest { next: Some(next(&request)), ..request },
+        true => AccessRequest { next: Some(next(caller, &request)), ..request },
         false => request,
     }
 }
 
-fn next(request: &AccessRequest) -> String {
+/// What the agent does next. Of its credentials only its own token gets what is approved.
+fn next(caller: &Caller, request: &AccessRequest) -> String {
+    let what =
+        if caller.credential_kind() == Kind::ApiKey && caller.federated().is_none() { "key" } else { "credential" };
+    let counts = format!("It counts for the agent's token and not for this {what}");
+    match request.state {
+        _ if caller.takes_approvals() => {}
+        AccessRequestState::Open => return format!("{} {counts}.", next_with_token(request)),
+        AccessRequestState::Approved => return format!("{counts}, with which the same request is refused again."),
+        _ => {}
+    }
+    next_with_token(request)
+}
+
+fn next_with_token(request: &AccessRequest) -> String {
     let again = match &request.exact {
         None => "Send the request that was refused again".to_owned(),
         Some(exact) => {

@@ -543,7 +543,16 @@ async fn an_approval_outlives_a_rotation_and_is_not_for_keys() {
     let bearer = format!("Bearer {}", made["key"].as_str().unwrap());
     t.call("GET", LIST, &[("authorization", &bearer)], Null).await.is(200);
     // Asking with a key asks for the token.
-    t.as_(&key, "POST", ASK, request_for("agents.read")).await.is(201);
+    let asked = t.as_(&key, "POST", ASK, request_for("agents.read")).await.is(201);
+    // R767: the key is told so at once, and again when it is approved.
+    let said = |request: &Json| request["next"].as_str().unwrap().to_owned();
+    assert!(said(&asked).ends_with("It counts for the agent's token and not for this key."), "{asked}");
+    let path = format!("{ASK}/{}", asked["id"].as_str().unwrap());
+    t.as_(&max, "POST", &format!("{path}/approve"), Null).await.is(200);
+    let (of_key, of_token) =
+        (t.as_(&key, "GET", &path, Null).await.is(200), t.as_(&scout, "GET", &path, Null).await.is(200));
+    assert!(said(&of_key).starts_with("It counts for the agent's token and not for this key"), "{of_key}");
+    assert_eq!(said(&of_token), "Send the request that was refused again.");
 }
 
 /// R8: no sequence mints from an approval.
