@@ -198,16 +198,19 @@ impl Lacking {
         if !missing_scopes.is_empty() {
             steps.push(format!("PATCH /api/agents/{name} {{\"preset\": \"{preset}\"}}"));
         }
+        for secret in &agent.secrets {
+            steps.push(format!("PUT /api/agents/{name}/secrets/{secret} {{\"value\": \"…\"}}"));
+        }
         let mut ending = "";
         if token_missing_scopes.as_ref().is_some_and(|missing| !missing.is_empty()) {
             steps.push(format!("POST /api/agents/{name}/token/issue"));
             ending = ", and give the agent the token of the last response";
         }
-        for secret in &agent.secrets {
-            steps.push(format!("PUT /api/agents/{name}/secrets/{secret} {{\"value\": \"…\"}}"));
-        }
         // An agent must not widen itself.
-        let sender = caller.agent_id().map_or("Send".to_owned(), |_| format!("Ask {} to send", agent.owner));
+        let sender = match agent.may_update && caller.agent_id().is_none() {
+            true => "Send".to_owned(),
+            false => format!("Ask {} to send", agent.owner),
+        };
         let fix = format!("{sender} {}{ending}.", steps.join(", then "));
         let missing_secrets = caller.scope().contains(Scope::AgentsSecretsRead).then_some(agent.secrets);
         Self {

@@ -199,6 +199,8 @@ pub struct DriftingAgent {
     pub secrets: Vec<String>,
     /// The owner's address.
     pub owner: String,
+    /// Whether the caller may update it.
+    pub may_update: bool,
     /// When it was registered.
     pub created_at: Timestamp,
 }
@@ -213,6 +215,7 @@ impl FromRow for DriftingAgent {
             token: row.take()?,
             secrets: names(row)?,
             owner: row.take()?,
+            may_update: row.take()?,
             created_at: row.take()?,
         })
     }
@@ -235,6 +238,7 @@ pub async fn drift(
     let coverings = binder.bind(serde_json::to_string(&needed.coverings()).unwrap_or_default());
     let secrets = binder.bind(common::json::to_text(&secrets.into()));
     let may = permission::on_agent(subject, Action::Read, &mut binder);
+    let may_update = permission::on_agent(subject, Action::Update, &mut binder);
     let missing = format!(
         "FROM json_each({secrets}) n WHERE NOT EXISTS (SELECT 1 FROM agent_secrets s WHERE s.agent_id = a.id AND s.name = n.value)"
     );
@@ -246,7 +250,8 @@ pub async fn drift(
         )
     };
     let sql = format!(
-        "SELECT a.id, a.name, a.preset_version, a.scope, c.scope, (SELECT json_group_array(n.value) {missing}) AS secrets, u.email, a.created_at
+        "SELECT a.id, a.name, a.preset_version, a.scope, c.scope, (SELECT json_group_array(n.value) {missing}) AS secrets, u.email,
+                {may_update} AS may_update, a.created_at
          FROM agents a
          JOIN users u ON u.id = a.owner_id
          LEFT JOIN credentials c ON {}

@@ -1,4 +1,4 @@
-use common::{role::Role, scope::Scope, secret::Kind};
+use common::{id::AgentId, role::Role, scope::Scope, secret::Kind};
 use service::testing::{TestApp, at_once};
 
 use super::*;
@@ -361,6 +361,20 @@ async fn drift_names_missing_secrets() {
     let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "agents.list", None).await;
     let drift = t.as_(&pat, "GET", &format!("{}/drift", path("scribe")), Null).await.is(200);
     assert_eq!(drift["items"], json!([]), "it lacks nothing that this caller may see");
+    // R768: the token comes last, which is handed on, and who may only read the agent asks its owner.
+    let body = json!({ "scope": ["agents.read", "agents.logs"], "secrets": ["A", "B"] });
+    t.as_(&ada, "PUT", &path("scribe"), body).await.is(200);
+    let steps = "PATCH /api/agents/scout {\"preset\": \"scribe\"}, then PUT /api/agents/scout/secrets/B {\"value\": \"…\"}, then POST \
+                 /api/agents/scout/token/issue, and give the agent the token of the last response.";
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    let scout = made["id"].as_str().unwrap().to_owned();
+    t.grant(&AgentId::try_from(scout).unwrap(), &ada.tenant, max.user.as_str(), "viewer", &ada.user).await;
+    for (reader, sender) in [(&ada, "Send"), (&max, "Ask ada@example.com to send")] {
+        let drift = t.as_(reader, "GET", &format!("{}/drift", path("scribe")), Null).await.is(200);
+        assert_eq!(drift["items"][0]["fix"], format!("{sender} {steps}"));
+    }
+    let body = json!({ "scope": ["agents.read"], "secrets": ["A", "B"] });
+    t.as_(&ada, "PUT", &path("scribe"), body).await.is(200);
     t.as_(&ada, "PUT", "/api/agents/scout/secrets/B", json!({ "value": "y" })).await.is(200);
     let drift = t.as_(&ada, "GET", &format!("{}/drift", path("scribe")), Null).await.is(200);
     assert_eq!(drift["items"], json!([]));
