@@ -312,7 +312,7 @@ async fn check_fits_below(write: &Write<'_>, agent: &Agent, parent: &Agent) -> R
     }
     // No agent runs below one that is halted.
     if parent.state != AgentState::Running && tree::any_runs(&write.tx, &agent.id).await? {
-        return Err(parent_halted(parent, &parent.name));
+        return Err(parent_halted(parent, Some(&parent.name)));
     }
     Ok(())
 }

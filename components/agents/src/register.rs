@@ -193,7 +193,7 @@ impl Draft {
             return Err(Code::TreeTooDeep.with("parent", &parent.name));
         }
         if parent.state != AgentState::Running {
-            return Err(parent_halted(parent, &parent.name));
+            return Err(parent_halted(parent, Some(&parent.name)));
         }
         if self.tier_left_out && write.caller.agent_id().is_some() {
             self.settings.tier = self.settings.tier.max(parent.settings.tier);

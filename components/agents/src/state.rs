@@ -89,7 +89,7 @@ impl Step {
             && let Some(parent) = agent::by_id(&write.tx, parent, write.now()).await?
             && parent.state != AgentState::Running
         {
-            return Err(parent_halted(&parent, agent.parent.as_deref().unwrap_or(parent.id.as_str())));
+            return Err(parent_halted(&parent, agent.parent.as_deref()));
         }
         let by = actor(&write.caller);
         let kind = if self.verb == "restart" { EventKind::AgentRestart } else { EventKind::AgentStateChanged };

@@ -151,6 +151,19 @@ async fn halting_reaches_all_below_and_resuming_reaches_one() {
     t.as_(&hand, "GET", "/api/agents", Null).await.is(200);
 }
 
+/// R769: an editor that may not read the halted agent above is told whom to ask, and nothing of that agent.
+#[tokio::test]
+async fn a_halted_agent_above_is_named_to_its_readers_alone() {
+    let Stage { t, ada, lead, boss, .. } = stage().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    t.grant(lead.agent.as_ref().unwrap(), &ada.tenant, max.user.as_str(), "editor", &ada.user).await;
+    send(&t, &ada, "boss", "pause").await.is(200);
+    let answer = send(&t, &max, "lead", "resume").await;
+    let fix = "Ask its owner ada@example.com to resume the agent above it. Then send the same request again.";
+    assert_eq!(answer.refused(409, "parent_halted")["fix"], fix);
+    assert!(!answer.text.contains(boss.agent.as_ref().unwrap().as_str()), "{}", answer.text);
+}
+
 /// R43, R41: an agent sets the state of those below it, never its own, by whatever name or grant.
 #[tokio::test]
 async fn an_agent_halts_those_below_it_and_never_itself() {

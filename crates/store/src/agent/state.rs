@@ -19,10 +19,18 @@ use common::{
 };
 use serde_json::Value as Json;
 
-/// The refusal of a change that is impossible while the agent above is halted. `name` is the name by which the caller may know it.
-pub fn parent_halted(parent: &Agent, name: &str) -> ApiError {
+/// The refusal of a change that is impossible while the agent above is halted. `name` is the name by which the caller may know it. `None`: the
+/// caller may not read it.
+pub fn parent_halted(parent: &Agent, name: Option<&str>) -> ApiError {
     let verb = if parent.state == AgentState::Paused { "resume" } else { "start" };
-    Code::ParentHalted.with("parent", name).with("verb", verb).with("owner", &parent.owner.email)
+    let owner = &parent.owner.email;
+    match name {
+        Some(name) => Code::ParentHalted.with("parent", name).with("verb", verb).with("owner", owner),
+        None => {
+            let fix = format!("Ask its owner {owner} to {verb} the agent above it. Then send the same request again.");
+            ApiError::from(Code::ParentHalted).fix(fix)
+        }
+    }
 }
 
 /// How many agents below this one are paused or stopped.
