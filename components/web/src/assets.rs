@@ -62,8 +62,8 @@ const fn squeeze<const N: usize>(css: &[u8]) -> ([u8; N], usize) {
     (squeezed, length)
 }
 
-/// A script without the blanks that its lines begin with, empty lines and lines that are comments, and how long that is. No text in it may go
-/// over several lines.
+/// A script without the blanks that its lines begin with, empty lines, lines that are comments and line ends that mean nothing, and how long
+/// that is. No text in it may go over several lines, and no comment may stand behind code.
 #[expect(clippy::indexing_slicing, reason = "it runs while this is compiled: outside of the text it does not compile")]
 const fn unindent<const N: usize>(script: &[u8]) -> ([u8; N], usize) {
     let (mut left, mut length, mut at) = ([b' '; N], 0, 0);
@@ -75,7 +75,9 @@ const fn unindent<const N: usize>(script: &[u8]) -> ([u8; N], usize) {
         while at < script.len() {
             let byte = script[at];
             at += 1;
-            if !is_comment {
+            // After these nothing has to end.
+            let is_needless = byte == b'\n' && length > 0 && matches!(left[length - 1], b';' | b'{' | b',');
+            if !is_comment && !is_needless {
                 left[length] = byte;
                 length += 1;
             }
@@ -140,5 +142,19 @@ mod tests {
         let braces = |mark: char| STYLE.matches(mark).count();
         assert_eq!((braces('{'), STYLE.contains("/*"), STYLE.contains('\n')), (braces('}'), false, false));
         assert!(STYLE.len() + 2000 < WRITTEN.len(), "{} of {}", STYLE.len(), WRITTEN.len());
+    }
+
+    /// R193: the script is sent without what means nothing, and has no comment behind code, which would take in what comes after it.
+    #[test]
+    fn the_script_is_sent_without_what_means_nothing() {
+        let written =
+            b"// Says it.\nconst say = (text) => {\n  if (!text) return;\n\n  show(\n    text,\n  );\n  // Once.\n};\n";
+        let (left, length) = unindent::<200>(written);
+        let text = std::str::from_utf8(left.get(..length).unwrap()).unwrap();
+        assert_eq!(text, "const say = (text) => {if (!text) return;show(\ntext,);};");
+        let lines = std::str::from_utf8(SCRIPT_WRITTEN).unwrap().lines().map(str::trim);
+        for line in lines.filter(|line| !line.starts_with("//")) {
+            assert!(!line.contains("// "), "{line}");
+        }
     }
 }
