@@ -246,7 +246,7 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
                 let has_grace = !matches!(typed.text("grace"), "" | "0");
                 let before = if act == "issue" { "the token before it" } else { "its secret before" };
                 let ended = if has_grace { Ended::default() } else { ended(&api, before, &made).await };
-                credentials::secret(&name, &act, &made, has_grace).instead_of(ended, &app, &api, "agents").await
+                credentials::secret(&app, &name, &act, &made, has_grace).instead_of(ended, &app, &api, "agents").await
             }
             Ok(_) => Ok(see_done(&app, &typed, &format!("/agents/{name}{}", asked.page()), asked.done)),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {

@@ -218,7 +218,8 @@ pub(crate) async fn register(app: App, typed: Form) -> Result<Response, ApiError
                     what: "This is its token.".to_owned(),
                     secret: made.text("auth_token").to_owned(),
                     use_it: use_it(&app, name),
-                    ends: made.at("token").text("expires_at").to_owned(),
+                    also: None,
+                    ends: Some(made.at("token").text("expires_at").to_owned()),
                     may: made.list("scope").to_vec(),
                     warnings,
                     back: format!("/agents/{name}"),
@@ -238,8 +239,10 @@ pub(crate) struct Secret {
     pub(crate) what: String,
     pub(crate) secret: String,
     pub(crate) use_it: String,
-    /// When it ends; empty: never.
-    pub(crate) ends: String,
+    /// What else is copied from here, with the sentence above it.
+    pub(crate) also: Option<(String, String)>,
+    /// When it ends; empty: never. `None`: that it does not need not be said.
+    pub(crate) ends: Option<String>,
     pub(crate) warnings: Vec<String>,
     /// The scopes that it carries; empty: it carries none.
     pub(crate) may: Vec<Json>,

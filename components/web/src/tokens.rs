@@ -146,7 +146,8 @@ fn secret(made: &Json, verb: &str, what: &str) -> Secret {
         secret: made.text("token").to_owned(),
         use_it: "Put it where your tool looks: the variable ACCREDIT_TOKEN, or the header Authorization: Bearer."
             .to_owned(),
-        ends: made.text("expires_at").to_owned(),
+        also: None,
+        ends: Some(made.text("expires_at").to_owned()),
         may: made.list("scope").to_vec(),
         warnings: made.words("warnings").into_iter().map(str::to_owned).collect(),
         back: "/tokens".to_owned(),

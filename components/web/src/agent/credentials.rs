@@ -4,7 +4,7 @@ use askama::Template;
 use common::{route, text::isolated};
 use futures_util::future::{join3, join4};
 use serde_json::{Map, Value as Json};
-use service::response::Response;
+use service::{app::App, credential::own_base, response::Response};
 
 use super::{Head, Heading, Tab, json_of, label_lines, labels, readable};
 use crate::{
@@ -76,6 +76,8 @@ struct KeyPage {
     head: Head,
     typed: Form,
     key: Json,
+    /// Where the service sends what it signs with the key; `None`: it is a bearer's.
+    address: Option<String>,
     status: Html,
     scope: Html,
     /// `None`: the visitor may not read them.
@@ -107,14 +109,15 @@ pub(super) async fn show(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, T
 
 /// The page of the key that the query names.
 pub(super) async fn show_key(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, Trouble> {
-    let Tab { api, name, typed, status, .. } = *tab;
+    let Tab { app, api, name, typed, status } = *tab;
     let names = [name, typed.text("key")];
     let most = [("limit", "200")];
     let key = api.get(route::KEYS_GET, &names, &[]);
     let (head, key, grants) = join3(head, key, api.get(route::KEY_GRANTS_LIST, &names, &most)).await;
     let ((shell, head), key, grants) = (head?, key?, readable(grants)?);
     let (status_word, scope) = (words::state(key.text("status")), words::tags(key.list("scope"), usize::MAX));
-    let page = KeyPage { shell, head, typed: typed.clone(), key, status: status_word, scope, grants };
+    let address = address(app, &key);
+    let page = KeyPage { shell, head, typed: typed.clone(), key, address, status: status_word, scope, grants };
     write_with(&page, status)
 }
 
@@ -139,8 +142,25 @@ pub(super) fn trust(typed: &Form) -> Result<Map<String, Json>, Trouble> {
     Ok(body)
 }
 
+/// The address to which the service sends that signs with this key; `None`: it is a bearer's.
+fn address(app: &App, key: &Json) -> Option<String> {
+    let is_hook = matches!(key.text("type"), "github" | "slack" | "standard");
+    // Where the server does not know its own address, its reader does.
+    let base = || own_base(app).unwrap_or_else(|| app.settings().link().to_owned());
+    is_hook.then(|| format!("{}/api/hooks/{}", base(), key.text("id")))
+}
+
+/// What to do with the secret of a hook.
+fn use_of_hook(service: &str) -> &'static str {
+    match service {
+        "github" => "Type it at GitHub as the secret of the webhook.",
+        "slack" => "It has to be the signing secret that Slack shows for the app.",
+        _ => "Type it into the settings of the service, as the secret of the webhook.",
+    }
+}
+
 /// The page of a secret that a form made.
-pub(super) fn secret(name: &str, act: &str, made: &Json, has_grace: bool) -> Secret {
+pub(super) fn secret(app: &App, name: &str, act: &str, made: &Json, has_grace: bool) -> Secret {
     let is_token = act == "issue";
     let (heading, what) = match act {
         "issue" => {
@@ -157,15 +177,65 @@ pub(super) fn secret(name: &str, act: &str, made: &Json, has_grace: bool) -> Sec
         ),
         _ => (format!("{name} has the key {}", isolated(made.text("name"))), "This is its secret.".to_owned()),
     };
+    let use_it = "Give it to the agent as the variable ACCREDIT_TOKEN, or as the header Authorization: Bearer.";
+    let (use_it, also, ends) = match address(app, made) {
+        None => (use_it, None, Some(made.text("expires_at").to_owned())),
+        Some(address) => {
+            (use_of_hook(made.text("type")), Some(("The webhook there has this address:".to_owned(), address)), None)
+        }
+    };
     Secret {
         heading,
         what,
         secret: made.text(if is_token { "token" } else { "key" }).to_owned(),
-        use_it: "Give it to the agent as the variable ACCREDIT_TOKEN, or as the header Authorization: Bearer."
-            .to_owned(),
-        ends: made.text("expires_at").to_owned(),
+        use_it: use_it.to_owned(),
+        also,
+        ends,
         may: made.list("scope").to_vec(),
         warnings: made.words("warnings").into_iter().map(str::to_owned).collect(),
         back: format!("/agents/{name}/credentials"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::Visitor;
+
+    /// R720: the secret of a hook is for the service that signs with it, whose webhook has an address here; a bearer's is for the agent.
+    #[tokio::test]
+    async fn the_secret_of_a_hook_is_given_to_the_service() {
+        for (kind, said) in [
+            ("github", Some("Type it at GitHub")),
+            ("slack", Some("the signing secret that Slack shows")),
+            ("standard", Some("into the settings of the service")),
+            ("external", None),
+        ] {
+            let visitor = Visitor::new(move |method, path| {
+                let key = json!({ "id": "key_1", "name": "issues", "type": kind, "key": "one", "expires_at": null });
+                let body = match path {
+                    "/api/overview" => json!({ "caller": { "role": "admin", "scope": ["*"], "csrf_token": "c" } }),
+                    "/api/agents/scout" => json!({ "id": "agt_1", "name": "scout", "state": "running" }),
+                    "/api/agents/scout/keys/key_1/grants" => json!({ "items": [] }),
+                    "/api/agents/scout/keys" | "/api/agents/scout/keys/key_1" => key,
+                    "/api/agents/scout/keys/key_1/rotate" => key,
+                    _ => json!({}),
+                };
+                (if method == "POST" { 201 } else { 200 }, body)
+            });
+            let address = "http://127.0.0.1:3000/api/hooks/key_1";
+            let fields = [("form", "new-key"), ("key", "key_1"), ("may", "all"), ("name", "issues"), ("type", kind)];
+            for act in ["new-key", "rotate-key"] {
+                let made = visitor.send(&format!("/agents/scout/{act}"), &fields).await.text;
+                assert_eq!(made.contains("Authorization: Bearer"), said.is_none(), "{kind}: {made}");
+                assert_eq!(made.contains("never ends by itself"), said.is_none(), "{kind}: {made}");
+                assert_eq!(made.contains(address), said.is_some(), "{kind}: {made}");
+                assert!(made.contains(said.unwrap_or("ACCREDIT_TOKEN")), "{kind}: {made}");
+            }
+            let page = visitor.open("/agents/scout/key?key=key_1").await.text;
+            assert_eq!(page.contains(&format!("<dt>Address</dt><dd class=\"mono id\">{address}")), said.is_some());
+            assert_eq!(page.contains("<dt>Begins with</dt>"), said.is_none(), "{kind}: {page}");
+        }
     }
 }
