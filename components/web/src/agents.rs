@@ -184,13 +184,11 @@ async fn show_form(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<
     write_with(&page, status)
 }
 
-/// What to do with a new token, and how to see that it works.
-fn use_it(app: &App, name: &str) -> String {
-    let give = "Give it to the agent as the variable ACCREDIT_TOKEN, or as the header Authorization: Bearer.";
-    let Some(base) = own_base(app) else { return give.to_owned() };
-    format!(
-        "{give} To try it: curl -H \"Authorization: Bearer $ACCREDIT_TOKEN\" {base}/api/auth/whoami. The page of {name} says when it was last seen."
-    )
+/// A command that tries a new token, which is in a variable, and the sentence above it.
+fn to_try(app: &App, name: &str) -> Option<(String, String)> {
+    let base = own_base(app)?;
+    let sentence = format!("To try it; the page of {name} says then when it was last seen:");
+    Some((sentence, format!("curl -H \"Authorization: Bearer $ACCREDIT_TOKEN\" {base}/api/auth/whoami")))
 }
 
 /// `POST /register`.
@@ -217,8 +215,10 @@ pub(crate) async fn register(app: App, typed: Form) -> Result<Response, ApiError
                     heading: format!("{name} is registered"),
                     what: "This is its token.".to_owned(),
                     secret: made.text("auth_token").to_owned(),
-                    use_it: use_it(&app, name),
-                    also: None,
+                    use_it:
+                        "Give it to the agent as the variable ACCREDIT_TOKEN, or as the header Authorization: Bearer."
+                            .to_owned(),
+                    also: to_try(&app, name),
                     ends: Some(made.at("token").text("expires_at").to_owned()),
                     may: made.list("scope").to_vec(),
                     warnings,
@@ -363,6 +363,20 @@ mod tests {
         ] {
             assert!(shown(agent).contains(word), "{word}");
         }
+    }
+
+    /// R721: the command that tries a new token can be copied as it is.
+    #[tokio::test]
+    async fn the_command_that_tries_a_token_can_be_copied() {
+        let visitor = Visitor::new(|method, path| match (method, path) {
+            ("POST", "/api/agents") => (201, json!({ "name": "scout", "auth_token": "one" })),
+            (_, "/api/overview") => (200, json!({ "caller": { "role": "admin", "scope": ["*"], "csrf_token": "c" } })),
+            _ => (200, json!({})),
+        });
+        let html = visitor.send("/register", &[("name", "scout")]).await.text;
+        let (_, command) = html.split_once("<pre id=\"also\" tabindex=\"0\">").unwrap();
+        assert!(command.contains("/api/auth/whoami</pre>"), "{command}");
+        assert!(command.contains(" data-copy=\"also\" hidden>"), "{command}");
     }
 
     fn token(number: usize) -> Json {
