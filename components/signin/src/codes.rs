@@ -5,6 +5,7 @@ use common::{
     entrance::Entrances,
     error::{ApiError, Code},
     event::EventKind,
+    role::Role,
     route::Route,
     secret::OneTimeCode,
     time::Timestamp,
@@ -106,6 +107,8 @@ pub(crate) struct Look {
     tenant: Option<String>,
     /// The tenant's name; null: it has none beside its slug.
     tenant_name: Option<String>,
+    /// Of an invitation: the role of the person.
+    role: Option<Role>,
     /// The ways to sign in that the tenant allows.
     ways: Option<Entrances>,
     /// When it ends.
@@ -137,6 +140,7 @@ pub(crate) async fn look(app: App, Body(body): Body<OneCode>) -> Result<Response
         email: None,
         tenant: None,
         tenant_name: None,
+        role: None,
         ways: None,
         expires_at: None,
     };
@@ -149,6 +153,7 @@ pub(crate) async fn look(app: App, Body(body): Body<OneCode>) -> Result<Response
         shown.email = Some(wanted.map_or(login.email, str::to_owned));
         shown.tenant = Some(tenant.slug);
         shown.tenant_name = tenant.name;
+        shown.role = Some(login.role).filter(|_| known.kind == Kind::Invite);
         shown.ways = Some(tenant.ways);
         shown.expires_at = Some(known.expires_at);
     }

@@ -222,7 +222,9 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                 write.require_fresh()?;
             }
             // Nobody has the account yet: the person hears of it by an invitation to the right address, and the wrong one of nothing more.
-            let is_unused = user.email != was.email && !user::is_used(&write.tx, &user.id).await?;
+            // Nor is a role of theirs mailed, of which the invitation's page says what it is by then.
+            let is_waiting = !user::is_used(&write.tx, &user.id).await?;
+            let is_unused = user.email != was.email && is_waiting;
             let is_invited = is_unused && code::is_invited(&write.tx, &user.id).await?;
             if is_unused {
                 code::end_invitations(&write.tx, &user.id).await?;
@@ -234,7 +236,9 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                     if user.role > was.role {
                         let (now, was, by) = (user.role.as_str(), was.role.as_str(), write.author());
                         event = event.saying(format!("Your role is now {now}"), format!("{by} changed your role from {was} to {now}."));
-                        write.mail(&user.id, Kind::RoleRaised, json!({ "was": was, "now": now })).await?;
+                        if !is_waiting {
+                            write.mail(&user.id, Kind::RoleRaised, json!({ "was": was, "now": now })).await?;
+                        }
                     }
                     if user.role == Role::Admin && was.role != Role::Admin {
                         tell_admins(write, &user, Some(was.role)).await?;
@@ -245,7 +249,9 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                             "{by} changed your role from {was} to {now}. Your credentials and your agents can use what {now} allows, and no more."
                         );
                         event = event.saying(format!("Your role is now {now}"), body);
-                        write.mail(&user.id, Kind::RoleLowered, json!({ "was": was, "now": now })).await?;
+                        if !is_waiting {
+                            write.mail(&user.id, Kind::RoleLowered, json!({ "was": was, "now": now })).await?;
+                        }
                     }
                     if is_invited {
                         invitation.send(write, &user).await?;

@@ -175,6 +175,8 @@ struct DoorPage {
     visitor: String,
     /// The tenant as pages name it.
     place: String,
+    /// Of an invitation: the role of its person; empty: it is none.
+    role: String,
     /// Whether the tenant lets people in by what this page leads to.
     is_allowed: bool,
     /// Whether a link can be mailed in its place.
@@ -261,6 +263,7 @@ impl Door {
                 true => visitor(app).await.map(|who| who.text("email").to_owned()).unwrap_or_default(),
                 false => String::new(),
             },
+            role: known.text("role").to_owned(),
             place: place.unwrap_or_else(|| known.text("tenant")).to_owned(),
             is_allowed,
             has_link: app.settings().has_mail() && offers("link"),
@@ -334,6 +337,21 @@ mod tests {
     use serde_json::json;
 
     use crate::testing::Visitor;
+
+    /// R716: the page of an invitation says the role as it is now.
+    #[tokio::test]
+    async fn an_invitation_says_the_role() {
+        let visitor = Visitor::new(|_, path| match path {
+            "/auth/code" => {
+                let known = json!({ "state": "live", "kind": "invite", "email": "max@example.com", "tenant": "main",
+                                    "role": "viewer", "ways": ["password"] });
+                (200, known)
+            }
+            _ => (200, json!({})),
+        });
+        let html = visitor.open(&format!("/invite?code={}", "A".repeat(43))).await.text;
+        assert!(html.contains("at <b>main</b>, with the role viewer. Then sign in"), "{html}");
+    }
 
     /// R715: a used link that is opened once more leads somebody on who is signed in, and nobody else.
     #[tokio::test]

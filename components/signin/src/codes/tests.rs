@@ -227,7 +227,7 @@ async fn a_look_says_what_a_code_opens_and_spends_nothing() {
         let expires_at = t.now().plus_seconds(kind.life());
         let live = json!({
             "kind": kind.as_str(), "state": "live", "email": "ada@example.com", "tenant": "main", "tenant_name": null,
-            "ways": ["password", "link", "oidc"], "expires_at": expires_at,
+            "role": (kind == Kind::Invite).then_some("admin"), "ways": ["password", "link", "oidc"], "expires_at": expires_at,
         });
         for _ in 0..3 {
             let answer = look(&t, &format!(" {code} ")).await;
@@ -240,8 +240,8 @@ async fn a_look_says_what_a_code_opens_and_spends_nothing() {
         t.nobody("POST", path, body).await;
         let none = |state: &str| {
             json!({
-                "kind": kind.as_str(), "state": state, "email": null, "tenant": null, "tenant_name": null, "ways": null,
-                "expires_at": null,
+                "kind": kind.as_str(), "state": state, "email": null, "tenant": null, "tenant_name": null, "role": null,
+                "ways": null, "expires_at": null,
             })
         };
         assert_eq!(look(&t, &code).await.is(200), none("used"));

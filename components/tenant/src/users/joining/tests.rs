@@ -162,6 +162,19 @@ async fn invitations_by_mail_are_bounded() {
     t.as_(&ada, "POST", "/api/users", by_hand).await.is(201);
 }
 
+/// R716: nothing of a role is mailed to a person who has not come to the account yet.
+#[tokio::test]
+async fn another_role_is_not_mailed_before_the_person_comes() {
+    let (t, ada) = stage("webhook").await;
+    let new = json!({ "email": "max@example.com", "name": "Max", "role": "curator" });
+    let max = t.as_(&ada, "POST", "/api/users", new).await.is(201);
+    for role in ["viewer", "member"] {
+        let path = format!("/api/users/{}", max["id"].as_str().unwrap());
+        t.as_(&ada, "PATCH", &path, json!({ "role": role })).await.is(200);
+    }
+    assert_eq!(t.texts("SELECT kind FROM outbox").await, ["invite"]);
+}
+
 /// R330: another role is mailed to the person, and a new admin to the other admins, also one whose account is made as one.
 #[tokio::test]
 async fn another_role_is_mailed_to_the_person_and_a_new_admin_to_the_others() {
