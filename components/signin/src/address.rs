@@ -130,6 +130,12 @@ fn unknown() -> ApiError {
     ApiError::from(Code::InvalidCode).fix(fix)
 }
 
+/// Somebody else got the address meanwhile. Few may look for them.
+fn taken() -> ApiError {
+    let fix = "Ask for another address with POST /auth/email, or ask an admin of your tenant who has this one.";
+    ApiError::from(Code::EmailTaken).fix(fix)
+}
+
 /// `POST /auth/email/confirm`: from now on the address is the caller's, in the place of the one before. It ends what a password ends, all
 /// other sessions: somebody who had the old address may have got in by it.
 pub(crate) async fn confirm(change: Change<Body<OneCode>>) -> Result<Response, ApiError> {
@@ -145,7 +151,7 @@ pub(crate) async fn confirm(change: Change<Body<OneCode>>) -> Result<Response, A
             let was = std::mem::replace(&mut person.email, email.to_owned());
             match user::update(&write.tx, write.caller.tenant_id(), &person, write.app().settings().has_mail()).await? {
                 UpdateOutcome::Done => {}
-                UpdateOutcome::EmailTaken => return Err(Code::EmailTaken.into()),
+                UpdateOutcome::EmailTaken => return Err(taken()),
                 UpdateOutcome::LastAdmin => return Err(Code::LastAdmin.into()),
             }
             user::verify_email(&write.tx, me, now).await?;

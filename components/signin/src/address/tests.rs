@@ -76,6 +76,19 @@ async fn a_taken_and_a_free_address_are_one_answer_and_one_amount_of_work() {
     assert_eq!((&shown["email"], &shown["pending"]["email"]), (&json!("ada@example.com"), &json!("new@example.com")));
 }
 
+/// R717: a member whose new address was given away meanwhile is told what a member can do.
+#[tokio::test]
+async fn a_taken_address_has_a_step_for_a_member() {
+    let (t, ada) = stage().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    t.as_(&max, "POST", PATH, json!({ "email": "new@example.com" })).await.is(202);
+    let code = mailed(&t, &max, "new@example.com").await.unwrap();
+    t.user(&ada.tenant, "new@example.com", Role::Member).await;
+    let refused = t.as_(&max, "POST", CONFIRM, json!({ "code": code })).await.refused(409, "email_taken");
+    let fix = "Ask for another address with POST /auth/email, or ask an admin of your tenant who has this one.";
+    assert_eq!(refused["fix"], fix);
+}
+
 /// R244: a person changes what they are called, in a session, by the rules of names.
 #[tokio::test]
 async fn a_person_changes_their_own_name() {
