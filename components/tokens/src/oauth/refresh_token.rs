@@ -13,6 +13,7 @@ use http::StatusCode;
 use serde_json::{Value::Null, json};
 use service::{
     app::App,
+    caller::Caller,
     proof,
     response::{Response, uncached_json},
     throttle,
@@ -85,6 +86,10 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
             return Err(invalid());
         }
     }
+    let works = match signed {
+        None => usable(&Caller::of_record(&tx, record, now).await?.ok_or_else(invalid)?, &scope),
+        Some(_) => scope.clone(),
+    };
     let origin = app.origin(&found.tenant, Some(&found.user));
     let after =
         json!({ "name": found.client_name, "client_id": found.client_id, "scope": scope, "credential": record });
@@ -92,10 +97,19 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
     audit::insert(&tx, &origin, &event).await?;
     tx.commit().await?;
     let answer = match signed {
-        None => Issued::new((secret.reveal().to_owned(), now.seconds_until(ends)), &next, &scope, key),
+        None => Issued::new((secret.reveal().to_owned(), now.seconds_until(ends)), &next, &works, key),
         Some((signed, scope)) => Issued::new((signed.token, signed.expires_in), &next, &scope, key),
     };
     uncached_json(StatusCode::OK, &answer)
+}
+
+/// What of the scope works now (RFC 6749, section 5.1): the person's role may have been lowered since they gave it.
+fn usable(app: &Caller, scope: &Patterns) -> Patterns {
+    let can = app.scopes();
+    match scope.scopes(app.custom_scopes()).without(&can).is_empty() {
+        true => scope.clone(),
+        false => can.to_patterns(),
+    }
 }
 
 /// The live grant of which this is the refresh token that works. One that was replaced ends it.

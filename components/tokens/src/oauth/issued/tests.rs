@@ -315,6 +315,20 @@ async fn a_refresh_gives_no_more_than_the_person_did() {
     }
 }
 
+/// R718: a refresh answers what of the scope works now, as `whoami` does, and no less after the role is what it was.
+#[tokio::test]
+async fn a_refresh_answers_what_the_role_allows() {
+    let (t, ada, id) = stage().await;
+    let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+    let code = allowed(&t, &eve, &request(&id, &[("scope", "agents.create agents.read")])).await;
+    let mut got = form_with(&t, TOKEN, None, &trade(&id, &code, &[])).await.is(200);
+    for (role, scope) in [("viewer", "agents.read"), ("member", "agents.create agents.read")] {
+        t.execute(&format!("UPDATE users SET role = '{role}' WHERE id = '{}'", eve.user)).await.unwrap();
+        got = refresh(&t, &id, &got["refresh_token"]).await.is(200);
+        assert_eq!(got["scope"], scope, "{role}");
+    }
+}
+
 /// R135: a grant ends after 30 days without a token, after the days that the person gave, with the account for good, and within the role.
 #[tokio::test]
 async fn a_grant_ends_by_itself_and_with_the_person() {
