@@ -292,6 +292,29 @@ test("an agent's settings are changed, it is archived, restored and purged", () 
     assert.deepEqual((await admin.get("/api/agents/archived")).items, []);
   }));
 
+// R697
+test("what was typed into a form of settings is lost to no other form without a question", () =>
+  as("ada@example.com", async (page) => {
+    await agent("half-typed");
+    await page.goto("/agents/half-typed/settings");
+    const asked = [];
+    page.on("dialog", async (dialog) => {
+      asked.push(dialog.type());
+      await dialog.dismiss();
+    });
+    await page.getByLabel("What it does").pressSequentially("Answers tickets.");
+    await page.getByRole("button", { name: "Set the ceiling" }).click();
+    await until("a question", () => asked.length === 1);
+    assert.equal(asked[0], "beforeunload");
+    assert.equal(await page.getByLabel("What it does").inputValue(), "Answers tickets.");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved.").waitFor();
+    assert.equal(await page.getByLabel("What it does").inputValue(), "Answers tickets.");
+    await page.getByRole("link", { name: "History" }).click();
+    await page.waitForURL("**/history");
+    assert.equal(asked.length, 1);
+  }));
+
 test("a token is made and revoked, by its owner and by an admin", () =>
   as("ada@example.com", async (page) => {
     await page.goto("/tokens?new=1");

@@ -16,7 +16,7 @@
         await navigator.clipboard.writeText(secret.textContent);
         say("Copied.");
       } catch {
-        // Pages may not copy here: a field with all of it selected, to copy by keyboard.
+        // A field with all of it selected, to copy by keyboard.
         const holder = secret.closest("[data-secret]") ?? secret.parentElement;
         let field = holder.querySelector("textarea");
         if (!field) {
@@ -29,7 +29,7 @@
         field.value = secret.textContent;
         field.focus();
         field.select();
-        say("This browser does not let pages copy. It is selected: copy it with the keyboard.");
+        say("It is selected: copy it with the keyboard.");
       }
     });
   }
@@ -52,7 +52,7 @@
     button.hidden = false;
     button.addEventListener("click", () => {
       button.closest("[data-secret]").remove();
-      say("Hidden. It cannot be shown again.");
+      say("Hidden for good.");
       // The button that had the focus is gone: the keyboard goes on from here.
       document.querySelector("[data-said]").focus();
     });
@@ -74,7 +74,15 @@
 
   // A double click sends a form once: what the first one has made would be lost with its answer.
   const due = new WeakMap();
-  addEventListener("submit", (event) => (event.timeStamp < due.get(event.target) ? event.preventDefault() : due.set(event.target, event.timeStamp + 1500)));
+  let sent;
+  addEventListener("submit", (event) => (event.timeStamp < due.get(event.target) ? event.preventDefault() : due.set((sent = event.target), event.timeStamp + 1500)));
+
+  // What was typed into a form of settings is lost to no other form and no link without a question.
+  addEventListener("beforeunload", (event) => {
+    for (const field of all("form:has([name=shown]) :is([type=text],textarea)")) {
+      if (field.form !== sent && field.value !== field.defaultValue) event.preventDefault();
+    }
+  });
 
   // Days of filters are those of the visitor's time zone; without this script they are those of UTC. What was asked for in another zone stays so.
   for (const input of all("[data-zone]")) {
