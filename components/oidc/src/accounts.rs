@@ -111,7 +111,7 @@ pub(crate) async fn sign_in(
         }
     };
     let proved_at = proved_at(app, &tx, &login, identity, is_again).await?;
-    let way = Way::Oidc { two_factors: identity.two_factors, proved_at };
+    let way = Way::Oidc { provider: &provider.name, two_factors: identity.two_factors, proved_at };
     let entered = session::let_in(app, tx, &login, way, None, Code::AccountDeactivated).await;
     match entered {
         Err(refusal) if refusal.code() == Code::WayDisabled => {

@@ -2,7 +2,7 @@
 
 use common::error::{ApiError, Code};
 use http::StatusCode;
-use serde_json::{Value::Null, json};
+use serde_json::json;
 use service::{
     app::App,
     caller::Caller,
@@ -11,6 +11,7 @@ use service::{
     response::{Response, json as answer},
 };
 use store::{
+    credential,
     identity::{self, Identities},
     outbox, user,
 };
@@ -21,7 +22,8 @@ pub(crate) async fn list(app: App, caller: Caller) -> Result<Response, ApiError>
     answer(StatusCode::OK, &Identities { items })
 }
 
-/// `DELETE /auth/identities/{id}`: the identity opens the account no more. The last way in stays.
+/// `DELETE /auth/identities/{id}`: the identity opens the account no more, and ends what a password ends, all other sessions: somebody who has
+/// it may have got in by it. The last way in stays.
 pub(crate) async fn unlink(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
     change
         .run(async |write, ()| {
@@ -34,10 +36,12 @@ pub(crate) async fn unlink(change: Change<()>, Path(id): Path) -> Result<Respons
             if !user::leaves_an_admin(&write.tx, me, has_mail).await? {
                 return Err(Code::LastAdmin.into());
             }
+            let this = write.caller.credential_id();
+            let ended = credential::revoke_sessions(&write.tx, me, Some(this), write.now()).await?;
             let known = write.app().settings().identity_providers.iter().find(|known| known.name == provider);
             let label = known.map_or(&provider, |known| &known.label);
             write.mail(me, outbox::Kind::IdentityUnlinked, json!({ "provider": label })).await?;
-            Ok(Answer::no_content().audited(&id, json!({ "provider": provider }), Null))
+            Ok(Answer::no_content().audited(&id, json!({ "provider": provider }), json!({ "ended_sessions": ended })))
         })
         .await
 }

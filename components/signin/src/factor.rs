@@ -242,8 +242,9 @@ pub(crate) async fn verify(app: App, Body(body): Body<Verify>) -> Result<Respons
             _ => refusal,
         };
         let second = take(&app, &tx, &user, &typed).await.map_err(ended)?;
-        let entrance = spent.data.get("way").and_then(Json::as_str).and_then(Entrance::from_word);
-        let by = (entrance.ok_or(Code::TicketEnded)?, second);
+        let said = |name: &str| spent.data.get(name).and_then(Json::as_str);
+        let entrance = said("way").and_then(Entrance::from_word);
+        let by = (entrance.ok_or(Code::TicketEnded)?, said("provider"), second);
         session::let_in_by_code(&app, tx, &login, by, None, Code::TicketEnded).await
     };
     throttled(&app, &user, &typed, finish).await

@@ -124,7 +124,7 @@ async fn check(
             Code::NoSecondFactor => refusal.fix("Send the same without code: this account has no second factor."),
             _ => refusal,
         })?;
-        let by = (Entrance::Password, second);
+        let by = (Entrance::Password, None, second);
         session::let_in_by_code(app, tx, login, by, rehashed.as_deref(), Code::LoginFailed).await
     };
     factor::throttled(app, &login.id, &typed, finish).await

@@ -335,11 +335,12 @@ pub(crate) async fn unlink(change: Change<()>, Path(id): Path) -> Result<Respons
                 return Err(Code::LastAdmin.into());
             }
             let body = format!(
-                "{} unlinked your sign-in at {}. One with your proved address links it anew.",
+                "{} unlinked your sign-in at {}. One with your proved address links it anew. Your sessions go on.",
                 write.author(),
                 providers.join(", ")
             );
             write.notify(&found.id, "Your sign-in was unlinked", &body).await?;
+            write.mail(&found.id, Kind::IdentityUnlinked, json!({ "provider": providers.join(", ") })).await?;
             Ok(Answer::no_content().audited(&found.id, json!({ "identities": providers }), json!({ "identities": [] })))
         })
         .await

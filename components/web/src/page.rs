@@ -131,7 +131,7 @@ const DONE: &[(&str, &str)] = &[
     ("nothing-to-undo", "Nothing was undone: no agent is stopped by the last stop of all."),
     ("trusted", "Trusted. Its workloads can get credentials of the agent from now on."),
     ("unlinked-all", "Unlinked, and the person was told. A sign-in with their proved address links it anew."),
-    ("unlinked", "Unlinked. It no longer opens your account."),
+    ("unlinked", "Unlinked. It no longer opens your account, and your other sessions are ended."),
     ("untrusted", "Deleted, with the credentials that it gave."),
     ("unshared", "No longer shared. Credentials that rested on it ended with it."),
 ];

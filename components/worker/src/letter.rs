@@ -374,8 +374,12 @@ impl<'a> Draft<'a> {
     fn identity_unlinked(&self) -> Letter {
         let (from, to, at, provider) = (self.sender(), &self.to, self.instance(), self.member("provider"));
         let unlinked = match self.member("by") {
-            "" => format!("The sign-in through {provider} was unlinked{from} from the account of {to} at {at}."),
-            by => format!("{by} unlinked the sign-in through {provider} from the account of {to} at {at}."),
+            "" => format!(
+                "The sign-in through {provider} was unlinked{from} from the account of {to} at {at}. Your other sessions are ended."
+            ),
+            by => format!(
+                "{by} unlinked the sign-in through {provider} from the account of {to} at {at}. Your sessions go on."
+            ),
         };
         self.alarm("A sign-in was unlinked from your account", unlinked)
     }

@@ -43,13 +43,15 @@ const ACTION: &str = "session.start";
 
 /// How a person has proved who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Way<'a> {
     /// A link that was mailed to their address.
     Link,
     /// A password.
     Password,
     /// A provider of identities.
     Oidc {
+        /// The operator's name for it.
+        provider: &'a str,
         /// Whether the provider says that it asked for more than one factor (`amr`, RFC 8176).
         two_factors: bool,
         /// When the person proved who they are there; 0: nobody says.
@@ -59,7 +61,7 @@ pub enum Way {
     Device(Approver),
 }
 
-impl Way {
+impl<'a> Way<'a> {
     /// The same as a way that a tenant can switch off. `None`: no tenant can.
     const fn entrance(self) -> Option<Entrance> {
         match self {
@@ -76,6 +78,11 @@ impl Way {
             Some(entrance) => entrance.as_str(),
             None => "device",
         }
+    }
+
+    /// The provider's name in the audit row.
+    const fn provider(self) -> Option<&'a str> {
+        if let Self::Oidc { provider, .. } = self { Some(provider) } else { None }
     }
 
     /// How long the session lives, seconds: one that another session approved, no longer than that one.
@@ -141,7 +148,7 @@ pub async fn let_in(
     app: &App,
     tx: Tx<'_>,
     login: &user::Login,
-    way: Way,
+    way: Way<'_>,
     rehashed: Option<&str>,
     refusal: Code,
 ) -> Result<Response, ApiError> {
@@ -168,15 +175,15 @@ pub async fn let_in(
         tell_if_new(app, &tx, login).await?;
     }
     let proof = (way.proves_two_factors(), proved_at);
-    begin(app, tx, login, (way.as_str(), None), (proof, way.life(app.now()))).await
+    begin(app, tx, login, (way.as_str(), way.provider(), None), (proof, way.life(app.now()))).await
 }
 
-/// The same for a person that came in by `entrance`, and has proved the second factor in the same transaction.
+/// The same for a person that came in by `entrance`, perhaps through a provider, and has proved the second factor in the same transaction.
 pub async fn let_in_by_code(
     app: &App,
     tx: Tx<'_>,
     login: &user::Login,
-    (entrance, second): (Entrance, Second),
+    (entrance, provider, second): (Entrance, Option<&str>, Second),
     rehashed: Option<&str>,
     refusal: Code,
 ) -> Result<Response, ApiError> {
@@ -191,7 +198,7 @@ pub async fn let_in_by_code(
     if rules.was_here {
         tell_if_new(app, &tx, login).await?;
     }
-    begin(app, tx, login, (entrance.as_str(), Some(second)), ((true, None), LIFE)).await
+    begin(app, tx, login, (entrance.as_str(), provider, Some(second)), ((true, None), LIFE)).await
 }
 
 /// Mails a person about a sign-in with a device, or from a network, that none of their sessions which are still known had.
@@ -272,9 +279,9 @@ fn check_way(allowed: &Entrances, entrance: Option<Entrance>) -> Result<(), ApiE
 
 /// Ends a sign-in that waits for its second factor, with the ticket that stands for it. It is the person's own, and ends with the account,
 /// with another password and by itself.
-async fn hand_out_ticket(app: &App, tx: Tx<'_>, login: &user::Login, way: Way) -> Result<ApiError, ApiError> {
+async fn hand_out_ticket(app: &App, tx: Tx<'_>, login: &user::Login, way: Way<'_>) -> Result<ApiError, ApiError> {
     let ticket = OneTimeCode::generate(app.chance());
-    let data = json!({ "way": way.as_str() });
+    let data = json!({ "way": way.as_str(), "provider": way.provider() });
     let new = code::New {
         code: &ticket,
         kind: code::Kind::Ticket,
@@ -295,7 +302,7 @@ async fn begin(
     app: &App,
     tx: Tx<'_>,
     login: &user::Login,
-    (way, second): (&str, Option<Second>),
+    (way, provider, second): (&str, Option<&str>, Option<Second>),
     ((two_factors, proved_at), life): ((bool, Option<Timestamp>), i64),
 ) -> Result<Response, ApiError> {
     let id = CredentialId::generate(app.now(), app.chance());
@@ -323,10 +330,8 @@ async fn begin(
     if let Some(proved_at) = proved_at {
         credential::prove(&tx, &id, proved_at).await?;
     }
-    let after = match second {
-        Some(second) => json!({ "way": way, "second": second.as_str() }),
-        None => json!({ "way": way }),
-    };
+    let said = [("way", Some(way)), ("provider", provider), ("second", second.map(Second::as_str))];
+    let after = said.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let event = Event { action: ACTION, object: id.as_str(), before: Null, after };
     audit::insert(&tx, &app.origin(&login.tenant_id, Some(&login.id)), &event).await?;
     tx.commit().await?;

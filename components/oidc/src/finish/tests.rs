@@ -1,4 +1,4 @@
-use common::role::Role;
+use common::{role::Role, secret::Kind};
 use serde_json::json;
 use service::{
     outbound::stub,
@@ -60,6 +60,9 @@ async fn a_person_of_an_allowed_domain_gets_an_account_and_later_the_same_one() 
         (&json!("max@acme.example"), &json!("member"), &json!("/agents?q=a"))
     );
     assert!(signed_in["access_token"].as_str().unwrap().starts_with("acr_ses_"));
+    // R705: the trail names the provider.
+    let entered = t.texts("SELECT after FROM audit WHERE action = 'session.start'").await;
+    assert_eq!(entered, [r#"{"way":"oidc","provider":"acme"}"#]);
 
     // The code was traded once, with the verifier and the secret; the metadata were known, the keys were not.
     let sent = stub::sent();
@@ -92,7 +95,7 @@ async fn a_person_of_an_allowed_domain_gets_an_account_and_later_the_same_one() 
     let audit = "SELECT action || ' ' || ifnull(json_extract(after, '$.provider'), json_extract(after, '$.way')) FROM audit ORDER BY seq";
     assert_eq!(
         t.texts(audit).await,
-        ["user.create acme", "identity.link acme", "session.start oidc", "session.start oidc"]
+        ["user.create acme", "identity.link acme", "session.start acme", "session.start acme"]
     );
 }
 
@@ -855,7 +858,18 @@ async fn a_person_links_and_unlinks_an_identity() {
     t.as_(&ada, "DELETE", &path, Json::Null).await.refused(409, "last_admin");
     t.execute("DELETE FROM identities WHERE id = 'idn_2'").await.unwrap();
     t.execute("UPDATE tenants SET ways = 'password oidc'").await.unwrap();
-    assert_eq!(t.as_(&ada, "DELETE", &path, Json::Null).await.status, 204);
+    // R705: what the identity may have opened ends with it: every other session, and no token.
+    let other = t.credential(Kind::Session, &ada.tenant, &ada.user, None, "*", None).await;
+    let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "*", None).await;
+    let unlinked = t.as_(&ada, "DELETE", &path, Json::Null).await;
+    assert_eq!(unlinked.status, 204);
+    assert!(unlinked.header("x-accredit-closure").starts_with("cls_"));
+    let live = "SELECT id FROM credentials WHERE revoked_at IS NULL AND user_id = ";
+    let mut kept = t.texts(&format!("{live} '{}'", ada.user)).await;
+    kept.sort();
+    let mut expected = [ada.credential.to_string(), pat.credential.to_string()];
+    expected.sort();
+    assert_eq!(kept, expected, "not {}", other.credential);
     t.as_(&ada, "DELETE", &path, Json::Null).await.refused(404, "identity_not_found");
     let audit = "SELECT count(*) FROM audit WHERE action = 'identity.unlink' AND outcome = 'done'";
     assert_eq!(t.number(audit).await, 1);

@@ -154,7 +154,7 @@ routes! {
         OIDC_LINK = post("/auth/oidc/{provider}/link", "Begin to link an identity at a provider to the caller's account").fresh().audited("identity.link").page("concepts/providers#linking");
         OIDC_FINISH = post("/auth/oidc/{provider}/finish", "Finish what was begun at a provider: a sign-in, or a link").public().audited("session.start").page("concepts/providers#the-steps");
         IDENTITIES_LIST = get("/auth/identities", "List the caller's linked identities").for_sessions().page("concepts/providers#linking");
-        IDENTITY_UNLINK = delete("/auth/identities/{id}", "Unlink one of the caller's identities").fresh().revokes().audited("identity.unlink").page("concepts/providers#linking");
+        IDENTITY_UNLINK = delete("/auth/identities/{id}", "Unlink one of the caller's identities").fresh().closes().audited("identity.unlink").page("concepts/providers#linking");
     }
 
     Tenant {
