@@ -132,6 +132,10 @@ async fn issue(app: &App, tx: &Tx<'_>, code: &Digest, granted: &Granted, sent: &
     if sent.redirect_uri.is_some_and(|sent| text("redirect_uri") != Some(sent)) {
         return Err(invalid("redirect_uri is not that of the authorization request."));
     }
+    // An admin may have taken it from the client meanwhile, since it leads to somebody else.
+    if !clients::still_leads_to(tx, sent.client, text("redirect_uri").unwrap_or_default()).await? {
+        return Err(invalid("The client no longer has the redirect URI of the authorization request."));
+    }
     if !verifies(text("challenge").unwrap_or_default(), sent.verifier) {
         return Err(invalid("code_verifier is not what code_challenge was made of."));
     }

@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use common::{
     error::{ApiError, Code, Flaws},
     id::ClientId,
-    oauth::{MOST_URIS, document_url, private_use, redirect_uri},
+    oauth::{MOST_URIS, document_url, is_registered, private_use, redirect_uri},
     secret::ClientSecret,
     text::{isolated, text},
     url::Url,
@@ -275,6 +275,12 @@ pub(super) async fn of_request(app: &App, reads: &dyn Rows, caller: &Caller, id:
     let found = registered(reads, caller, id).await?.ok_or(Code::UnknownClient)?;
     let Client { id, name, redirect_uris, .. } = found;
     Ok(Known { id: id.to_string(), name, redirect_uris, is_registered: true })
+}
+
+/// Whether a client that an admin registered still has the redirect URI to which a code went. Of others no admin takes one away.
+pub(super) async fn still_leads_to(reads: &dyn Rows, id: &str, sent: &str) -> Result<bool, ApiError> {
+    let found = oauth_client::find(reads, id).await?;
+    Ok(found.is_none_or(|client| client.redirect_uris.iter().any(|known| is_registered(known, sent))))
 }
 
 /// Finds the client that sends a form, and has it prove itself; returns its id. One that has registered itself, or that has neither a secret

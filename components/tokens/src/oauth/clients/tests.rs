@@ -217,6 +217,22 @@ async fn a_deleted_client_has_nothing_left() {
     assert_eq!(audited, [json!({ "grants_ended": 3 })]);
 }
 
+/// R706: a code that went to a redirect URI gives nothing once an admin has taken that from the client.
+#[tokio::test]
+async fn a_code_ends_with_the_redirect_uri_that_it_went_to() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let made = client(&t, &ada, false).await;
+    let id = made["id"].as_str().unwrap();
+    let local = ("redirect_uri", "http://127.0.0.1:8080/cb");
+    let codes = [allowed(&t, &ada, &request(id, &[])).await, allowed(&t, &ada, &request(id, &[local])).await];
+    let body = json!({ "redirect_uris": ["http://127.0.0.1/cb"] });
+    t.as_(&ada, "PATCH", &format!("{CLIENTS}/{id}"), body).await.is(200);
+    form_with(&t, TOKEN, None, &trade(id, &codes[0], &[("redirect_uri", "")])).await.refused(400, "invalid_grant");
+    form_with(&t, TOKEN, None, &trade(id, &codes[1], &[local])).await.is(200);
+    assert_eq!(t.number("SELECT count(*) FROM oauth_grants").await, 1);
+}
+
 /// R132: a client that is deleted while its codes are traded has nothing left either.
 #[tokio::test]
 async fn a_code_races_with_the_end_of_its_client() {
