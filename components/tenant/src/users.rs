@@ -256,7 +256,14 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                     if is_invited {
                         invitation.send(write, &user).await?;
                     }
+                    let mut trail = after.clone();
                     if user.email != was.email && !is_unused {
+                        // Somebody who had the old address may have got in by it: the same as when people change their own.
+                        let this = Some(write.caller.credential_id());
+                        let ended = credential::revoke_sessions(&write.tx, &user.id, this, write.now()).await?;
+                        if let (1.., Some(members)) = (ended, trail.as_object_mut()) {
+                            members.insert("ended_sessions".to_owned(), ended.into());
+                        }
                         let (id, told) = (&user.id, json!({ "was": was.email, "now": user.email }));
                         write.mail_to(Some(&was.email), id, Kind::EmailChanged, told.clone()).await?;
                         write.mail(id, Kind::EmailChanged, told).await?;
@@ -265,7 +272,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                     let is_shut_out = user.role < was.role && was.role == Role::Admin;
                     let warnings = if is_shut_out { what_stays(write, &user).await? } else { Vec::new() };
                     let answer = Answer::ok(&Warned { user: &user, warnings })?;
-                    Ok(answer.audited(&user.id, before, after).narrowing(only_narrows))
+                    Ok(answer.audited(&user.id, before, trail).narrowing(only_narrows))
                 }
                 UpdateOutcome::EmailTaken => Err(Code::EmailTaken.into()),
                 UpdateOutcome::LastAdmin => Err(Code::LastAdmin.into()),

@@ -500,7 +500,9 @@ impl<'a> Draft<'a> {
             "" => format!(
                 "You changed the address of your account at {at} from {was} to {now}{from}. Your other sessions are ended."
             ),
-            by => format!("{by} changed the address of your account at {at} from {was} to {now}{from}."),
+            by => format!(
+                "{by} changed the address of your account at {at} from {was} to {now}{from}. Your sessions are ended."
+            ),
         };
         let mut letter = self.letter("The address of your account was changed", changed);
         letter.notes = vec![

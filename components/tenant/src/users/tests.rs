@@ -214,6 +214,27 @@ async fn an_admin_changes_the_own_address_by_a_mail_to_it() {
     patch(&t, &ada, &max, json!({ "email": "max2@example.com" })).await.is(200);
 }
 
+/// R707: an admin who changes somebody's address ends what a stranger may have opened by the old one, and no token.
+#[tokio::test]
+async fn a_change_of_address_ends_the_persons_sessions() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    let pat = t.credential(Kind::Pat, &max.tenant, &max.user, None, "*", None).await;
+    patch(&t, &ada, &max, json!({ "name": "Max M." })).await.is(200);
+    t.as_(&max, "GET", "/api/auth/whoami", Null).await.is(200);
+    let moved = patch(&t, &ada, &max, json!({ "email": "m@example.com" })).await;
+    moved.is(200);
+    assert!(moved.header("x-accredit-closure").starts_with("cls_"));
+    t.as_(&max, "GET", "/api/auth/whoami", Null).await.refused(401, "token_revoked");
+    t.as_(&pat, "GET", "/api/auth/whoami", Null).await.is(200);
+    let trail = "SELECT after ->> 'ended_sessions' FROM audit WHERE before ->> 'email' = 'max@example.com'";
+    assert_eq!(t.number(trail).await, 1);
+    // One's own, where no mail proves an address: all but the one that asks.
+    patch(&t, &ada, &ada, json!({ "email": "a@example.com" })).await.is(200);
+    t.as_(&ada, "GET", "/api/auth/whoami", Null).await.is(200);
+}
+
 /// Sent fields are changed, the others stay, and the audit row holds the changed ones. A role counts from the next request on.
 #[tokio::test]
 async fn a_change_of_a_user_counts_at_once() {
