@@ -28,7 +28,9 @@ pub(crate) fn in_words(closure: &Json) -> String {
     let counts = closure.get("ended").and_then(Json::as_object).into_iter().flatten();
     let counts = counts.filter_map(|(what, count)| Some((what, count.as_u64().filter(|count| *count > 0)?)));
     let counts: Vec<String> = counts.map(|(what, count)| format!("{} {count}", show::line(what))).collect();
-    let ended = if counts.is_empty() { String::new() } else { format!(" Ended: {}.", counts.join(", ")) };
+    // An agent that gets a smaller budget than it has spent is refused, and goes on with a larger one.
+    let verb = if text(closure, "action") == "agent.update" { "Ended or refused" } else { "Ended" };
+    let ended = if counts.is_empty() { String::new() } else { format!(" {verb}: {}.", counts.join(", ")) };
     again::told(&match text(closure, "status").as_str() {
         "closed" => {
             format!(
@@ -73,6 +75,9 @@ mod tests {
             "partial: crm[2J, mail can accept it until 2026-11-26T12:04:41.220Z at most. Ended: tokens 3, keys 1. Follow it with accredit \
              closures get cls_1 --wait 25s"
         );
+        // R722: what is over its budget has not ended.
+        closure["action"] = json!("agent.update");
+        assert!(in_words(&closure).contains(" Ended or refused: tokens 3, keys 1."), "{}", in_words(&closure));
         let unread = in_words(&json!({ "id": "cls_1" }));
         assert_eq!(unread, "closure: accredit closures get cls_1 says since when nobody accepts it.");
     }

@@ -118,13 +118,16 @@ async fn tell_over_budget(app: &App, caller: &Caller, agent: &AgentId, beat: &He
     }
     let (name, _) = caller.agent_and_owner().unwrap_or_default();
     let (spent, budget) = (beat.spent_cents, beat.budget_cents);
+    let money = |cents: i64| format!("{}.{:02}", cents / 100, cents % 100);
     let body = format!(
-        "It has spent {spent} cents of {}. Its requests are refused until the budget is raised: PATCH /api/agents/{name} {{\"budget_cents\": …}}.",
-        budget.unwrap_or_default()
+        "It has spent {} of {}. Its requests are refused until the budget is raised, or counted from 0, in its settings.",
+        money(spent),
+        money(budget.unwrap_or_default())
     );
     let event = Event::of_agent(EventKind::AgentOverBudget, agent)
         .data(serde_json::json!({ "spent_cents": spent, "budget_cents": budget }))
-        .saying(format!("The agent {name} is over its budget"), body);
+        .saying(format!("The agent {name} is over its budget"), body)
+        .leading_to(format!("/agents/{agent}/settings"));
     // Nobody is its author, so that the agent hears of it too.
     event::deliver(app, &tx, &app.origin(caller.tenant_id(), None), None, &event).await?;
     mail::hurry_if_left(app, &tx);

@@ -70,11 +70,20 @@ impl AgentRow {
     }
 }
 
-/// The state of an agent; of one whose owner is deactivated that, since no credential of it works.
+/// The state of an agent; of one whose owner is deactivated that, since no credential of it works, and of one that has spent its budget that.
 pub(crate) fn state(agent: &Json) -> Html {
     // In an overview the owner is an address.
     let is_active = [agent.at("owner").at("active"), agent.at("owner_active")].iter().all(|active| **active != false);
-    words::state(if is_active { agent.text("state") } else { "owner deactivated" })
+    words::state(match agent.text("state") {
+        _ if !is_active => "owner deactivated",
+        "running" if is_over_budget(agent) => "over budget",
+        state => state,
+    })
+}
+
+/// Whether the agent is refused since it has spent more than its budget. An overview does not say.
+pub(crate) fn is_over_budget(agent: &Json) -> bool {
+    agent.at("budget_cents").as_i64().is_some_and(|budget| agent.number("spent_cents") > budget)
 }
 
 /// Agents as a tree: each below the one above it, if that is in the list too; in the order of their names.
@@ -360,6 +369,11 @@ mod tests {
             (json!({ "state": "running", "owner": { "active": false } }), "Owner deactivated"),
             (json!({ "state": "paused", "owner": "ada@example.com", "owner_active": true }), "Paused"),
             (json!({ "state": "paused", "owner": "ada@example.com", "owner_active": false }), "Owner deactivated"),
+            // R722: one that has spent its budget does not either.
+            (json!({ "state": "running", "budget_cents": 10, "spent_cents": 10 }), "Running"),
+            (json!({ "state": "running", "budget_cents": 10, "spent_cents": 11 }), "Over budget"),
+            (json!({ "state": "running", "budget_cents": null, "spent_cents": 11 }), "Running"),
+            (json!({ "state": "stopped", "budget_cents": 10, "spent_cents": 11 }), "Stopped"),
         ] {
             assert!(shown(agent).contains(word), "{word}");
         }

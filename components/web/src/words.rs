@@ -139,6 +139,7 @@ pub(crate) fn state(word: &str) -> Html {
         "waits" => ("wait", "Waits"),
         "deactivated" => ("bad", "Deactivated"),
         "owner deactivated" => ("bad", "Owner deactivated"),
+        "over budget" => ("bad", "Over budget"),
         "refused" => ("bad", "Refused"),
         "done" => ("good", "Done"),
         "lets it in" => ("good", "Lets it in"),

@@ -143,6 +143,18 @@ async fn an_agent_over_its_budget_is_refused_until_a_person_raises_it() {
     }
 }
 
+/// R647, R722: the owner is told in money, and led to where the budget is raised.
+#[tokio::test]
+async fn an_owner_is_told_in_money_that_an_agent_is_over_its_budget() {
+    let (t, ada, scout) = stage().await;
+    t.as_(&ada, "PATCH", "/api/agents/scout", json!({ "budget_cents": 1000 })).await.is(200);
+    beat(&t, &scout, json!({ "spent_cents": 1205 })).await;
+    let told = t.texts("SELECT body || ' ' || ifnull(action_url, '-') FROM notifications").await;
+    let body = "It has spent 12.05 of 10.00. Its requests are refused until the budget is raised, or counted from 0, in its settings.";
+    let agent = t.texts("SELECT id FROM agents").await[0].clone();
+    assert_eq!(told, [format!("{body} /agents/{agent}/settings")]);
+}
+
 #[tokio::test]
 async fn a_heartbeat_is_answered_for_a_halted_agent_and_refused_for_an_ended_token() {
     let (t, ada, scout) = stage().await;
