@@ -118,6 +118,12 @@ impl AgentsPage {
     fn head(&self, text: &str, by: &str) -> Html {
         self.list.head(self.shell.link(), text, by)
     }
+
+    /// Whether the page shows all agents that there are, and each is stopped.
+    fn all_stopped(&self) -> bool {
+        let is_whole = !self.list.is_filtered() && self.list.is_first() && self.list.next().is_empty();
+        is_whole && !self.rows.is_empty() && self.rows.iter().all(|row| row.act == "start")
+    }
 }
 
 /// `GET /agents`: the address is the state of the list.
@@ -391,6 +397,33 @@ mod tests {
         let (_, command) = html.split_once("<pre id=\"also\" tabindex=\"0\">").unwrap();
         assert!(command.contains("/api/auth/whoami</pre>"), "{command}");
         assert!(command.contains(" data-copy=\"also\" hidden>"), "{command}");
+    }
+
+    /// R723: where every agent is stopped, the way back does not stand behind a red button that stops.
+    #[tokio::test]
+    async fn the_way_back_from_a_stop_of_all_is_named() {
+        for (state, word, class) in [("stopped", "Start again…", "button"), ("paused", "Stop all…", "button stop")]
+        {
+            let visitor = Visitor::new(move |_, path| {
+                let agent = json!({ "id": "agt_1", "name": "scout", "state": state });
+                let body = match path {
+                    "/api/overview" => json!({
+                        "caller": { "role": "admin", "scope": ["*"] },
+                        "agents": { "running": 0, state: 1, "newest": [agent] },
+                    }),
+                    "/api/agents" => json!({ "items": [agent] }),
+                    _ => json!({}),
+                };
+                (200, body)
+            });
+            for page in ["/", "/agents"] {
+                let html = visitor.open(page).await.text;
+                let link = format!("<a class=\"{class}\" href=\"/stop-all\">{word}</a>");
+                assert!(html.contains(&link), "{page} {state}: {html}");
+            }
+            let asked = visitor.open("/stop-all").await.text;
+            assert_eq!(asked.contains("If the last stop of all is still in force"), state == "stopped", "{asked}");
+        }
     }
 
     fn token(number: usize) -> Json {

@@ -126,7 +126,7 @@ const DONE: &[(&str, &str)] = &[
     ("signed-out", "You are signed out."),
     ("started", "Started."),
     ("stopped", "Stopped, with all agents below it."),
-    ("stopped-all", "Every agent is stopped. To undo this, open “Stop all…” again."),
+    ("stopped-all", "Every agent is stopped. To undo this, open “Start again…”."),
     ("started-all", "Agents that the last stop of all had stopped run again, or are paused as before."),
     ("nothing-to-undo", "Nothing was undone: no agent is stopped by the last stop of all."),
     ("trusted", "Trusted. Its workloads can get credentials of the agent from now on."),
