@@ -121,7 +121,7 @@ export const PAGES = [
   { name: "agent-why", path: "/agents/support-desk/why?subject=max@example.com&action=delete" },
   { name: "agent-log", path: "/agents/support-desk/log" },
   { name: "agent-log-none", path: "/agents/support-desk/log?q=nothing-like-this&level=error" },
-  { name: "agent-place-refused", path: "/agents/support-desk/settings", send: form("Move it", { Owner: "nobody@example.com" }), status: 404 },
+  { name: "agent-place-refused", path: "/agents/support-desk/settings", send: folded("Give it away…", "Give it away", { "New owner": "nobody@example.com" }), status: 404 },
   { name: "agent-history", path: "/agents/support-desk/history" },
   { name: "access", path: "/access" },
   { name: "access-waiting", path: "/access?state=open&sort=name" },

@@ -459,7 +459,7 @@ fn a_field_that_names_nothing_says_so() {
     let browser = Browser::of(&server, &admin);
     let long = "which=all&agents=nobody-here&url=https://hooks.example.com/a&name=a";
     for (page, action, fields, field) in [
-        ("/agents/alpha/settings", "/agents/alpha/settings", "form=place&owner=nobody-here@example.com", "owner"),
+        ("/agents/alpha/settings", "/agents/alpha/settings", "form=owner&owner=nobody-here@example.com", "owner"),
         ("/agents/alpha/settings", "/agents/alpha/settings", "form=place&parent=nobody-here", "parent"),
         ("/agents/alpha/sharing", "/agents/alpha/share", "subject=nobody-here&relation=viewer", "subject"),
         ("/register", "/register", "name=new&parent=nobody-here&preset=worker", "parent"),

@@ -247,9 +247,9 @@ impl Edit {
         if after.settings != before.settings || after.parent_id != before.parent_id {
             let names = new.as_object().into_iter().flat_map(|new| new.keys());
             let changed: Vec<&String> = names.filter(|name| *name != "updated_at").collect();
-            write
-                .emit(Event::of_agent(EventKind::AgentUpdated, &before.id).data(json!({ "changed": changed })))
-                .await?;
+            let event = Event::of_agent(EventKind::AgentUpdated, &before.id).data(json!({ "changed": changed }));
+            // Its new owner is told that they own it.
+            write.emit(if owner.is_some() { event.no_news() } else { event }).await?;
         }
         Ok(Answer::ok(&after)?.audited(&before.id, old, new).narrowing(only_narrows))
     }
@@ -289,7 +289,10 @@ async fn transfer(write: &Write<'_>, agent: &Agent, owner: &UserId) -> Result<()
     tree::transfer(&write.tx, (&origin, write.action()), &agent.id, owner).await?;
     quota::check_given(write.app(), &write.tx, &write.caller, owner).await?;
     let title = format!("You now own the agent {}", agent.name);
-    let body = format!("{} gave it to you, with all agents below it.", write.caller.email());
+    let body = format!(
+        "{} gave it to you, with all agents below it. It has no token: issue one on its page.",
+        write.caller.email()
+    );
     let page = Some(format!("/agents/{}", agent.id));
     let event = Event::of_agent(EventKind::AgentTransferred, &agent.id).telling(owner, title, body, page);
     let body = format!(
@@ -443,6 +446,21 @@ mod tests {
         let (path, body) = put("b2", Null);
         t.as_(&b1, "PATCH", &path, body).await.refused(403, "person_required");
         assert_eq!(t.number("SELECT count(*) FROM agents WHERE parent_id IS NULL").await, 4);
+    }
+
+    /// R724: a new owner is told once, and that the agent has no token; not what else was changed with it.
+    #[tokio::test]
+    async fn a_new_owner_is_told_once() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+        let boss = t.agent(&ada, "boss", "*").await;
+        t.agent_below(&ada, Some(&boss), "hand", "*").await;
+        let body = json!({ "owner": "eve@example.com", "parent": null, "description": "Another." });
+        t.as_(&ada, "PATCH", "/api/agents/hand", body).await.is(200);
+        let told = t.texts("SELECT email || ' ' || title || ' ' || body FROM notifications JOIN users ON users.id = user_id WHERE email LIKE 'eve%'").await;
+        let text = "ada@example.com gave it to you, with all agents below it. It has no token: issue one on its page.";
+        assert_eq!(told, [format!("eve@example.com You now own the agent hand {text}")]);
     }
 
     /// R8, R41: a new owner gets an agent with all below it, and every credential and grant ends.

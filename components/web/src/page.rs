@@ -78,6 +78,7 @@ const DONE: &[(&str, &str)] = &[
     ("factor-removed", "Your second factor is removed. A sign-in asks for no code any more."),
     ("factor-taken", "The second factor is removed, and the person was told."),
     ("from-the-start", "This list has changed, or the link is from another one: here it is from the start."),
+    ("given-away", "Given away. It needs another token from its new owner."),
     ("invited-again", "A mail with another invitation is on its way to them."),
     ("invited", "Added. A mail with an invitation is on its way to them."),
     (

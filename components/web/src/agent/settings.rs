@@ -24,6 +24,7 @@ struct SettingsPage {
     settings: Form,
     ceiling: Form,
     place: Form,
+    owner: Form,
 }
 
 impl SettingsPage {
@@ -36,6 +37,7 @@ impl SettingsPage {
         match form {
             "ceiling" => &self.ceiling,
             "place" => &self.place,
+            "owner" => &self.owner,
             _ => &self.settings,
         }
     }
@@ -55,10 +57,8 @@ fn fields(agent: &Json, form: &str) -> Form {
     let mut fields = vec![("form", form.to_owned())];
     match form {
         "ceiling" => fields.push(("scope", agent.words("scope").join("\n"))),
-        "place" => {
-            fields.push(("parent", agent.text("parent").to_owned()));
-            fields.push(("owner", agent.at("owner").text("email").to_owned()));
-        }
+        "place" => fields.push(("parent", agent.text("parent").to_owned())),
+        "owner" => fields.push(("owner", agent.at("owner").text("email").to_owned())),
         "settings" => {
             let texts = ["display_name", "description", "runtime", "model", "url", "access"];
             fields.extend(texts.map(|name| (name, agent.text(name).to_owned())));
@@ -79,8 +79,9 @@ fn fields(agent: &Json, form: &str) -> Form {
 pub(super) async fn show(tab: &Tab<'_>, head: Heading<'_>) -> Result<Response, Trouble> {
     let Tab { typed, status, .. } = *tab;
     let (shell, head) = head.await?;
-    let [settings, ceiling, place] = ["settings", "ceiling", "place"].map(|form| fields(&head.agent, form));
-    write_with(&SettingsPage { shell, typed: typed.clone(), settings, ceiling, place, head }, status)
+    let forms = ["settings", "ceiling", "place", "owner"];
+    let [settings, ceiling, place, owner] = forms.map(|form| fields(&head.agent, form));
+    write_with(&SettingsPage { shell, typed: typed.clone(), settings, ceiling, place, owner, head }, status)
 }
 
 /// One of the forms of the settings of the agent with this name, which the API is to know as `agent`.
@@ -93,6 +94,12 @@ pub(super) async fn change(
     let now = fields(&api.get(route::AGENTS_GET, &[agent], &[]).await?, typed.text("form"));
     let form = Settings { route: route::AGENTS_PATCH, names: &[agent], now: &now, guarded: GUARDED };
     match form.send(api, typed, settings).await {
+        Ok(Some(_)) if typed.is("form", "owner") => {
+            // Its owner before may not see it any more.
+            let is_seen = api.get(route::AGENTS_GET, &[agent], &[]).await.is_ok();
+            let page = if is_seen { format!("/agents/{name}") } else { "/agents".to_owned() };
+            Ok(see_done(app, typed, &page, "given-away"))
+        }
         Ok(_) => Ok(see_done(app, typed, &format!("/agents/{name}/settings"), "changed")),
         Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
             super::show(app, name, "settings", &form.again(typed, &refusal), Some(refusal)).await
@@ -111,10 +118,8 @@ fn settings(typed: &Form) -> Result<Map<String, Json>, Trouble> {
         "place" => {
             let parent = typed.text("parent");
             set("parent", if parent.is_empty() { Json::Null } else { parent.into() });
-            if !typed.text("owner").is_empty() {
-                set("owner", typed.text("owner").into());
-            }
         }
+        "owner" => set("owner", typed.text("owner").into()),
         _ => {
             for member in ["display_name", "description", "runtime", "model", "url", "access"] {
                 let text = typed.text(member);
@@ -159,9 +164,47 @@ fn cents(text: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
     use serde_json::json;
 
     use super::*;
+    use crate::testing::Visitor;
+
+    /// R724: an agent is given away by a form of its own, which says what ends, and not with its place.
+    #[tokio::test]
+    async fn an_agent_is_given_away_by_a_form_of_its_own() {
+        for (sees, page) in [(true, "/agents/scout"), (false, "/agents")] {
+            let asked: Rc<RefCell<Vec<String>>> = Rc::default();
+            let seen = Rc::clone(&asked);
+            let visitor = Visitor::new(move |method, path| {
+                let agent =
+                    json!({ "id": "agt_1", "name": "scout", "state": "running", "owner": { "email": "a@b.c" } });
+                let is_given = !seen.borrow().is_empty();
+                let body = match path {
+                    "/api/overview" => json!({ "caller": { "role": "admin", "scope": ["*"], "csrf_token": "c" } }),
+                    "/api/agents/scout" if method == "PATCH" => {
+                        seen.borrow_mut().push(path.to_owned());
+                        agent
+                    }
+                    "/api/agents/scout" if is_given && !sees => return (404, json!({ "error": "agent_not_found" })),
+                    "/api/agents/scout" => agent,
+                    _ => json!({}),
+                };
+                (200, body)
+            });
+            let html = visitor.open("/agents/scout/settings").await.text;
+            let (_, form) = html.split_once("<summary>Give it away…</summary>").unwrap();
+            assert!(form.contains("Their credentials, keys and secrets end"), "{form}");
+            let fields = [("form", "place"), ("parent", ""), ("owner", "eve@example.com")];
+            visitor.send("/agents/scout/settings", &fields).await;
+            assert_eq!(asked.borrow_mut().drain(..).count(), 1);
+            let given = visitor.send("/agents/scout/settings", &[("form", "owner"), ("owner", "e@b.c")]).await;
+            assert_eq!(given.headers.get("location").unwrap(), &format!("{page}?done=given-away"));
+        }
+        let place = Form::of(&[("form", "place"), ("parent", "boss"), ("owner", "eve@example.com")]);
+        assert_eq!(settings(&place).unwrap_or_default(), *json!({ "parent": "boss" }).as_object().unwrap());
+    }
 
     #[test]
     fn amounts_and_labels_are_read_as_people_write_them() {
