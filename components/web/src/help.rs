@@ -75,6 +75,10 @@ const STEPS: &[(&str, &str)] = &[
     ("rotation_too_wide", "Make a new key that carries less, or ask the agent's owner to rotate this one."),
     ("same_email", "Type another address."),
     ("scope_denied", "Your role does not allow it. Ask an admin of your tenant."),
+    (
+        "scope_too_wide",
+        "The agent above it, or your own role, does not allow them. Widen the agent above first, or leave them out.",
+    ),
     ("second_factor_exists", "Remove it first, under Security."),
     ("second_factor_setup_required", "Set up a second factor under Security first."),
     ("self_deactivation", "Ask another admin of your tenant to do it."),
@@ -315,6 +319,13 @@ mod tests {
             assert!(has_one || OTHERS.contains(&row.slug), "{}", row.slug);
         }
         assert!(step("own_factor_first", 409, "GET ").contains("Security"));
+    }
+
+    /// R725: a page names no member of a request where more was asked for than can be given.
+    #[test]
+    fn a_ceiling_that_is_too_wide_has_a_step_for_people() {
+        let step = step("scope_too_wide", 403, "Send the same request with \"scope\": [\"agents.read\"].");
+        assert!(step.contains("Widen the agent above first"), "{step}");
     }
 
     #[test]
