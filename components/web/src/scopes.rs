@@ -199,6 +199,12 @@ fn is_within(name: &str, pattern: &str) -> bool {
     pattern == "*" || pattern == name || pattern.strip_suffix('*').is_some_and(|begin| name.starts_with(begin))
 }
 
+/// Whether patterns let in all that others do.
+pub(crate) fn is_at_least(patterns: &[Json], others: &[Json]) -> bool {
+    let within = |one: &str| patterns.iter().filter_map(Json::as_str).any(|pattern| is_within(one, pattern));
+    others.iter().filter_map(Json::as_str).all(within)
+}
+
 /// So many scopes of a pattern are said one by one.
 const MOST_SAID: usize = 5;
 

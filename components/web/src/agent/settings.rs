@@ -10,6 +10,7 @@ use crate::{
     api::{Api, Members, Refusal, Trouble},
     form::{Form, number, several},
     page::{Shell, see_done, write_with},
+    scopes::is_at_least,
     shown::{self, Settings},
     words::Html,
 };
@@ -93,7 +94,11 @@ pub(super) async fn change(
 ) -> Result<Response, Trouble> {
     let now = fields(&api.get(route::AGENTS_GET, &[agent], &[]).await?, typed.text("form"));
     let form = Settings { route: route::AGENTS_PATCH, names: &[agent], now: &now, guarded: GUARDED };
-    match form.send(api, typed, settings).await {
+    // What is only widened ends nothing: the page says nothing of the closure, which counts each change of a ceiling.
+    let [asked, before] = [typed, &now].map(|form| several(form.text("scope")));
+    let is_wider = typed.is("form", "ceiling") && is_at_least(&asked, &before);
+    let sent = if is_wider { Form::parse(&typed.query_of_all()) } else { typed.clone() };
+    match form.send(api, &sent, settings).await {
         Ok(Some(_)) if typed.is("form", "owner") => {
             // Its owner before may not see it any more.
             let is_seen = api.get(route::AGENTS_GET, &[agent], &[]).await.is_ok();
@@ -170,6 +175,30 @@ mod tests {
 
     use super::*;
     use crate::testing::Visitor;
+
+    /// R726: a ceiling by hand takes its preset from the agent, as the form says; where it is only wider, nothing has ended.
+    #[tokio::test]
+    async fn a_wider_ceiling_has_ended_nothing() {
+        let visitor = Visitor::new(|method, path| {
+            let agent = json!({
+                "id": "agt_1", "name": "scout", "state": "running", "scope": ["agents.read"], "preset": "worker",
+                "closure": if method == "PATCH" { json!({ "id": "cls_1" }) } else { json!(null) },
+            });
+            let body = match path {
+                "/api/overview" => json!({ "caller": { "role": "admin", "scope": ["*"], "csrf_token": "c" } }),
+                "/api/agents/scout" => agent,
+                _ => json!({}),
+            };
+            (200, body)
+        });
+        let html = visitor.open("/agents/scout/settings").await.text;
+        assert!(html.contains("the agent leaves its preset worker<"), "{html}");
+        for (scope, ends) in [("agents.*", false), ("agents.read agents.list", false), ("agents.list", true)] {
+            let sent = visitor.send("/agents/scout/settings", &[("form", "ceiling"), ("scope", scope)]).await;
+            let to = sent.headers.get("location").unwrap().to_str().unwrap();
+            assert_eq!(to.contains("closure="), ends, "{scope}: {to}");
+        }
+    }
 
     /// R724: an agent is given away by a form of its own, which says what ends, and not with its place.
     #[tokio::test]
