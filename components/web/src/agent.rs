@@ -24,7 +24,7 @@ use crate::{
     agents::{self, Ended},
     api::{Api, Change, Members, Refusal, Trouble},
     form::{AGENT, Form, number, put_life},
-    page::{Shell, answer, answer_form, see, see_done},
+    page::{Shell, answer, answer_form, see, see_done, see_done_to},
     scopes::chosen,
     words::{self, Html},
 };
@@ -248,6 +248,13 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
                 let ended = if has_grace { Ended::default() } else { ended(&api, before, &made).await };
                 credentials::secret(&app, &name, &act, &made, has_grace).instead_of(ended, &app, &api, "agents").await
             }
+            Ok(made) if asked.tab.is_empty() => {
+                let starts = matches!(act.as_str(), "start" | "resume" | "restart");
+                let is_in_vain = starts && *made.at("owner").at("active") == false;
+                let done = if is_in_vain { "started-in-vain" } else { asked.done };
+                let page = format!("/agents/{name}");
+                Ok(see_done_to(&app, &typed, (made.text("name"), &page), done))
+            }
             Ok(_) => Ok(see_done(&app, &typed, &format!("/agents/{name}{}", asked.page()), asked.done)),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
                 show(&app, &name, asked.tab, &typed, Some(refusal)).await
@@ -406,6 +413,36 @@ mod tests {
             (200, body)
         });
         (visitor, asked)
+    }
+
+    /// R727: what was done from a list says to which agent, and a start that lets nothing in says so.
+    #[tokio::test]
+    async fn a_list_says_which_agent_was_stopped() {
+        let stopped = "Stopped: scout, with all agents below it.";
+        let in_vain = "Started: scout, but the account of its owner is deactivated.";
+        for (act, is_active, back, said) in [
+            ("stop", true, "/agents", stopped),
+            ("stop", true, "", "Stopped, with all agents below it."),
+            ("start", true, "/agents", "Started: scout."),
+            ("start", false, "/", in_vain),
+            ("resume", false, "", "Started, but the account of its owner is deactivated."),
+        ] {
+            let visitor = Visitor::new(move |_, path| {
+                let agent = json!({ "id": OLD, "name": "scout", "state": "running", "owner": { "active": is_active } });
+                let body = match path {
+                    "/api/overview" => json!({ "caller": { "role": "admin", "scope": ["*"], "csrf_token": "c" } }),
+                    _ if path.starts_with("/api/agents/") => agent,
+                    _ => json!({}),
+                };
+                (200, body)
+            });
+            let fields = if back.is_empty() { vec![] } else { vec![("back", back)] };
+            let sent = visitor.send(&format!("/agents/{OLD}/{act}"), &fields).await;
+            let to = sent.headers.get("location").unwrap().to_str().unwrap();
+            let cookie = sent.headers.get("set-cookie").unwrap().to_str().unwrap();
+            let page = visitor.open_with(cookie, to).await.text;
+            assert!(page.contains(said), "{act} {to}: {page}");
+        }
     }
 
     /// The forms of a page that act on the agent: where each is sent, and its fields.

@@ -55,8 +55,11 @@ const DONE: &[(&str, &str)] = &[
     ("address-withdrawn", "Withdrawn. Your address stays as it is."),
     ("activated", "The account is active again."),
     ("app-ended", "Ended. The app has no rights of yours any more."),
-    ("approved", "Approved. It works from the agent's next request on."),
-    ("approved-all", "All that you ticked is approved. It works from the agents' next requests on."),
+    ("approved", "Approved. It works from the agent's next request on, as long as the agent runs."),
+    (
+        "approved-all",
+        "All that you ticked is approved. It works from the agents' next requests on, as long as they run.",
+    ),
     ("archived", "Archived, with all agents below it. Their credentials have ended."),
     ("changed", "Saved."),
     ("deactivated", "Deactivated, with the person's sessions, tokens and agents."),
@@ -126,6 +129,7 @@ const DONE: &[(&str, &str)] = &[
     ("signed-in", "You are signed in. What was begun at the provider was finished before, or took too long."),
     ("signed-out", "You are signed out."),
     ("started", "Started."),
+    ("started-in-vain", "Started, but the account of its owner is deactivated. No credential of it works meanwhile."),
     ("stopped", "Stopped, with all agents below it."),
     ("stopped-all", "Every agent is stopped. To undo this, open “Start again…”."),
     ("started-all", "Agents that the last stop of all had stopped run again, or are paused as before."),
@@ -136,6 +140,9 @@ const DONE: &[(&str, &str)] = &[
     ("untrusted", "Deleted, with the credentials that it gave."),
     ("unshared", "No longer shared. Credentials that rested on it ended with it."),
 ];
+
+/// What is done from a list too, where the page says of which agent.
+const OF_AN_AGENT: [&str; 6] = ["paused", "restarted", "resumed", "started", "started-in-vain", "stopped"];
 
 /// The pages by which admins set the tenant up: the word of each, its path, and its name.
 pub(crate) const SETTINGS: [(&str, &str, &str); 7] = [
@@ -177,11 +184,17 @@ impl Note {
         }
         let (_, title) = DONE.iter().find(|(word, _)| asked.is("done", word))?;
         let typed = URL_SAFE_NO_PAD.decode(typed).ok().and_then(|typed| String::from_utf8(typed).ok());
+        let mut title = (*title).to_owned();
         let text = match typed.filter(|typed| !typed.is_empty()) {
+            Some(name) if OF_AN_AGENT.contains(&done) => {
+                // Stopped: scout, with all agents below it.
+                title.insert_str(title.find([',', '.']).unwrap_or(title.len()), &format!(": {}", isolated(&name)));
+                String::new()
+            }
             Some(typed) => format!("You typed {}. If that is not right, ask once more.", isolated(&typed)),
             None => String::new(),
         };
-        Some(Self { kind: "good", title: (*title).to_owned(), text, fields: Vec::new(), closure: String::new() })
+        Some(Self { kind: "good", title, text, fields: Vec::new(), closure: String::new() })
     }
 }
 
@@ -702,7 +715,7 @@ pub(crate) fn see(app: &App, path: &str) -> Response {
     }
 }
 
-/// The same with the address that was typed, which the page repeats: a person that is told nothing of accounts sees a slip of the fingers. It
+/// The same with the address that was typed, or the name of an agent, which the page repeats: a person that is told nothing of accounts sees a slip of the fingers. It
 /// stays out of the address of the page, and so out of logs.
 pub(crate) fn see_typed(app: &App, path: &str, done: &str, typed: &str) -> Response {
     let typed: String = typed.chars().take(LONGEST_EMAIL).collect();
@@ -738,9 +751,19 @@ pub(crate) fn leave(
 
 /// 303 to the page that the form names in `back`, or else to this one, with what was done.
 pub(crate) fn see_done(app: &App, form: &Form, otherwise: &str, done: &str) -> Response {
+    see(app, &page_after(form, otherwise, done))
+}
+
+/// The same, where a list says to which agent it was done.
+pub(crate) fn see_done_to(app: &App, form: &Form, (agent, otherwise): (&str, &str), done: &str) -> Response {
+    let page = page_after(form, otherwise, done);
+    if form.has("back") { see_typed(app, &page, done, agent) } else { see(app, &page) }
+}
+
+fn page_after(form: &Form, otherwise: &str, done: &str) -> String {
     let back = Some(form.text("back")).filter(|back| !back.is_empty()).map_or(otherwise, local);
     let sign = if back.contains('?') { '&' } else { '?' };
-    see(app, &format!("{back}{sign}done={done}"))
+    format!("{back}{sign}done={done}")
 }
 
 /// Writes a page.

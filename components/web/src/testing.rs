@@ -30,10 +30,10 @@ impl Visitor {
         self.0.call("GET", path, &[("cookie", COOKIE), ("accept", "text/html")], Null).await
     }
 
-    /// Opens a page with a further cookie.
+    /// Opens a page with a further cookie, as an answer has set it.
     pub(crate) async fn open_with(&self, cookie: &str, path: &str) -> Answer {
-        let cookies = format!("{COOKIE}; {cookie}");
-        self.0.call("GET", path, &[("cookie", cookies.as_str()), ("accept", "text/html")], Null).await
+        let cookie = format!("{COOKIE}; {}", cookie.split(';').next().unwrap_or_default());
+        self.0.call("GET", path, &[("cookie", &cookie), ("accept", "text/html")], Null).await
     }
 
     /// Opens a page that a page of this kind of site leads to.
