@@ -6,9 +6,12 @@ use common::{
     id::{AgentId, KeyId, UserId},
     permission::Relation,
     route::Route,
+    scope::Scope,
     time::Timestamp,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{
     Value::{self as Json, Null},
     json,
@@ -26,7 +29,8 @@ use service::{
 };
 use store::{
     db::Rows,
-    grant::{self, Inserted},
+    grant::{self, Grant, Inserted},
+    subject::Subject,
 };
 
 /// The agent or the key that grants are about.
@@ -130,6 +134,28 @@ form! {
     }
 }
 
+/// A grant that was given.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "GivenGrant")]
+pub(crate) struct Given {
+    #[serde(flatten)]
+    grant: Grant,
+    /// What is without effect.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+impl Given {
+    fn new(grant: Grant, shared: &Shared, to: &Subject) -> Self {
+        let needs = if shared.key.is_some() { Scope::AgentsKeysWrite } else { Scope::AgentsUpdate };
+        let is_in_vain = grant.relation == Relation::Editor && !to.role.ceiling().contains(needs);
+        let whose = if to.agent.is_some() { "its owner's" } else { "their" };
+        let warning = || format!("{} can read and not change, because {whose} role is viewer.", grant.subject.name);
+        let warnings = if is_in_vain { vec![warning()] } else { Vec::new() };
+        Self { grant, warnings }
+    }
+}
+
 fn relation(word: &str) -> Result<Relation, ApiError> {
     Relation::of_grant(word).ok_or_else(|| Code::UnknownRelation.into())
 }
@@ -168,10 +194,10 @@ pub(crate) async fn give(
         let stored =
             stored.ok_or_else(|| ApiError::from(Code::Internal).cause("a grant that was just given is not there"))?;
         if inserted == Inserted::Exists {
-            return Ok(Answer::ok(&stored)?.unchanged());
+            return Ok(Answer::ok(&Given::new(stored, &shared, &to.subject))?.unchanged());
         }
         let after = shared.audited(json!({ "subject": to.named.id, "relation": relation }));
-        Ok(Answer::created(&stored)?.audited(shared.agent_id, Null, after))
+        Ok(Answer::created(&Given::new(stored, &shared, &to.subject))?.audited(shared.agent_id, Null, after))
     })
     .await
 }
@@ -289,6 +315,23 @@ mod tests {
         t.as_(&ada, "DELETE", GRANTS, json!({ "subject": "max@example.com" })).await.is(204);
         t.as_(&max, "GET", "/api/agents/scout", Null).await.refused(404, "agent_not_found");
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE action IN ('agent.share', 'agent.unshare')").await, 4);
+    }
+
+    /// R728: a person whose role lets them read alone gets no more by a grant, and the answer says so.
+    #[tokio::test]
+    async fn an_editor_whose_role_is_viewer_is_warned_of() {
+        let Stage { t, ada, helper, .. } = stage().await;
+        t.user(&ada.tenant, "vic@example.com", Role::Viewer).await;
+        let give = async |subject: &str, relation: &str, status: u16| {
+            let body = json!({ "subject": subject, "relation": relation });
+            t.as_(&ada, "POST", GRANTS, body).await.is(status)["warnings"].clone()
+        };
+        let warned = json!(["vic@example.com can read and not change, because their role is viewer."]);
+        assert_eq!(give("vic@example.com", "viewer", 201).await, Null);
+        assert_eq!(give("vic@example.com", "editor", 201).await, warned);
+        assert_eq!(give("vic@example.com", "editor", 200).await, warned);
+        t.grant(helper.agent.as_ref().unwrap(), &ada.tenant, ada.user.as_str(), "viewer", &ada.user).await;
+        assert_eq!(give("helper", "editor", 201).await, Null);
     }
 
     /// R86: giving and taking a grant again and again fills neither a person's notifications nor an agent's inbox: what one person causes

@@ -255,7 +255,11 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
                 let page = format!("/agents/{name}");
                 Ok(see_done_to(&app, &typed, (made.text("name"), &page), done))
             }
-            Ok(_) => Ok(see_done(&app, &typed, &format!("/agents/{name}{}", asked.page()), asked.done)),
+            Ok(made) => {
+                let is_in_vain = asked.done == "shared" && !made.list("warnings").is_empty();
+                let done = if is_in_vain { "shared-in-vain" } else { asked.done };
+                Ok(see_done(&app, &typed, &format!("/agents/{name}{}", asked.page()), done))
+            }
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
                 show(&app, &name, asked.tab, &typed, Some(refusal)).await
             }
@@ -413,6 +417,17 @@ mod tests {
             (200, body)
         });
         (visitor, asked)
+    }
+
+    /// R728: that a grant is without effect is said.
+    #[tokio::test]
+    async fn a_grant_without_effect_is_said() {
+        for (warnings, done) in [(json!([]), "shared"), (json!(["No."]), "shared-in-vain")] {
+            let visitor = Visitor::new(move |_, _| (201, json!({ "warnings": warnings })));
+            let fields = [("subject", "vic@example.com"), ("relation", "editor")];
+            let sent = visitor.send("/agents/scout/share", &fields).await;
+            assert_eq!(sent.headers.get("location").unwrap(), &format!("/agents/scout/sharing?done={done}"));
+        }
     }
 
     /// R727: what was done from a list says to which agent, and a start that lets nothing in says so.

@@ -125,6 +125,10 @@ const DONE: &[(&str, &str)] = &[
     ("sent", "It is being sent. The deliveries say what comes of it."),
     ("set-up", "Accredit is set up. Sign in with the address and the password that you just chose."),
     ("shared", "Shared."),
+    (
+        "shared-in-vain",
+        "Shared. But they can read and not change, because their role is viewer: an admin can change it.",
+    ),
     ("shown", "It was made and shown. If you did not keep it, make a new one."),
     ("signed-in", "You are signed in. What was begun at the provider was finished before, or took too long."),
     ("signed-out", "You are signed out."),
