@@ -321,7 +321,10 @@ pub(crate) async fn confirm_stop_all(app: App) -> Result<Response, ApiError> {
         let live = usize::try_from(agents.number("running") + agents.number("paused")).unwrap_or_default();
         let has_stopped = agents.number("stopped") > 0;
         if !shell.may("agents.stop_all") {
-            let fix = "Ask an admin. You can stop each of your own agents on its page.";
+            let fix = match shell.may("agents.lifecycle") {
+                true => "Ask an admin. You can stop each of your own agents on its page.",
+                false => "Ask an admin.",
+            };
             return Err(Trouble::Refused(Refusal::own(403, "Only admins can stop every agent of the tenant.", fix)));
         }
         write(&StopAllPage { shell, live, has_stopped })
@@ -397,6 +400,26 @@ mod tests {
         let (_, command) = html.split_once("<pre id=\"also\" tabindex=\"0\">").unwrap();
         assert!(command.contains("/api/auth/whoami</pre>"), "{command}");
         assert!(command.contains(" data-copy=\"also\" hidden>"), "{command}");
+    }
+
+    /// R729: somebody whose role lets them read alone is told of what is shared with them, and of nothing that they cannot do.
+    #[tokio::test]
+    async fn viewers_are_told_what_is_so_for_them() {
+        for (scope, none, may_create) in
+            [("agents.read", "No agent is shared with you", false), ("agents.create", "No agents yet", true)]
+        {
+            let visitor = Visitor::new(move |_, path| match path {
+                "/api/overview" => (200, json!({ "caller": { "role": "viewer", "scope": [scope] }, "agents": {} })),
+                _ => (200, json!({})),
+            });
+            for page in ["/", "/agents"] {
+                let html = visitor.open(page).await.text;
+                assert!(html.contains(none) && html.contains("No agents yet") == may_create, "{page} {scope}: {html}");
+            }
+            if scope == "agents.read" {
+                assert!(!visitor.open("/stop-all").await.text.contains("your own agents"));
+            }
+        }
     }
 
     /// R723: where every agent is stopped, the way back does not stand behind a red button that stops.

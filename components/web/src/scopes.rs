@@ -43,11 +43,17 @@ pub(crate) const USUAL_SCOPES: &[&str] = &[
     "guides.read",
 ];
 
+/// The same for somebody whose role lets them read alone.
+const READS: &str = "Read your agents and what happened";
+const READS_SCOPES: &[&str] = &["agents.list", "agents.read", "notifications.read", "audit.read", "guides.read"];
+
 /// What somebody chooses for a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum May {
     /// What programs mostly need.
     Usual,
+    /// The same of somebody whose role lets them read alone.
+    Reads,
     /// Everything.
     All,
     /// What is ticked.
@@ -56,11 +62,13 @@ pub(crate) enum May {
 
 impl May {
     const CHOICES: [Self; 3] = [Self::Usual, Self::All, Self::Ticked];
+    const OF_READERS: [Self; 3] = [Self::Reads, Self::All, Self::Ticked];
 
     /// The word in forms.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Usual => "agents",
+            Self::Reads => "reads",
             Self::All => "all",
             Self::Ticked => "some",
         }
@@ -70,6 +78,7 @@ impl May {
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Usual => USUAL,
+            Self::Reads => READS,
             Self::All => "Everything",
             Self::Ticked => "Only what is ticked",
         }
@@ -77,7 +86,7 @@ impl May {
 
     /// What a form says; `None`: nothing.
     fn of(typed: &Form) -> Option<Self> {
-        Self::CHOICES.into_iter().find(|may| typed.is("may", may.as_str()))
+        Self::CHOICES.into_iter().chain(Self::OF_READERS).find(|may| typed.is("may", may.as_str()))
     }
 }
 
@@ -104,8 +113,13 @@ impl Choice {
     /// What a credential of the visitor may do. `custom` are the tenant's own scopes.
     pub(crate) fn of_person(who: &Json, custom: &Json, typed: &Form) -> Self {
         let all = "All that your role allows, also what it allows later.".to_owned();
-        let may = May::of(typed).unwrap_or(May::Usual);
-        Self { all, may, choices: &May::CHOICES, ..Self::of(&who.words("scope"), ScopeSet::EMPTY, custom, typed) }
+        let has = |scope: &&str| who.words("scope").iter().any(|pattern| covers(pattern, scope));
+        let (usual, choices) = match USUAL_SCOPES.iter().all(has) {
+            true => (May::Usual, &May::CHOICES),
+            false => (May::Reads, &May::OF_READERS),
+        };
+        let may = May::of(typed).filter(|may| choices.contains(may)).unwrap_or(usual);
+        Self { all, may, choices, ..Self::of(&who.words("scope"), ScopeSet::EMPTY, custom, typed) }
     }
 
     /// What a credential of an agent may do: all, unless something is chosen.
@@ -235,6 +249,7 @@ pub(crate) fn chosen(typed: &Form) -> Result<Option<Json>, Trouble> {
     match (May::of(typed), ticked.is_empty()) {
         (Some(May::All), _) => Ok(None),
         (Some(May::Usual), _) => Ok(Some(USUAL_SCOPES.into())),
+        (Some(May::Reads), _) => Ok(Some(READS_SCOPES.into())),
         (_, false) => Ok(Some(ticked.into())),
         (_, true) => {
             Err(Refusal::of_field("scope", "It may do nothing yet.", "Tick at least one, or choose everything."))
@@ -252,6 +267,7 @@ pub(crate) fn given(typed: &Form) -> Result<Json, Trouble> {
 
 #[cfg(test)]
 mod tests {
+    use common::role::Role;
     use serde_json::json;
 
     use super::*;
@@ -285,6 +301,21 @@ mod tests {
         assert!(all.groups.iter().flat_map(|(_, ticks)| ticks).all(|tick| !tick.sentence.contains("people only")));
         let unlisted = Choice::of_agent(&json!({ "scope": ["x.pay.refund"] }), &Json::Null, &Form::default());
         assert_eq!((scopes(&unlisted), unlisted.may), (vec!["x.pay.refund"], May::All));
+    }
+
+    /// R729: what is chosen at first for a credential is within the role of the person.
+    #[test]
+    fn what_is_chosen_at_first_is_within_the_role() {
+        for role in Role::ALL {
+            let scope = role.ceiling().names();
+            let choice = Choice::of_person(&json!({ "scope": scope }), &Json::Null, &Form::default());
+            let sent = chosen(&Form::of(&[("may", choice.may.as_str())])).unwrap_or_default().unwrap_or_default();
+            let known: ScopeSet =
+                sent.as_array().into_iter().flatten().filter_map(|s| Scope::from_text(s.as_str()?)).collect();
+            assert!(known != ScopeSet::EMPTY && known.without(role.ceiling()) == ScopeSet::EMPTY, "{role:?}: {sent}");
+            assert_eq!(choice.may.title().contains("register"), role != Role::Viewer, "{role:?}");
+            assert_eq!(choice.choices[0], choice.may);
+        }
     }
 
     /// R357: a form in which nothing is chosen makes nothing.
