@@ -355,6 +355,22 @@ mod tests {
     use super::*;
     use crate::testing::Visitor;
 
+    /// R730: before a person is deactivated it is said how many agents stop with them.
+    #[tokio::test]
+    async fn a_deactivation_says_how_many_agents_it_is_about() {
+        for (agents, said) in [(0, None), (1, Some("Meanwhile 1 agent of")), (24, Some("Meanwhile 24 agents of"))] {
+            let visitor = Visitor::new(move |_, path| match path {
+                "/api/overview" => (200, json!({ "caller": { "role": "admin", "email": "ada@example.com" } })),
+                "/api/users/usr_1" => (200, json!({ "id": "usr_1", "name": "Max", "active": true })),
+                "/api/agents" => (200, json!({ "items": vec![json!({ "name": "one" }); agents] })),
+                _ => (200, json!({ "items": [] })),
+            });
+            let html = visitor.open("/admin/users/usr_1").await.text;
+            assert_eq!(html.contains("Meanwhile "), said.is_some(), "{html}");
+            assert!(html.contains(said.unwrap_or("Deactivate…")), "{html}");
+        }
+    }
+
     /// R670: a person's page says who deactivated them; an admin that makes themselves none is told so; a refused form says so first.
     #[tokio::test]
     async fn what_was_done_to_a_person_is_said() {
