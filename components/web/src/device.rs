@@ -16,7 +16,7 @@ use crate::{
     access::{Possible, possible},
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number, query},
-    page::{Shell, answer, answer_form, see, write_with},
+    page::{Note, Shell, answer, answer_form, see, write_with},
     scopes::{Choice, chosen, given},
 };
 
@@ -31,6 +31,8 @@ struct DevicePage {
     possible: Vec<Possible>,
     /// What it can be given, if it does not say what it needs.
     choice: Choice,
+    /// Whether the visitor has just decided about one.
+    is_decided: bool,
 }
 
 impl DevicePage {
@@ -82,7 +84,9 @@ async fn page(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
     let (custom, ticked) = (custom.unwrap_or_default(), typed.all("scope"));
     let possible = request.words("scope").into_iter().map(|scope| possible(scope, &ticked, &custom)).collect();
     let choice = Choice::of_person(&shell.who, &custom, typed);
-    write_with(&DevicePage { shell: shell.with(refusal), typed: typed.clone(), request, possible, choice }, status)
+    let is_decided = code.is_empty() && refusal.is_none() && Note::done(app).is_some();
+    let shell = shell.with(refusal);
+    write_with(&DevicePage { shell, typed: typed.clone(), request, possible, choice, is_decided }, status)
 }
 
 /// `POST /device`.
@@ -123,4 +127,26 @@ fn approval(typed: &Form) -> Result<Map<String, Json>, Trouble> {
         body.insert("expires_in_days".to_owned(), number(typed.text("days")));
     }
     Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::Visitor;
+
+    /// R731: after a device is approved its person goes on at the terminal: no empty form takes the focus.
+    #[tokio::test]
+    async fn a_device_that_is_decided_about_leaves_no_form() {
+        let visitor = Visitor::new(|_, path| match path {
+            "/api/overview" => (200, json!({ "caller": { "role": "member", "csrf_token": "c" } })),
+            _ => (200, json!({})),
+        });
+        let fields = [("act", "approve"), ("user_code", "BCDF-GHJK"), ("may", "all")];
+        let sent = visitor.send("/device", &fields).await;
+        let cookie = sent.headers.get("set-cookie").unwrap().to_str().unwrap();
+        let page = visitor.open_with(cookie, sent.header("location")).await.text;
+        assert!(page.contains("Go back to the terminal") && !page.contains("name=\"user_code\""), "{page}");
+        assert!(visitor.open("/device").await.text.contains("name=\"user_code\""));
+    }
 }

@@ -20,6 +20,8 @@ use crate::{
 struct LeaksPage {
     frame: Frame,
     csrf: String,
+    /// Whether there is a way on.
+    is_signed_in: bool,
 }
 
 /// `GET /leaks`.
@@ -31,7 +33,8 @@ fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let token = FormToken::of(app);
     let note = refusal.map(Note::from).or_else(|| Note::done(app));
-    let page = LeaksPage { frame: Frame::new(app, "Report a leaked credential", note), csrf: token.text.clone() };
+    let frame = Frame::new(app, "Report a leaked credential", note);
+    let page = LeaksPage { frame, csrf: token.text.clone(), is_signed_in: Api::of(app).is_ok() };
     Ok(token.set(write_with(&page, status)?))
 }
 
@@ -63,4 +66,21 @@ pub(crate) async fn report(app: App, typed: Form) -> Result<Response, ApiError> 
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value::Null, json};
+    use service::testing::TestApp;
+
+    use crate::{router, testing::Visitor};
+
+    /// R731: somebody with a session, who has come from the tokens, finds the way back.
+    #[tokio::test]
+    async fn a_reporter_with_a_session_finds_the_way_back() {
+        let visitor = Visitor::new(|_, _| (200, json!({})));
+        assert!(visitor.open("/leaks").await.text.contains("href=\"/tokens\""));
+        let nobody = TestApp::new(router()).call("GET", "/leaks", &[("accept", "text/html")], Null).await;
+        assert!(!nobody.text.contains("href=\"/tokens\""), "{}", nobody.text);
+    }
 }
