@@ -7,6 +7,7 @@ use common::{
     agent_secret::{SecretName, SecretValue},
     error::{ApiError, Code},
     route::Route,
+    scope::Scope,
 };
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -83,7 +84,8 @@ form! {
     }
 }
 
-/// `PUT /api/agents/{name}/secrets`: sets several, all of them or none. Those that it does not name stay.
+/// `PUT /api/agents/{name}/secrets`: sets several, all of them or none. Those that it does not name stay, and are answered to callers that
+/// may see which there are.
 pub(crate) async fn set_several(mut change: Change<Body<Several>>, Path(name): Path) -> Result<Response, ApiError> {
     let sent = std::mem::take(&mut change.input.0.secrets);
     if sent.is_empty() {
@@ -93,7 +95,11 @@ pub(crate) async fn set_several(mut change: Change<Body<Several>>, Path(name): P
     change
         .on_agent(&name, async |write, agent, _| {
             let (before, after) = store(write, &agent, &new).await?;
-            let items = secret::list(&write.tx, &agent.id).await?;
+            let mut items = secret::list(&write.tx, &agent.id).await?;
+            if !write.caller.scope().contains(Scope::AgentsSecretsRead) {
+                let names = new.names();
+                items.retain(|item| names.contains(&item.name));
+            }
             let warnings = secrets::barrier(write, &agent).await?.into_iter().collect();
             Ok(Answer::ok(&All { items, warnings })?.audited(&agent.id, before, after))
         })

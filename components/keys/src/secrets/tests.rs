@@ -330,3 +330,18 @@ async fn a_name_of_before_is_given_to_nobody() {
     t.as_(&ada, "DELETE", &format!("{SECRETS}/PSQLRC"), Null).await.is(204);
     assert_eq!(t.number("SELECT count(*) FROM agent_secrets").await, 1);
 }
+
+/// R770: a credential that may only write secrets does not read by it which there are.
+#[tokio::test]
+async fn who_may_only_write_secrets_is_answered_what_was_sent() {
+    let (t, ada, ..) = stage().await;
+    set(&t, &ada, json!({ "KNOWN": VALUE })).await;
+    let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "agents.secrets.write", None).await;
+    let names = |answer: &Json| {
+        let items = answer["items"].as_array().cloned().unwrap_or_default();
+        items.iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let sent = json!({ "secrets": { "SENT": VALUE } });
+    assert_eq!(names(&t.as_(&pat, "PUT", SECRETS, sent.clone()).await.is(200)), ["SENT"]);
+    assert_eq!(names(&t.as_(&ada, "PUT", SECRETS, sent).await.is(200)), ["KNOWN", "SENT"]);
+}
