@@ -519,7 +519,7 @@ fn the_fixes_for_keys_work() {
     // key_taken: the key that is there is rotated.
     let taken = make("taken");
     let refused = admin.post("/api/agents/keyed/keys", &json!({ "name": "taken" })).refused(409, "key_taken");
-    assert!(text(&refused["fix"]).contains("POST /api/agents/keyed/keys/<its id>/rotate"), "{refused}");
+    assert!(text(&refused["fix"]).contains(&format!("POST {}/rotate", path(&taken))), "{refused}");
     admin.post(&format!("{}/rotate", path(&taken)), &json!({})).is(201);
     agent.client.get("/api/auth/whoami").is(200);
 }

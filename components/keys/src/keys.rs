@@ -39,7 +39,7 @@ use service::{
 };
 use store::{
     agent::{self, Agent, tree},
-    credential::list,
+    credential::{list, status::CredentialStatus},
     db::Rows,
     grant,
     key::{self, AgentKey, Filter, Key, KeyType, Sealed},
@@ -223,7 +223,9 @@ pub(crate) async fn create(mut change: Change<Body<Create>>, Path(name): Path) -
                 by: write.caller.subject().id(),
                 now: write.now(),
             };
-            key::insert(&write.tx, new).await.map_err(|refusal| refusal.with("agent", &agent.name))?;
+            if let Err(refusal) = key::insert(&write.tx, new).await {
+                return Err(not_inserted(write, &agent, (&key_name, r#type), refusal).await?);
+            }
             grant_to_maker(write, &agent, &id).await?;
             let mut warnings = Vec::new();
             let secret = match draft {
@@ -245,6 +247,33 @@ pub(crate) async fn create(mut change: Change<Body<Create>>, Path(name): Path) -
             Ok(Answer::created(&shown)?.with_secret().audited(&agent.id, Null, audited(&made)))
         })
         .await
+}
+
+/// The refusal of a key that could not be stored. Of a name that is taken it says what the caller can do with the key that has it.
+async fn not_inserted(
+    write: &Write<'_>,
+    agent: &Agent,
+    (name, r#type): (&str, KeyType),
+    refusal: ApiError,
+) -> Result<ApiError, ApiError> {
+    let refusal = refusal.with("agent", &agent.name);
+    if refusal.code() != Code::KeyTaken {
+        return Ok(refusal);
+    }
+    let caller = &write.caller;
+    let page = caller.page(write.app(), &PageQuery { cursor: None, limit: Some(1) })?;
+    let filter = Filter { name: Some(name), r#type: Some(r#type) };
+    let known = key::list(&write.tx, caller.subject(), &agent.id, &filter, &page, write.now()).await?;
+    Ok(match known.first() {
+        None => refusal.fix("Send another name."), // the caller may not read it
+        Some(key) if matches!(key.status, CredentialStatus::Expired | CredentialStatus::Revoked) => {
+            refusal.detail("The agent has a key with this name and type, which has ended.").fix(format!(
+                "Delete it with DELETE /api/agents/{}/keys/{}, then send the same request again. Or send another name.",
+                agent.name, key.id
+            ))
+        }
+        Some(key) => refusal.with("id", key.id.as_str()),
+    })
 }
 
 /// The credential of a bearer.

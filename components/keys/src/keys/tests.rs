@@ -593,6 +593,29 @@ async fn a_rotated_key_carries_no_more_than_its_caller_can_grant() {
     }
 }
 
+/// R771: who wants a name that is taken is told the key's id, and to delete it where it has ended.
+#[tokio::test]
+async fn a_name_that_is_taken_says_what_can_be_done_with_its_key() {
+    let stage = stage().await;
+    let Stage { t, ada, max, .. } = &stage;
+    let made = stage.make(ada, json!({ "name": "ci", "scope": ["agents.read"] })).await;
+    let again = json!({ "name": "ci", "scope": ["agents.read"] });
+    let refused = t.as_(ada, "POST", KEYS, again.clone()).await.refused(409, "key_taken");
+    assert!(refused["fix"].as_str().unwrap().contains(&format!("POST {}/rotate", path(&made))), "{refused}");
+    // An editor of the agent may not read a key of somebody else's.
+    stage.share(SELF, "max@example.com", "editor").await;
+    let refused = t.as_(max, "POST", KEYS, again.clone()).await.refused(409, "key_taken");
+    assert_eq!(refused["fix"], "Send another name.");
+    t.execute("UPDATE credentials SET revoked_at = 1 WHERE name = 'ci'").await.unwrap();
+    let refused = t.as_(ada, "POST", KEYS, again.clone()).await.refused(409, "key_taken");
+    assert!(
+        refused["fix"].as_str().unwrap().starts_with(&format!("Delete it with DELETE {}", path(&made))),
+        "{refused}"
+    );
+    t.as_(ada, "DELETE", &path(&made), Null).await.is(204);
+    t.as_(ada, "POST", KEYS, again).await.is(201);
+}
+
 /// R764: a key that carries more than the ceiling does by now is rotated with what is left of it, and the agent is named in the refusal.
 #[tokio::test]
 async fn a_key_is_rotated_within_a_ceiling_that_was_narrowed() {

@@ -548,7 +548,7 @@ errors! {
     TooManyGrants 409 "too_many_grants": "This agent or key has the maximum of 1000 grants.",
         "Delete a grant that nobody needs with DELETE {path}?subject=<address or name>.";
     KeyTaken 409 "key_taken": "The agent already has a key with this name and type.",
-        "Send another name, or send POST /api/agents/{agent}/keys/<its id>/rotate to replace the secret of the existing key.",
+        "Send another name, or send POST /api/agents/{agent}/keys/{id}/rotate to replace the secret of the existing key.",
         page: "/docs/agents/concepts/keys#names";
     NotDeploying 409 "not_deploying": "The agent is not being deployed, so its deployment cannot fail.",
         "Nothing is left to report. GET /api/agents/{agent}/deploy-status says what has become of the last deployment.", page: "/docs/agents/concepts/deployment#the-status";
