@@ -369,10 +369,27 @@ pub async fn revoke_with_former(tx: &Tx<'_>, id: &CredentialId, now: Timestamp) 
     Ok(ended)
 }
 
-/// Revokes what a credential has replaced and is in its grace; gives the ids.
+/// The id of a row that was just revoked, at `?2`; empty: it had ended by its own time.
+macro_rules! was_live {
+    () => {
+        "iif(expires_at IS NULL OR expires_at > ?2, id, '') AS id"
+    };
+}
+pub(crate) use was_live;
+
+/// The ids of those that were live.
+pub(crate) fn live(mut revoked: Vec<String>) -> Vec<String> {
+    revoked.retain(|id| !id.is_empty());
+    revoked
+}
+
+/// Revokes what a credential has replaced and is in its grace; gives the ids of those whose grace was not over.
 async fn revoke_former(tx: &Tx<'_>, id: &CredentialId, now: Timestamp) -> Result<Vec<String>, DbError> {
-    let sql = "UPDATE credentials SET revoked_at = ?2 WHERE replaced_by = ?1 AND revoked_at IS NULL RETURNING id";
-    tx.list(sql, args![id, now]).await
+    let sql = concat!(
+        "UPDATE credentials SET revoked_at = ?2 WHERE replaced_by = ?1 AND revoked_at IS NULL RETURNING ",
+        was_live!()
+    );
+    Ok(live(tx.list(sql, args![id, now]).await?))
 }
 
 /// Revokes every live credential that was made before a moment, every secret of a webhook's key, every federated
@@ -722,9 +739,12 @@ pub async fn replace_active(
     .await
 }
 
-/// Revokes an agent's tokens (not its keys), the one in its grace too; gives their ids.
+/// Revokes an agent's tokens (not its keys), the one in its grace too; gives the ids of those that were live.
 pub async fn revoke_tokens(tx: &Tx<'_>, agent: &AgentId, now: Timestamp) -> Result<Vec<String>, DbError> {
-    let sql = "UPDATE credentials SET revoked_at = ?2
-               WHERE agent_id = ?1 AND kind = 'agent_token' AND revoked_at IS NULL RETURNING id";
-    tx.list(sql, args![agent, now]).await
+    let sql = concat!(
+        "UPDATE credentials SET revoked_at = ?2
+         WHERE agent_id = ?1 AND kind = 'agent_token' AND revoked_at IS NULL RETURNING ",
+        was_live!()
+    );
+    Ok(live(tx.list(sql, args![agent, now]).await?))
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     agent, args,
     credential::{
-        Minter,
+        self, Minter,
         status::{CredentialStatus, status},
     },
     db::{Affected, DbError, FromRow, FromValue, Reads, Row, Rows, Tx, Value},
@@ -380,9 +380,12 @@ pub async fn reseal(
 pub async fn delete(tx: &Tx<'_>, found: &AgentKey, now: Timestamp) -> Result<Vec<String>, DbError> {
     let (id, agent) = (&found.key.id, &found.agent_id);
     // By the agent first: of its live credentials there is an index.
-    let sql = "UPDATE credentials SET revoked_at = ?3
-               WHERE agent_id = ?2 AND key_id = ?1 AND revoked_at IS NULL RETURNING id";
-    let ended = tx.list(sql, args![id, agent, now]).await?;
+    let sql = concat!(
+        "UPDATE credentials SET revoked_at = ?2
+         WHERE agent_id = ?3 AND key_id = ?1 AND revoked_at IS NULL RETURNING ",
+        credential::was_live!()
+    );
+    let ended = credential::live(tx.list(sql, args![id, now, agent]).await?);
     tx.execute("DELETE FROM grants WHERE object_id = ?1", args![id]).await?;
     tx.execute("DELETE FROM api_keys WHERE id = ?1", args![id]).await?;
     Ok(ended)

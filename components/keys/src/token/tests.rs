@@ -150,6 +150,28 @@ async fn a_revoked_token_is_refused_on_the_next_request() {
     assert_eq!(t.as_(&ada, "GET", SELF, Null).await.is(200)["has_token"], json!(false));
 }
 
+/// R772: what had ended by its own time is not said to be revoked.
+#[tokio::test]
+async fn a_grace_that_is_over_is_not_revoked_once_more() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    t.agent(&ada, "scout", "agents.*").await;
+    let next = t.as_(&ada, "POST", ISSUE, json!({ "grace_seconds": 60 })).await.is(200);
+    let key = json!({ "name": "ci", "scope": ["agents.read"] });
+    let key = t.as_(&ada, "POST", "/api/agents/scout/keys", key).await.is(201);
+    let path = format!("/api/agents/scout/keys/{}", key["id"].as_str().unwrap());
+    t.as_(&ada, "POST", &format!("{path}/rotate"), json!({ "grace_seconds": 60 })).await.is(201);
+    t.wait(60);
+    t.as_(&ada, "DELETE", "/api/agents/scout/token", Null).await.is(204);
+    t.as_(&ada, "DELETE", &path, Null).await.is(204);
+    let rows = "SELECT CAST(json_array_length(after, '$.revoked') AS TEXT) FROM audit
+                WHERE action IN ('agent.token.revoke', 'agent.key.delete')";
+    assert_eq!(t.texts(rows).await, ["1", "1"]);
+    let told =
+        t.texts("SELECT data ->> '$.credentials' FROM inbox WHERE kind = 'credentials_ended' ORDER BY seq").await;
+    assert_eq!(told.first(), Some(&json!([next["id"]]).to_string()));
+}
+
 /// R51: the answer of an issue is sealed and given again to the same credential only; the token is issued once.
 #[tokio::test]
 async fn a_repeated_issue_gives_the_first_token_again() {
