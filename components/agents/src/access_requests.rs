@@ -19,6 +19,7 @@ use common::{
     scope::{Patterns, Scope, Scopes},
     secret::Kind,
     text::{isolated, part, prose, within},
+    time::Timestamp,
 };
 use http::StatusCode;
 use serde_json::{
@@ -168,6 +169,7 @@ pub(crate) async fn ask(change: Change<Body<Ask>>) -> Result<Response, ApiError>
             // One by one and sorted, so that the same request is the same text; scopes that are defined later are not part of it.
             let scope = caller.read_scope(&scope)?.scopes(caller.custom_scopes());
             may_ask(caller, &scope)?;
+            check_lacks(write, agent, &scope, hours).await?;
             may_name(write, exact).await?;
             if let Some(denied) = missing::denied(&write.tx, caller, &scope, exact, write.now()).await? {
                 let said = missing::said(&denied.by, denied.reason.as_deref());
@@ -327,7 +329,43 @@ pub(crate) async fn withdraw(change: Change<()>, Path(id): Path) -> Result<Respo
     .await
 }
 
-/// Refuses a request that no approval could fulfil, and one that is fulfilled already.
+/// Refuses a request that is fulfilled already. One that is for longer, since less than half of its hours is left, prolongs the approval.
+async fn check_lacks(write: &Write<'_>, agent: &AgentId, scope: &Scopes, hours: i64) -> Result<(), ApiError> {
+    let caller = &write.caller;
+    // An approval counts for the agent's token, which may lack what another of its credentials carries.
+    if caller.credential_kind() != Kind::AgentToken || !scope.clone().without(&caller.scopes()).is_empty() {
+        return Ok(());
+    }
+    let enough = write.now().plus_seconds(hours * 3600 / 2);
+    let running = access_request::running(&write.tx, agent, write.now()).await?;
+    let lasting = running.iter().filter(|approval| approval.ends_at >= enough);
+    let lasting =
+        lasting.fold(caller.mintable(), |all, approval| all.or(approval.granted.scopes(caller.custom_scopes())));
+    if scope.clone().without(&lasting).is_empty() { Err(Code::AlreadyGranted.into()) } else { Ok(()) }
+}
+
+/// Ends the approvals that this one covers and outlasts, which it prolongs: they are revoked with it, and nobody is told of their end. Gives
+/// the ids of their requests.
+async fn replace(
+    write: &Write<'_>,
+    found: &AccessRequest,
+    granted: &Patterns,
+    ends_at: Timestamp,
+) -> Result<Vec<String>, ApiError> {
+    let custom = write.caller.custom_scopes();
+    let granted = granted.scopes(custom);
+    let mut replaced = Vec::new();
+    for approval in access_request::running(&write.tx, &found.agent.id, write.now()).await? {
+        let is_covered = approval.granted.scopes(custom).without(&granted).is_empty();
+        if approval.id != found.id.as_str() && approval.ends_at <= ends_at && is_covered {
+            access_request::replace(&write.tx, &approval.id, write.now()).await?;
+            replaced.push(approval.id);
+        }
+    }
+    Ok(replaced)
+}
+
+/// Refuses a request that no approval could fulfil.
 fn may_ask(caller: &Caller, scope: &Scopes) -> Result<(), ApiError> {
     if caller.grantee().is_some() {
         let name = caller.agent().map_or("", |(name, _)| name);
@@ -362,10 +400,6 @@ fn may_ask(caller: &Caller, scope: &Scopes) -> Result<(), ApiError> {
             next.push(format!("Tell {owner} what you need it for: nobody else can help. "));
         }
         return Err(Code::ScopeNotGrantable.detail(why.join(" ")).with("rest", rest(&left) + &next.concat()));
-    }
-    // An approval counts for the agent's token, which may lack what another of its credentials carries.
-    if caller.credential_kind() == Kind::AgentToken && scope.clone().without(&caller.scopes()).is_empty() {
-        return Err(Code::AlreadyGranted.into());
     }
     Ok(())
 }
@@ -569,9 +603,16 @@ pub(crate) async fn approve(change: Change<Body<Approve>>, Path(id): Path) -> Re
         if !access_request::approve(&write.tx, &found.id, (&granted, lasts), ends_at, by, write.now()).await? {
             return Err(already_decided(&found));
         }
+        let replaced = match lasts {
+            Lasts::Hours => replace(write, &found, &granted, ends_at).await?,
+            Lasts::Once | Lasts::Always => Vec::new(),
+        };
         let ends_at = (lasts != Lasts::Always).then_some(ends_at);
         let mut data = json!({ "request": found.id, "scope": granted, "lasts": lasts, "ends_at": ends_at });
         name(&mut data, found.exact.as_ref());
+        if let Some(members) = data.as_object_mut().filter(|_| !replaced.is_empty()) {
+            members.insert("replaces".to_owned(), json!(replaced));
+        }
         decided(write, found, EventKind::AccessApproved, data).await
     })
     .await

@@ -463,6 +463,35 @@ pub async fn open(reads: &dyn Rows, agent: &AgentId) -> Result<Vec<Open>, DbErro
     reads.list(sql, args![agent]).await
 }
 
+/// What a person approved for some hours, or for good, and has not ended.
+pub struct Running {
+    /// The id of the request.
+    pub id: String,
+    /// The scopes.
+    pub granted: Patterns,
+    /// Its end.
+    pub ends_at: Timestamp,
+}
+
+impl FromRow for Running {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { id: row.take()?, granted: row.take()?, ends_at: row.take()? })
+    }
+}
+
+/// What the agent's token can use by approval.
+pub async fn running(reads: &dyn Rows, agent: &AgentId, now: Timestamp) -> Result<Vec<Running>, DbError> {
+    let sql = "SELECT id, granted, ends_at FROM access_requests
+               WHERE agent_id = ?1 AND state = 'approved' AND ends_at > ?2 AND once IS NULL";
+    reads.list(sql, args![agent, now]).await
+}
+
+/// Ends an approval that a longer one replaces; nobody is told of its end.
+pub async fn replace(tx: &Tx<'_>, id: &str, now: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE access_requests SET ends_at = ?2, end_told_at = ?2 WHERE id = ?1 AND state = 'approved' AND ends_at > ?2";
+    tx.execute(sql, args![id, now]).await
+}
+
 /// A request that a person denied.
 pub struct Denied {
     /// The id.

@@ -555,6 +555,36 @@ async fn an_approval_outlives_a_rotation_and_is_not_for_keys() {
     assert_eq!(said(&of_token), "Send the request that was refused again.");
 }
 
+/// R774: an agent asks for more time before its approval ends, and has it without a break; the longer approval is the only one then.
+#[tokio::test]
+async fn an_approval_is_prolonged_before_it_ends() {
+    let Stage { t, max, scout, .. } = stage("ui.notify").await;
+    let ask = |hours: i64| json!({ "scope": "agents.list", "reason": "to go on", "hours": hours });
+    let approve = async |hours: i64| {
+        let asked = t.as_(&scout, "POST", ASK, ask(hours)).await.is(201);
+        let path = format!("{ASK}/{}", asked["id"].as_str().unwrap());
+        t.as_(&session(&t, &max).await, "POST", &format!("{path}/approve"), Null).await.is(200);
+        path
+    };
+    let first = approve(4).await;
+    t.as_(&scout, "POST", ASK, ask(4)).await.refused(409, "already_granted");
+    t.as_(&scout, "POST", ASK, json!({ "scope": "ui.notify", "reason": "r", "hours": 720 }))
+        .await
+        .refused(409, "already_granted");
+    t.wait(2 * 3600 + 1);
+    let second = approve(4).await;
+    assert_eq!(t.as_(&scout, "GET", &first, Null).await.is(200)["state"], "ended");
+    let replaces = t
+        .texts("SELECT ifnull(after ->> '$.replaces[0]', '') FROM audit WHERE action = 'access.approve' ORDER BY seq")
+        .await;
+    assert!(replaces.len() == 2 && first.ends_with(&replaces[1]), "{replaces:?}");
+    t.wait(3 * 3600);
+    t.as_(&scout, "GET", LIST, Null).await.is(200);
+    assert_eq!(t.number("SELECT count(*) FROM access_requests WHERE end_told_at IS NULL").await, 1);
+    t.as_(&session(&t, &max).await, "POST", &format!("{second}/revoke"), Null).await.is(200);
+    t.as_(&scout, "GET", LIST, Null).await.refused(403, "scope_denied");
+}
+
 /// R8: no sequence mints from an approval.
 #[tokio::test]
 async fn nothing_is_minted_from_an_approval() {
