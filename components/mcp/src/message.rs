@@ -1,8 +1,7 @@
 //! What a client sent: one message of JSON-RPC 2.0 in the body of a POST, and the headers that repeat a part of it (revision 2026-07-28,
 //! Streamable HTTP).
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use common::json;
+use common::{json, text::of_mcp_header};
 use serde_json::{Map, Value as Json};
 use service::headers::Headers;
 
@@ -141,21 +140,15 @@ impl Message {
 fn is_repeated(headers: &Headers, name: &str, value: &str) -> Result<(), Fault> {
     let sent = headers.single(&name.to_ascii_lowercase());
     let sent = sent.ok_or_else(|| Fault::header(format!("{name} is missing or unclear")))?;
-    match decoded(&sent) {
+    match of_mcp_header(&sent) {
         Some(sent) if sent == value => Ok(()),
         _ => Err(Fault::header(format!("{name} is not what the body says"))),
     }
 }
 
-/// The value of a header: as it is, or in Base64 between `=?base64?` and `?=`. `None`: it is no such thing.
-fn decoded(value: &str) -> Option<String> {
-    let inner = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
-    let Some(inner) = inner else { return Some(value.to_owned()) };
-    String::from_utf8(STANDARD.decode(inner).ok()?).ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::STANDARD};
     use serde_json::json;
 
     use super::*;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use icu_normalizer::ComposingNormalizerBorrowed;
 use serde_json::Value as Json;
 
@@ -60,6 +61,14 @@ pub fn holds_credential(value: &Json) -> bool {
         }
         _ => false,
     }
+}
+
+/// The value of a header of MCP that repeats a part of the body: as it is, or in Base64 between `=?base64?` and `?=`. `None`: it is no such
+/// thing.
+pub fn of_mcp_header(value: &str) -> Option<String> {
+    let inner = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
+    let Some(inner) = inner else { return Some(value.to_owned()) };
+    String::from_utf8(STANDARD.decode(inner).ok()?).ok()
 }
 
 fn checked(field: &'static str, value: &str, most: usize, allowed: fn(char) -> bool) -> Result<String, ApiError> {

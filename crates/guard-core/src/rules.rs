@@ -11,7 +11,10 @@
 //!
 //! The first rule that fits decides. A text of which one rule is wrong is wrong as a whole.
 
-use common::scope::{CustomScopes, Scope};
+use common::{
+    scope::{CustomScopes, Scope},
+    text::of_mcp_header,
+};
 use serde_json::Value as Json;
 
 /// The most rules.
@@ -252,9 +255,13 @@ fn decoded(segment: &str) -> Option<String> {
     is_plain.then(|| text.to_lowercase())
 }
 
-/// Reads a body: one message of JSON-RPC. `header` is the client's `Mcp-Name`. `Err` says in a few words why it cannot be compared with the
-/// rules.
-pub fn message(body: &[u8], header: Option<&str>) -> Result<Message, &'static str> {
+/// What a message and its `params` are called by, as far as rules look at it.
+const OF_MESSAGE: [&str; 4] = ["jsonrpc", "id", "method", "params"];
+const OF_PARAMS: [&str; 2] = ["name", "arguments"];
+
+/// Reads a body: one message of JSON-RPC. `named` is every `Mcp-Name` of the client. `Err` says in a few words why it cannot be compared with
+/// the rules.
+pub fn message(body: &[u8], named: &[&[u8]]) -> Result<Message, &'static str> {
     let text = std::str::from_utf8(body).map_err(|_| "The body is not UTF-8.")?;
     if text.trim().is_empty() {
         return Ok(Message::Other);
@@ -263,15 +270,41 @@ pub fn message(body: &[u8], header: Option<&str>) -> Result<Message, &'static st
     if !json.is_object() {
         return Err("The body is not one message: send one in each request.");
     }
+    let params = json.get("params");
+    if has_almost(Some(&json), &OF_MESSAGE) || has_almost(params, &OF_PARAMS) {
+        return Err("A member of the message is written in another case.");
+    }
     if json.get("method").and_then(Json::as_str) != Some("tools/call") {
         return Ok(Message::Other);
     }
-    let name = json.get("params").and_then(|params| params.get("name")).and_then(Json::as_str);
+    let name = params.and_then(|params| params.get("name")).and_then(Json::as_str);
     let name = name.ok_or("The call names no tool.")?;
-    if header.is_some_and(|header| header != name) {
-        return Err("The header Mcp-Name names another tool than the body.");
+    match *named {
+        [] => {}
+        [header] if is_name(header, name) => {}
+        [_] => return Err("The header Mcp-Name names another tool than the body."),
+        _ => return Err("The header Mcp-Name stands twice."),
     }
     Ok(Message::Call(name.to_owned()))
+}
+
+/// Whether a member has one of these names but for its case. Some services, such as those in Go, take it for that one: their readers fold
+/// ASCII, and the two letters beyond it whose small or capital form is of ASCII.
+fn has_almost(json: Option<&Json>, names: &[&str]) -> bool {
+    let folded = |c: char| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        c => c.to_ascii_lowercase(),
+    };
+    let is_almost = |member: &String| {
+        !names.contains(&member.as_str()) && names.iter().any(|name| member.chars().map(folded).eq(name.chars()))
+    };
+    json.and_then(Json::as_object).is_some_and(|members| members.keys().any(is_almost))
+}
+
+/// Whether an `Mcp-Name` is this name.
+fn is_name(header: &[u8], name: &str) -> bool {
+    std::str::from_utf8(header).ok().and_then(of_mcp_header).is_some_and(|header| header == name)
 }
 
 #[cfg(test)]
@@ -374,11 +407,11 @@ mod tests {
     #[test]
     fn a_message_says_which_tool_it_calls() {
         let call = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}"#;
-        assert_eq!(message(call, None), Ok(Message::Call("a".to_owned())));
-        assert_eq!(message(call, Some("a")), Ok(Message::Call("a".to_owned())));
-        assert!(message(call, Some("b")).is_err());
+        assert_eq!(message(call, &[]), Ok(Message::Call("a".to_owned())));
+        assert_eq!(message(call, &[b"a"]), Ok(Message::Call("a".to_owned())));
+        assert!(message(call, &[b"b"]).is_err());
         for other in [&b""[..], b" \n", br#"{"method":"tools/list"}"#, br#"{"result":{}}"#, br#"{"method":7}"#] {
-            assert_eq!(message(other, None), Ok(Message::Other));
+            assert_eq!(message(other, &[]), Ok(Message::Other));
         }
         for bad in [
             &b"{"[..],
@@ -390,8 +423,37 @@ mod tests {
             br#"{"method":"tools/call","params":{}}"#,
             br#"{"method":"tools/call","params":{"name":7}}"#,
             br#"{"method":"tools/call"}"#,
+            // R740: services whose readers take a member in every case.
+            br#"{"Method":"tools/call","params":{"name":"a"}}"#,
+            br#"{"method":"tools/list","Method":"tools/call","params":{"name":"a"}}"#,
+            br#"{"method":"tools/call","params":{"name":"a","Name":"b"}}"#,
+            br#"{"method":"tools/call","params":{"name":"a"},"Params":{"name":"b"}}"#,
+            br#"{"method":"tools/call","params":{"name":"a"},"param\u017f":{"name":"b"}}"#,
+            br#"{"method":"tools/call","params":{"name":"a","ARGUMENT\u017F":{}}}"#,
         ] {
-            assert!(message(bad, None).is_err(), "{}", String::from_utf8_lossy(bad));
+            assert!(message(bad, &[]).is_err(), "{}", String::from_utf8_lossy(bad));
+        }
+    }
+
+    /// R740: what is within the arguments is the tool's.
+    #[test]
+    fn a_tools_arguments_have_names_of_their_own() {
+        let call =
+            br#"{"method":"tools/call","params":{"name":"a","arguments":{"Name":"b","ID":1},"_meta":{"Method":1}}}"#;
+        assert_eq!(message(call, &[]), Ok(Message::Call("a".to_owned())));
+    }
+
+    /// R741: the header names the tool in each of its two forms, and stands once.
+    #[test]
+    fn a_header_names_the_tool_of_the_body() {
+        let call = "{\"method\":\"tools/call\",\"params\":{\"name\":\"lö\"}}".as_bytes();
+        let of = |named: &[&[u8]]| message(call, named);
+        for good in [&b"=?base64?bMO2?="[..], "lö".as_bytes()] {
+            assert_eq!(of(&[good]), Ok(Message::Call("lö".to_owned())));
+            assert!(of(&[good, good]).is_err());
+        }
+        for bad in [&b"=?base64?bMO?="[..], b"=?base64?YQ==?=", b"l\xf6", b""] {
+            assert!(of(&[bad]).is_err(), "{}", String::from_utf8_lossy(bad));
         }
     }
 

@@ -110,9 +110,9 @@ pub async fn pass(
         let Some(bytes) = read(stream, rules::MOST_BODY).await else {
             return own(Refusal::too_large(settings, rules::MOST_BODY));
         };
-        let named = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("mcp-name"));
-        let named = named.and_then(|(_, value)| std::str::from_utf8(value).ok());
-        message = match rules::message(&bytes, named) {
+        let named = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("mcp-name"));
+        let named: Vec<&[u8]> = named.map(|(_, value)| value.as_slice()).collect();
+        message = match rules::message(&bytes, &named) {
             Ok(message) => message,
             Err(why) => return own(Refusal::ambiguous(settings, why)),
         };

@@ -172,8 +172,8 @@ impl Shared {
         }
         let read = Limited::new(body, rules::MOST_BODY).collect().await;
         let bytes = read.map_err(|_| Refusal::too_large(settings, rules::MOST_BODY))?.to_bytes();
-        let named = headers.get("mcp-name").and_then(|name| name.to_str().ok());
-        let message = rules::message(&bytes, named).map_err(|why| Refusal::ambiguous(settings, why))?;
+        let named: Vec<&[u8]> = headers.get_all("mcp-name").iter().map(HeaderValue::as_bytes).collect();
+        let message = rules::message(&bytes, &named).map_err(|why| Refusal::ambiguous(settings, why))?;
         Ok((message, B::from(bytes)))
     }
 
