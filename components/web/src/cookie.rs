@@ -119,10 +119,8 @@ impl PerTab {
 
     /// The cookies of this kind: letters and values as they were sent.
     fn all(&self, app: &App) -> Vec<(String, String)> {
-        let sent = app.headers().texts("cookie");
-        let pairs = sent.iter().flat_map(|pairs| pairs.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let pairs = pairs.filter_map(|(name, value)| Some((name.strip_prefix(self.prefix(app))?, value)));
-        pairs.map(|(letters, value)| (letters.to_owned(), value.to_owned())).collect()
+        let pairs = credential::cookies(app).into_iter();
+        pairs.filter_map(|(name, value)| Some((name.strip_prefix(self.prefix(app))?.to_owned(), value))).collect()
     }
 
     /// The text of one.

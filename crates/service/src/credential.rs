@@ -93,9 +93,21 @@ pub fn cookie(app: &App) -> Option<String> {
 
 /// The value of a cookie.
 pub fn cookie_value(app: &App, name: &str) -> Option<String> {
-    let sent = app.headers().texts("cookie");
-    let mut pairs = sent.iter().flat_map(|pairs| pairs.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+    cookies(app).into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+/// The cookies of a request that are of ASCII, as ours are: names and values. A browser sends those that other pages of the host have left too,
+/// which may hold anything. Only what stands in the syntax is trimmed (RFC 6265, section 5.2): with other white space in front, a name would be
+/// another one that has fewer rights.
+pub fn cookies(app: &App) -> Vec<(String, String)> {
+    let sent = app.headers().all("cookie");
+    sent.iter().flat_map(|pairs| pairs.as_bytes().split(|byte| *byte == b';')).filter_map(pair).collect()
+}
+
+fn pair(bytes: &[u8]) -> Option<(String, String)> {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| text.is_ascii())?;
+    let (name, value) = text.trim_matches([' ', '\t']).split_once('=')?;
+    Some((name.to_owned(), value.to_owned()))
 }
 
 /// What comes before the path of a link that leaves this site: its origin and the path of `public_url`. `None`: without `public_url`, only

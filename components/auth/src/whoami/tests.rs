@@ -161,6 +161,28 @@ async fn a_bearer_token_overrides_the_cookie() {
     }
 }
 
+/// R742: a cookie of another page of the host hides none of ours, whatever it holds, and is none of ours.
+#[tokio::test]
+async fn a_cookie_beside_ours_can_hold_anything() {
+    let t = TestApp::new(router());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    let request = |cookie: Vec<u8>| {
+        let request = http::Request::builder().uri(WHOAMI).header("host", "localhost:3000").header("cookie", cookie);
+        request.body(service::body::RequestBody::from("")).unwrap()
+    };
+    let own = format!("accredit={}", ada.token).into_bytes();
+    for other in ["city=Zürich".as_bytes(), b"city=Z\xfcrich"] {
+        t.send(request([other, b"; ", &own[..]].concat())).await.is(200);
+        t.send(request([&own[..], b";\t", other].concat())).await.is(200);
+    }
+    // Another name, whose white space browsers do not trim.
+    for space in ["\u{85}", "\u{a0}", "\u{2000}"] {
+        let forged = [space.as_bytes(), &own].concat();
+        t.send(request(forged)).await.refused(401, "missing_credential");
+    }
+}
+
 /// R73: a cookie counts on a loopback host only, unless `public_url` is https.
 #[tokio::test]
 async fn the_plain_cookie_counts_on_loopback_only() {
