@@ -214,18 +214,16 @@ pub(crate) fn is_from_inside(headers: &Headers) -> bool {
 fn client_address(headers: &Headers, trusted: &[IpNet]) -> Option<IpAddr> {
     let peer = peer(headers)?;
     if peer.is_unspecified() {
-        let forwarded = headers.texts("x-forwarded-for");
-        let last = forwarded.last().and_then(|hops| hop_address(hops.rsplit(',').next()?));
-        return Some(last.map_or(peer, |address| address.to_canonical()));
+        return Some(hops(headers).first().copied().flatten().unwrap_or(peer));
     }
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     if !is_trusted(&peer) {
         return Some(peer);
     }
     let mut nearest = peer;
-    for hop in headers.texts("x-forwarded-for").join(",").rsplit(',') {
-        let Some(address) = hop_address(hop) else { break };
-        nearest = address.to_canonical();
+    for hop in hops(headers) {
+        let Some(address) = hop else { break };
+        nearest = address;
         if !is_trusted(&nearest) {
             break;
         }
@@ -233,9 +231,17 @@ fn client_address(headers: &Headers, trusted: &[IpNet]) -> Option<IpAddr> {
     Some(nearest)
 }
 
+/// The hops of `X-Forwarded-For` from the right, each with its address, if it has one. A client may have sent any bytes before what a proxy
+/// has added to them. Empty ones count for nothing (RFC 9110, section 5.6.1).
+fn hops(headers: &Headers) -> Vec<Option<IpAddr>> {
+    let sent = headers.all("x-forwarded-for");
+    let hops = sent.iter().rev().flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
+    let hops = hops.map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty());
+    hops.map(|hop| Some(hop_address(std::str::from_utf8(hop).ok()?)?.to_canonical())).collect()
+}
+
 /// The address in a hop of `X-Forwarded-For`; some proxies add its port, and brackets to one of IPv6.
 fn hop_address(hop: &str) -> Option<IpAddr> {
-    let hop = hop.trim();
     let whole = || hop.parse::<std::net::SocketAddr>().ok().map(|at| at.ip());
     let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
     bare.parse().ok().or_else(whole)
@@ -270,6 +276,33 @@ mod tests {
         ] {
             let sent = Headers::from([("spin-client-addr", "10.0.0.1:4000"), ("x-forwarded-for", forwarded)]);
             assert_eq!(client_address(&sent, &trusted), address.parse().ok(), "{forwarded}");
+        }
+    }
+
+    /// R743: what a client has sent before the address that a proxy adds does not hide that one.
+    #[test]
+    fn a_hop_that_is_no_address_hides_no_other_one() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let address = |forwarded: &[&[u8]]| {
+            let mut sent = http::HeaderMap::new();
+            sent.insert("spin-client-addr", "10.0.0.1:4000".parse().unwrap());
+            for value in forwarded {
+                sent.append("x-forwarded-for", http::HeaderValue::from_bytes(value).unwrap());
+            }
+            client_address(&Headers::new(sent), &trusted)
+        };
+        for forwarded in [
+            &["ü, 192.0.2.7".as_bytes()][..],
+            &[b"\xff, 192.0.2.7"],
+            &[b"192.0.2.7,"],
+            &[b"192.0.2.7, ,10.0.0.2 ,"],
+            &[b"\xff", b"192.0.2.7"],
+            &[b"6.6.6.6, \xff", b"192.0.2.7,10.0.0.2", b""],
+        ] {
+            assert_eq!(address(forwarded), "192.0.2.7".parse().ok(), "{forwarded:?}");
+        }
+        for forwarded in [&[b"6.6.6.6, \xff".as_slice()][..], &[b","], &[]] {
+            assert_eq!(address(forwarded), "10.0.0.1".parse().ok(), "{forwarded:?}");
         }
     }
 
