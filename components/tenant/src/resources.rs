@@ -8,7 +8,7 @@ use common::{
     id::ResourceId,
     scope::{CustomScopes, Scope},
     text::{isolated, persons_name},
-    url::Url,
+    url::{self, Url},
 };
 use http::StatusCode;
 use serde_json::{Value as Json, Value::Null, json};
@@ -67,7 +67,7 @@ pub(crate) async fn get(app: App, caller: Caller, Path(id): Path) -> Result<Resp
     json(StatusCode::OK, &shown(&caller, found))
 }
 
-/// Checks an identifier (RFC 8707, section 2). It is kept and compared as it was sent.
+/// Checks an identifier (RFC 8707, section 2). It is kept as it was sent.
 fn check_identifier(app: &App, text: &str) -> Result<(), ApiError> {
     let url = Url::parse(text).filter(|url| url.fragment.is_none() && text.len() <= LONGEST);
     let url = url.ok_or(Code::InvalidIdentifier)?;
@@ -75,8 +75,9 @@ fn check_identifier(app: &App, text: &str) -> Result<(), ApiError> {
         return Err(Code::InvalidIdentifier.detail("The identifier is neither https nor of a loopback host."));
     }
     // What has this server as its audience would look like a credential for it, which signed tokens are not.
-    let own = site::address(app).unwrap_or_default().to_ascii_lowercase();
-    let rest = text.to_ascii_lowercase().strip_prefix(&own).map(str::to_owned);
+    let lower = |text: &str| url::normal(text).unwrap_or_default().to_ascii_lowercase();
+    let own = lower(&site::address(app).unwrap_or_default());
+    let rest = lower(text).strip_prefix(&own).map(str::to_owned);
     let is_own = !own.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
     if is_own {
         return Err(Code::InvalidIdentifier.detail("The identifier is the address of this server."));

@@ -71,6 +71,39 @@ impl<'a> Url<'a> {
     }
 }
 
+/// The normal form of a URL, by which two spellings of one are told (RFC 3986, section 6.2): scheme and host in small letters, without the
+/// usual port, and without a path that is `/` alone, as programs write it that read URLs. `None`: it is no URL, or has a fragment.
+pub fn normal(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let text = format!("{}://{rest}", scheme.to_ascii_lowercase());
+    let url = Url::parse(&text).filter(|url| url.fragment.is_none())?;
+    let (scheme, usual) = if url.is_secure { ("https", 443) } else { ("http", 80) };
+    let host = url.host.to_ascii_lowercase();
+    let port = url.port.filter(|port| *port != usual).map(|port| format!(":{port}")).unwrap_or_default();
+    let bare = url.path.strip_prefix('/').filter(|rest| rest.is_empty() || rest.starts_with('?'));
+    Some(format!("{scheme}://{host}{port}{}", bare.unwrap_or(url.path)))
+}
+
+/// Whether two texts are spellings of one URL, or the same.
+pub fn is_same(one: &str, other: &str) -> bool {
+    one == other || normal(one).is_some_and(|one| normal(other) == Some(one))
+}
+
+/// A text and, of a URL, its other spellings with a host in small letters.
+pub fn spellings(text: &str) -> Vec<String> {
+    let mut all = vec![text.to_owned()];
+    let normal = normal(text).unwrap_or_default();
+    let Some(url) = Url::parse(&normal) else { return all };
+    let (origin, path) = normal.split_at(normal.len() - url.path.len());
+    let usual = if url.is_secure { ":443" } else { ":80" };
+    for port in ["", usual].into_iter().take(if url.port.is_none() { 2 } else { 1 }) {
+        for slash in ["", "/"].into_iter().take(if path.starts_with('/') { 1 } else { 2 }) {
+            all.push(format!("{origin}{port}{slash}{path}"));
+        }
+    }
+    all
+}
+
 /// Whether a text is a name of labels with dots between them, an IPv4 address, or an IPv6 address in brackets.
 fn is_host(text: &str) -> bool {
     if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
@@ -144,6 +177,33 @@ mod tests {
         ] {
             assert_eq!(metadata(resource), None, "{resource}");
         }
+    }
+
+    /// R744
+    #[test]
+    fn a_url_is_the_same_in_each_spelling() {
+        for (text, expected) in [
+            ("https://crm.example.com", Some("https://crm.example.com")),
+            ("https://crm.example.com/", Some("https://crm.example.com")),
+            ("HTTPS://CRM.Example.com:443/", Some("https://crm.example.com")),
+            ("https://crm.example.com/?a=B", Some("https://crm.example.com?a=B")),
+            ("https://API.Example.com/Mcp/", Some("https://api.example.com/Mcp/")),
+            ("http://127.0.0.1:80/a", Some("http://127.0.0.1/a")),
+            ("http://127.0.0.1:443/", Some("http://127.0.0.1:443")),
+            ("https://[2001:DB8::1]:8443//", Some("https://[2001:db8::1]:8443//")),
+            ("https://a/#", None),
+            ("https://u@a/", None),
+            ("urn:a", None),
+            ("", None),
+        ] {
+            assert_eq!(normal(text).as_deref(), expected, "{text}");
+            assert!(spellings(text).iter().all(|other| is_same(other, text)), "{text}");
+        }
+        let mut all = spellings("https://A/");
+        all.sort_unstable();
+        assert_eq!(all, ["https://A/", "https://a", "https://a/", "https://a:443", "https://a:443/"]);
+        assert_eq!(spellings("http://a:81/b"), ["http://a:81/b"; 2]);
+        assert!(!is_same("https://a/b", "https://a/b/") && !is_same("https://a/b", "https://a/B") && is_same("x", "x"));
     }
 
     /// R49, of the part that can be seen: no literal address in any form, no user, no private name. R85: no fragment.

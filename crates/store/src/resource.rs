@@ -4,6 +4,7 @@
 use common::{
     id::{ResourceId, TenantId, UserId},
     time::Timestamp,
+    url,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -113,10 +114,23 @@ pub async fn find(reads: &dyn Rows, tenant: &TenantId, id: &str) -> Result<Optio
     reads.optional(&sql, args![id, tenant]).await
 }
 
-/// A resource of the tenant by its identifier, byte by byte.
+/// A resource of the tenant by its identifier, or else by another spelling of it.
 pub async fn identified(reads: &dyn Rows, tenant: &TenantId, identifier: &str) -> Result<Option<Resource>, DbError> {
     let sql = format!("SELECT {COLUMNS} FROM resources r WHERE r.identifier = ?1 AND r.tenant_id = ?2");
-    reads.optional(&sql, args![identifier, tenant]).await
+    if let Some(found) = reads.optional(&sql, args![identifier, tenant]).await? {
+        return Ok(Some(found));
+    }
+    match spelled(reads, tenant, identifier).await? {
+        Some(known) => reads.optional(&sql, args![known, tenant]).await,
+        None => Ok(None),
+    }
+}
+
+/// The identifier of the tenant's resource of which this is a spelling: clients send a URL as the program writes it by which they read it.
+pub(crate) async fn spelled(reads: &dyn Rows, tenant: &TenantId, identifier: &str) -> Result<Option<String>, DbError> {
+    let sql = "SELECT identifier FROM resources WHERE tenant_id = ?1 ORDER BY created_at, id";
+    let known: Vec<String> = reads.list(sql, args![tenant]).await?;
+    Ok(known.into_iter().find(|known| url::is_same(known, identifier)))
 }
 
 /// The scopes of the tenant's resources whose service this user or agent is, separated by blanks.
@@ -144,7 +158,7 @@ pub struct Settings<'a> {
 pub enum Inserted {
     /// It is there now.
     Created,
-    /// The identifier belongs to another one, of this tenant or of another one.
+    /// The identifier, or another spelling of it, belongs to another one, of this tenant or of another one.
     Taken,
     /// The tenant has as many as it may.
     TooMany,
@@ -158,8 +172,9 @@ pub async fn insert(
     settings: &Settings<'_>,
     now: Timestamp,
 ) -> Result<Inserted, DbError> {
-    let known = "SELECT 1 FROM resources WHERE identifier = ?1";
-    if tx.optional::<Affected>(known, args![identifier]).await?.is_some() {
+    let known = "SELECT 1 FROM resources WHERE identifier IN (SELECT value FROM json_each(?1)) LIMIT 1";
+    let is_known = tx.optional::<Affected>(known, args![&*url::spellings(identifier)]).await?.is_some();
+    if is_known || spelled(tx, tenant, identifier).await?.is_some() {
         return Ok(Inserted::Taken);
     }
     let count = "SELECT count(*) FROM resources WHERE tenant_id = ?1";

@@ -16,7 +16,7 @@ use crate::{
     args,
     credential::status::{REVOKED, status},
     db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx, Value},
-    resource::Resource,
+    resource::{self, Resource},
 };
 
 /// Whether all credentials of a list in JSON are accepted now: live, of an active account and of an agent that runs within its budget.
@@ -138,7 +138,7 @@ static FOOTING: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// A resource of the tenant by its identifier, byte by byte, and what a token for it with these records of credentials rests on; and whether
+/// A resource of the tenant by its identifier, or else by another spelling of it, and what a token for it with these records of credentials rests on; and whether
 /// one of this credential for this resource and client is out. It is read before [`insert`] decides: whatever ends between the two has a
 /// later epoch. `None`: there is no such resource.
 pub async fn footing(
@@ -148,7 +148,15 @@ pub async fn footing(
     (credential, client): (&CredentialId, &str),
     now: Timestamp,
 ) -> Result<Option<(Resource, Footing)>, DbError> {
-    let feet: Vec<Foot> = reads.list(&FOOTING, args![tenant, identifier, rests_on, credential, client, now]).await?;
+    let read = async |identifier: &str| {
+        reads.list(&FOOTING, args![tenant, identifier, rests_on, credential, client, now]).await
+    };
+    let mut feet: Vec<Foot> = read(identifier).await?;
+    if feet.is_empty()
+        && let Some(known) = resource::spelled(reads, tenant, identifier).await?
+    {
+        feet = read(&known).await?;
+    }
     let mut found = None;
     for foot in feet {
         let (_, footing) = found.get_or_insert_with(|| {

@@ -120,6 +120,7 @@ async fn bad_values_are_refused() {
         "http://127.0.0.1:3000",
         "http://127.0.0.1:3000/crm",
         "http://127.0.0.1:3000?x",
+        "http://127.0.0.1:3000/?x",
         &format!("https://crm.example.com/{}", "a".repeat(500)),
     ] {
         let body = json!({ "identifier": bad });
@@ -127,8 +128,7 @@ async fn bad_values_are_refused() {
     }
     for good in [
         "https://crm.example.com",
-        "https://crm.example.com/",
-        "https://CRM.example.com",
+        "https://API.example.com/mcp",
         "http://localhost:8080",
         "http://127.0.0.1:30001",
         "http://[::1]:9000/a?b=c",
@@ -136,6 +136,16 @@ async fn bad_values_are_refused() {
     ] {
         t.as_(&ada, "POST", RESOURCES, json!({ "identifier": good })).await.is(201);
     }
+    // R744: another spelling is the same service, also of another tenant.
+    let other = t.tenant("other").await;
+    let eve = t.user(&other, "eve@example.com", Role::Admin).await;
+    for taken in ["https://crm.example.com/", "https://CRM.example.com", "https://crm.example.com:443/"] {
+        for admin in [&ada, &eve] {
+            t.as_(admin, "POST", RESOURCES, json!({ "identifier": taken })).await.refused(409, "resource_taken");
+        }
+    }
+    let small = json!({ "identifier": "https://api.example.com:443/mcp" });
+    t.as_(&ada, "POST", RESOURCES, small).await.refused(409, "resource_taken");
     let own = "https://a.example";
     for (field, value) in [
         ("scopes", json!(["agents.read"])),

@@ -7,7 +7,7 @@ use common::{
     scope::Patterns,
     secret::RefreshToken,
     text::isolated,
-    url::Url,
+    url::{self, Url},
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -128,7 +128,7 @@ pub(super) fn is_own(app: &App, resource: &str) -> bool {
 pub(super) fn check_resource(app: &App, sent: Option<&str>, service: Option<&str>) -> Result<(), ApiError> {
     let Some(sent) = sent else { return Ok(()) };
     let is_right = match service {
-        Some(service) => sent == service,
+        Some(service) => url::is_same(sent, service),
         None => is_own(app, sent),
     };
     if is_right {

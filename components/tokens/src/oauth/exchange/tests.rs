@@ -427,7 +427,6 @@ async fn a_wrong_form_is_refused() {
     let pat = site.t.credential(Kind::Pat, &site.ada.tenant, &site.ada.user, None, "*", None).await;
     let good: &[(&str, &str)] = &[("subject_token", &agent), ("subject_token_type", ACCESS_TOKEN), ("resource", CRM)];
     site.send(good).await.is(200);
-    let crm_slash = format!("{CRM}/");
     for (field, value, slug) in [
         ("subject_token", "", "invalid_request"),
         ("subject_token", &*person, "invalid_request"),
@@ -440,9 +439,8 @@ async fn a_wrong_form_is_refused() {
         ("requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token", "invalid_request"),
         ("actor_token_type", ACCESS_TOKEN, "invalid_request"),
         ("resource", "", "invalid_request"),
-        ("resource", &crm_slash, "invalid_target"),
-        ("resource", "https://CRM.example.com", "invalid_target"),
-        ("resource", "https://crm.example.com:443", "invalid_target"),
+        ("resource", "https://crm.example.com/a", "invalid_target"),
+        ("resource", "https://crm.example.com:444", "invalid_target"),
         ("resource", "http://localhost:3000", "invalid_target"),
         ("resource", "crm.example.com", "invalid_target"),
         ("audience", MAIL, "invalid_target"),
@@ -482,6 +480,16 @@ async fn a_wrong_form_is_refused() {
     let acting = [("resource", CRM), ("actor_token", &*spy.token), ("actor_token_type", ACCESS_TOKEN)];
     site.exchange(&site.scout, &acting).await.refused(400, "invalid_request");
     site.exchange(&spy, &[("resource", CRM)]).await.refused(400, "invalid_target");
+}
+
+/// R744: a service is named in each spelling of its identifier, and its tokens have it as it was registered.
+#[tokio::test]
+async fn a_service_is_found_by_each_spelling() {
+    let site = Site::new().await;
+    for resource in ["https://crm.example.com/", "https://CRM.example.com", "https://crm.example.com:443"] {
+        let token = site.token(&site.scout, resource).await;
+        assert_eq!(part(&token, 1)["aud"], CRM, "{resource}");
+    }
 }
 
 /// R126: without the operator's secret nothing is signed, and with a list the first one signs and all are published.

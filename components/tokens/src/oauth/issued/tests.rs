@@ -493,7 +493,7 @@ async fn a_grant_for_a_service_gives_signed_tokens() {
         (&shown["resource"], &shown["scope"], &shown["left_out"]),
         (&json!(service), &json!(["x.crm.read", "x.crm.write"]), &json!(["agents.read", "x.mail.send"]))
     );
-    let other = request(id, &[("resource", "https://crm.example.com/")]);
+    let other = request(id, &[("resource", "https://crm.example.com/mcp")]);
     let other =
         t.as_(&max, "GET", &format!("/api/oauth/authorize?{}", encoded(&[("request", &other)])), Null).await.is(200);
     assert_eq!(other["error"], "invalid_target");
@@ -543,6 +543,18 @@ async fn a_grant_for_a_service_gives_signed_tokens() {
         assert_eq!(introspect(token).await, json!({ "active": false }));
     }
     refresh(&t, id, &next["refresh_token"]).await.refused(400, "invalid_grant");
+
+    // R744: programs that read URLs put a slash after a host.
+    let slash = [("resource", "https://crm.example.com/")];
+    let asked = request(id, &[("scope", "x.crm.read"), slash[0]]);
+    let code = allowed(&t, &max, &asked).await;
+    let got = form_with(&t, TOKEN, None, &trade(id, &code, &slash)).await.is(200);
+    let sent = [("grant_type", "refresh_token"), ("client_id", id), slash[0]];
+    let sent = [&sent[..], &[("refresh_token", got["refresh_token"].as_str().unwrap())]].concat();
+    let next = form_with(&t, TOKEN, None, &encoded(&sent)).await.is(200);
+    for token in [&got["access_token"], &next["access_token"]] {
+        assert_eq!(claims(token)["aud"], service);
+    }
 
     // Nor is a token signed that carries none of what was given.
     let asked_write = request(id, &[("scope", "x.crm.write"), ("resource", service)]);
