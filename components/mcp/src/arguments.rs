@@ -1,7 +1,7 @@
-//! The arguments of a tool as a model meant them: models and their programs write numbers with a fraction, null for what they do not set, and
-//! lists and objects as JSON in a text.
+//! The arguments of a tool as a model meant them: models and their programs write numbers with a fraction, null or a text without characters
+//! for what they do not set, lists and objects as JSON in a text, and some add arguments of their own.
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 /// A number without a fraction, which models write as `5.0` too, is a whole one (JSON Schema Core, section 4.2.2).
 pub(crate) fn whole(value: Json) -> Json {
@@ -12,15 +12,23 @@ pub(crate) fn whole(value: Json) -> Json {
 }
 
 /// Puts right, at each depth, what the schema does not take and what can mean only one thing: a list, an object, a number or a truth value that
-/// stands in a text, as several programs send it, and null for a member that is not set, which many models send.
+/// stands in a text, as several programs send it, a list without items for an object, which is how PHP writes one, and null or nothing for a
+/// member that is not set, which many models send.
 pub(crate) fn as_meant(value: &mut Json, schema: &Json) {
     if let Some(meant) = value.as_str().and_then(|text| in_text(text, schema)) {
         *value = meant;
     }
+    if value.as_array().is_some_and(Vec::is_empty) && takes(schema, "object") && !takes(schema, "array") {
+        *value = Json::Object(Map::new());
+    }
     match value {
         Json::Object(members) => {
             let of = |name: &str| schema.get("properties").and_then(|all| all.get(name));
-            members.retain(|name, value| !(value.is_null() && of(name).is_some_and(refuses_null)));
+            members.retain(|name, value| match value {
+                Json::Null => !of(name).is_some_and(refuses_null),
+                Json::String(text) if text.is_empty() => !of(name).is_some_and(|schema| refuses_nothing(name, schema)),
+                _ => true,
+            });
             for (name, value) in members {
                 if let Some(schema) = of(name) {
                     as_meant(value, schema);
@@ -42,9 +50,13 @@ fn types(schema: &Json) -> impl Iterator<Item = &str> {
     std::iter::once(schema).chain(any).filter_map(|one| one.get("type")?.as_str())
 }
 
+fn takes(schema: &Json, kind: &str) -> bool {
+    types(schema).any(|known| known == kind)
+}
+
 /// The value that stands in a text as JSON, if the schema takes its type, and takes no text, or the text can be nothing but a list or an object.
 fn in_text(text: &str, schema: &Json) -> Option<Json> {
-    let takes = |kind: &str| types(schema).any(|known| known == kind);
+    let takes = |kind: &str| takes(schema, kind);
     if takes("string") && !text.trim_start().starts_with(['[', '{']) {
         return None;
     }
@@ -64,6 +76,28 @@ fn in_text(text: &str, schema: &Json) -> Option<Json> {
 fn refuses_null(schema: &Json) -> bool {
     let mut named = types(schema).peekable();
     named.peek().is_some() && named.all(|kind| kind != "null")
+}
+
+/// Texts of which one without characters means nothing, though their schemas take every one.
+const NEVER_EMPTY: [&str; 2] = ["cursor", "has_token"];
+
+/// Whether a text without characters can only stand for what is not set: where a schema takes numbers and truth values, or words of its own.
+/// A list or an object could be meant to be empty.
+fn refuses_nothing(name: &str, schema: &Json) -> bool {
+    let is_free = |one: &Json| one.get("type").is_some_and(|kind| kind == "string") && one.get("enum").is_none();
+    let any = schema.get("anyOf").and_then(Json::as_array).into_iter().flatten();
+    let takes_text = std::iter::once(schema).chain(any).any(is_free);
+    let is_single = types(schema).next().is_some() && !takes(schema, "array") && !takes(schema, "object");
+    NEVER_EMPTY.contains(&name) || (is_single && !takes_text)
+}
+
+/// What programs add to the arguments of every tool: n8n the first four, and Cursor the last one to a tool that has none.
+const ADDED: [&str; 5] = ["toolCallId", "sessionId", "chatInput", "action", "random_string"];
+
+/// Leaves out what programs add, where the tool knows no such argument.
+pub(crate) fn leave_out_added(arguments: &mut Map<String, Json>, schema: &Json) {
+    let is_known = |name: &str| schema.get("properties").is_some_and(|all| all.get(name).is_some());
+    arguments.retain(|name, _| !ADDED.contains(&name.as_str()) || is_known(name));
 }
 
 #[cfg(test)]
@@ -130,5 +164,38 @@ mod tests {
             let made = call(route::AGENTS_CREATE, json!({ "name": "a", field: text })).unwrap().body;
             assert_eq!(made, Some(json!({ "name": "a", field: text })));
         }
+    }
+
+    /// R745: an empty list is an empty object where there can be no list, at each depth; an empty text is left out where no text can be.
+    #[test]
+    fn what_is_empty_is_taken_for_what_it_is() {
+        let sent = json!({
+            "name": "a", "labels": [], "secrets": [], "scope": [], "compute": [], "description": "", "issue_token": "",
+            "expires_in_days": "", "tier": "", "model": "",
+        });
+        let made = call(route::AGENTS_CREATE, sent).unwrap().body;
+        let meant = json!({
+            "name": "a", "labels": {}, "secrets": {}, "scope": [], "compute": [], "description": "", "model": "",
+        });
+        assert_eq!(made, Some(meant));
+        // What could be meant to be empty goes along, and so does what is unknown.
+        let made = call(route::AGENTS_CREATE, json!({ "name": "a", "scope": "", "labels": "", "x": "" })).unwrap().body;
+        assert_eq!(made, Some(json!({ "name": "a", "scope": "", "labels": "", "x": "" })));
+        let lines = json!({ "agent": "me", "lines": [{ "text": "", "level": "" }] });
+        let made = call(route::LOGS_APPEND, lines).unwrap().body;
+        assert_eq!(made, Some(json!({ "lines": [{ "text": "" }] })));
+        let none = json!({ "limit": "", "cursor": "", "has_token": "", "state": "", "sort": "" });
+        assert_eq!(call(route::AGENTS_LIST, none).unwrap(), call(route::AGENTS_LIST, json!({})).unwrap());
+    }
+
+    /// R745: what programs add to the arguments is no mistake of the model.
+    #[test]
+    fn what_programs_add_is_left_out() {
+        let added = json!({
+            "toolCallId": "t", "sessionId": "s", "chatInput": "c", "action": "sendMessage", "random_string": "r",
+        });
+        assert_eq!(call(route::WHOAMI, added.clone()).unwrap(), call(route::WHOAMI, json!({})).unwrap());
+        assert_eq!(call(route::CAN, added).unwrap(), call(route::CAN, json!({ "action": "sendMessage" })).unwrap());
+        assert_ne!(call(route::WHOAMI, json!({ "sessionID": "s" })).unwrap(), call(route::WHOAMI, json!({})).unwrap());
     }
 }

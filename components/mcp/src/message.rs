@@ -70,8 +70,10 @@ impl Message {
         let params = match members.shift_remove("params") {
             // Some clients write what they leave out.
             None | Some(Json::Null) => Map::new(),
-            Some(Json::Object(params)) => params,
-            Some(_) => return Err((Fault::params("Invalid params: params must be an object"), id)),
+            Some(params) => match members_of(params) {
+                Some(params) => params,
+                None => return Err((Fault::params("Invalid params: params must be an object"), id)),
+            },
         };
         let mut message = Self { id, method, params, is_modern: false, opens_addresses: false };
         match message.check(headers) {
@@ -116,7 +118,7 @@ impl Message {
             (Some(Json::String(_)), None) => return Err(Fault::header("MCP-Protocol-Version is missing or unclear")),
             (Some(_), _) => return Err(Fault::params(format!("Invalid params: {VERSION} must be a string"))),
         }
-        let Some(Json::Object(capabilities)) = self.meta(CAPABILITIES) else {
+        let Some(capabilities) = self.meta(CAPABILITIES).cloned().and_then(members_of) else {
             return Err(Fault::params(format!("Invalid params: _meta has no {CAPABILITIES}")));
         };
         let opens_addresses = capabilities.get("elicitation").is_some_and(|modes| modes.get("url").is_some());
@@ -133,6 +135,15 @@ impl Message {
         }
         (self.is_modern, self.opens_addresses) = (true, opens_addresses);
         Ok(())
+    }
+}
+
+/// The members of an object. PHP, which knows no empty objects, writes a list without items for one.
+pub(crate) fn members_of(value: Json) -> Option<Map<String, Json>> {
+    match value {
+        Json::Object(members) => Some(members),
+        Json::Array(items) if items.is_empty() => Some(Map::new()),
+        _ => None,
     }
 }
 
@@ -189,7 +200,9 @@ mod tests {
             ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":7}", -32600),
             ("{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}", -32600),
             ("{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":2,\"method\":\"ping\"}", -32600),
-            ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":[]}", -32602),
+            ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":[1]}", -32602),
+            // R745
+            ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":[]}", 0),
             // R481
             ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":null}", 0),
             ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}", 0),
@@ -245,10 +258,20 @@ mod tests {
         };
         assert_eq!([of("2026-07-28"), of("2025-06-18"), of("1900-01-01"), of("")], [0, 0, -32022, -32022]);
         let (version, method) = (("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/list"));
-        for meta in [json!({}), json!({ VERSION: "2026-07-28" }), json!({ VERSION: 1, CAPABILITIES: {} }), json!([])] {
+        for meta in [
+            json!({}),
+            json!({ VERSION: "2026-07-28" }),
+            json!({ VERSION: 1, CAPABILITIES: {} }),
+            json!({ VERSION: "2026-07-28", CAPABILITIES: [1] }),
+            json!([]),
+        ] {
             let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": { "_meta": meta } });
             assert_eq!(code(&[version, method], &body.to_string()), -32602, "{body}");
         }
+        // R745
+        let meta = json!({ VERSION: "2026-07-28", CAPABILITIES: [] });
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": { "_meta": meta } });
+        assert_eq!(code(&[version, method], &body.to_string()), 0);
         let legacy = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
         for (headers, expected) in [
             (vec![], 0),

@@ -20,7 +20,7 @@ use crate::{
     ask::{self, Retry},
     fault::Fault,
     listen::listen,
-    message::{LEGACY, Message, SUPPORTED},
+    message::{LEGACY, Message, SUPPORTED, members_of},
     prompts, resources,
     tools::{self, Call},
 };
@@ -111,7 +111,8 @@ async fn called(api: &Api<'_>, message: &Message) -> Result<Map<String, Json>, F
         }
         result
     };
-    if message.method.ends_with("/list") && message.params.get("cursor").is_some_and(|cursor| !cursor.is_null()) {
+    let is_cursor = |sent: &Json| !sent.is_null() && sent.as_str() != Some("");
+    if message.method.ends_with("/list") && message.params.get("cursor").is_some_and(is_cursor) {
         return Err(Fault::params("Invalid params: this cursor is none of this server's; every list is whole"));
     }
     let result = match (message.method.as_str(), is_modern) {
@@ -165,12 +166,15 @@ async fn called(api: &Api<'_>, message: &Message) -> Result<Map<String, Json>, F
     }
 }
 
+/// The arguments of a tool or a prompt; some programs send them as JSON in a text.
 fn arguments(message: &Message) -> Result<Map<String, Json>, Fault> {
-    match message.params.get("arguments") {
-        None | Some(Json::Null) => Ok(Map::new()),
-        Some(Json::Object(arguments)) => Ok(arguments.clone()),
-        Some(_) => Err(Fault::params("Invalid params: arguments must be an object")),
-    }
+    let sent = match message.params.get("arguments") {
+        None | Some(Json::Null) => return Ok(Map::new()),
+        Some(Json::String(text)) if text.trim().is_empty() => return Ok(Map::new()),
+        Some(Json::String(text)) => common::json::parse(text),
+        Some(sent) => Some(sent.clone()),
+    };
+    sent.and_then(members_of).ok_or_else(|| Fault::params("Invalid params: arguments must be an object"))
 }
 
 /// `tools/call`: what the route answers, or why it does not.
@@ -219,5 +223,30 @@ fn capabilities(is_modern: bool) -> Json {
     match is_modern {
         true => json!({ "tools": { "listChanged": true }, "resources": { "subscribe": true }, "prompts": {} }),
         false => json!({ "tools": {}, "resources": {}, "prompts": {} }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use service::headers::Headers;
+
+    use super::*;
+
+    /// R745: arguments as programs send them: in a text, and an empty object as an empty list.
+    #[test]
+    fn arguments_are_taken_as_they_are_meant() {
+        let of = |sent: Json| {
+            let params = json!({ "name": "a", "arguments": sent });
+            let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+            let message = Message::read(&Headers::from([]), body.to_string().as_bytes()).unwrap();
+            arguments(&message).ok().map(Json::Object)
+        };
+        for none in [Json::Null, json!({}), json!([]), json!(""), json!("{}"), json!("[]")] {
+            assert_eq!(of(none.clone()), Some(json!({})), "{none}");
+        }
+        assert_eq!(of(json!("{\"agent\": \"me\"}")), Some(json!({ "agent": "me" })));
+        for bad in [json!("{\"a\": 1, \"a\": 2}"), json!("agent"), json!("[1]"), json!([{}]), json!(1), json!(true)] {
+            assert_eq!(of(bad.clone()), None, "{bad}");
+        }
     }
 }

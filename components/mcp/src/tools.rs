@@ -13,7 +13,7 @@ use service::inside;
 
 use crate::{
     api::{Api, Reply},
-    arguments::{as_meant, whole},
+    arguments::{as_meant, leave_out_added, whole},
     fault::{Fault, envelope},
     reference::{MANUAL, reference},
     short,
@@ -82,8 +82,10 @@ impl Call {
     /// Shares the arguments out to path, query and body. What the route does not know goes there too, so that it says so.
     pub(crate) fn new(route: &'static Route, mut arguments: Map<String, Json>) -> Result<Self, ApiError> {
         if let Some(tool) = reference().ok().and_then(|known| known.tools.get(&tool::name(route))) {
+            let schema = tool.get("inputSchema").unwrap_or(&Json::Null);
+            leave_out_added(&mut arguments, schema);
             let mut sent = Json::Object(arguments);
-            as_meant(&mut sent, tool.get("inputSchema").unwrap_or(&Json::Null));
+            as_meant(&mut sent, schema);
             // A model that sends a call again puts its arguments in another order: what was approved once, or has a key, is the same request.
             sent.sort_all_objects();
             arguments = if let Json::Object(left) = sent { left } else { Map::new() };
