@@ -217,6 +217,7 @@ impl Mounted {
         let caller = plain.with_once(once, exact.clone());
         guard::admit(&app, &caller, route)?;
         guard::check_query(route, app.head().uri.query())?;
+        check_conditions(&app, route)?;
         if self.changes {
             return self.start_as(call, caller).await.map(Some);
         }
@@ -258,6 +259,7 @@ impl Mounted {
     }
 
     async fn answer(&self, call: &mut Call, unread: &mut Option<RequestBody>) -> Result<Response, ApiError> {
+        check_conditions(&call.app, call.route)?;
         self.read(call, unread).await;
         (self.start)(call)?.await
     }
@@ -281,6 +283,21 @@ fn exact(call: &Call) -> Option<Exact> {
     }
     let uri = &head.uri;
     Exact::sent(call.route, uri.path(), uri.query(), &call.body_bytes())
+}
+
+/// Refuses a change that has a condition: what cannot be compared must not be carried out as if it held (RFC 9110, section 13.1). It comes after
+/// every other check that needs no body (section 13.2.1). Forms of pages and the requests of a proxy's visitors are not looked at.
+fn check_conditions(app: &App, route: &Route) -> Result<(), ApiError> {
+    if route.is_safe() || route.for_proxies || route.group == Group::Web {
+        return Ok(());
+    }
+    let headers = app.headers();
+    let is_sent =
+        |name: &&str| headers.all(&name.to_ascii_lowercase()).iter().any(|value| *name != "If-Match" || value != "*");
+    match ["If-Match", "If-None-Match", "If-Unmodified-Since"].into_iter().find(is_sent) {
+        Some(name) => Err(ApiError::from(Code::PreconditionFailed).with("header", name)),
+        None => Ok(()),
+    }
 }
 
 /// Finds the caller and asks the guard.

@@ -95,6 +95,32 @@ async fn a_service_belongs_to_one_tenant() {
     t.as_(&key, "PATCH", &at(&made), json!({ "name": "x" })).await.is(200);
 }
 
+/// R746: a change with a condition is not carried out; whoever may not make it is told that first.
+#[tokio::test]
+async fn a_condition_that_cannot_be_compared_is_refused() {
+    let t = TestApp::new(with_neighbours());
+    let ada = ada(&t).await;
+    let bearer = format!("Bearer {}", ada.token);
+    let send = async |method: &str, header: (&str, &str)| {
+        let headers = [("authorization", &*bearer), header];
+        t.call(method, RESOURCES, &headers, json!({ "identifier": "https://crm.example.com" })).await
+    };
+    for (name, value) in [
+        ("if-match", "\"a\""),
+        ("if-match", ""),
+        ("if-none-match", "*"),
+        ("if-unmodified-since", "Sat, 03 Jan 2026 00:00:00 GMT"),
+    ] {
+        let refused = send("POST", (name, value)).await.refused(412, "precondition_failed");
+        assert!(refused["fix"].as_str().unwrap().to_ascii_lowercase().contains(name), "{refused}");
+        t.call("POST", RESOURCES, &[(name, value)], json!({})).await.refused(401, "missing_credential");
+    }
+    assert_eq!(t.number("SELECT count(*) FROM resources").await, 0);
+    let read = [("authorization", &*bearer), ("if-match", "\"a\"")];
+    t.call("GET", RESOURCES, &read, Null).await.is(200);
+    send("POST", ("if-match", "*")).await.is(201);
+}
+
 /// R127: an identifier is an absolute URI that leads nowhere else than it says, and not this server.
 #[tokio::test]
 async fn bad_values_are_refused() {

@@ -617,6 +617,8 @@ errors! {
     BodyTooSlow 408 "body_too_slow": "The body came too slowly, so the server stopped reading it. Nothing was changed.",
         "Open a new connection and send the whole request again without long pauses.";
 
+    PreconditionFailed 412 "precondition_failed": "This request is to be carried out under a condition only, and this server has no versions to compare with.",
+        "Leave the header {header} out, and send the request again.";
     BodyTooLarge 413 "body_too_large": "The body is larger than this route takes.",
         "Send a body of at most {most} bytes.";
 
