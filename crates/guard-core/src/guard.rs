@@ -253,12 +253,15 @@ impl Guard {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The answer to a request for the service's metadata (RFC 9728).
+    /// The answer to a request for the service's metadata (RFC 9728), or to what a browser asks before one of a page. They are public, and
+    /// clients in browsers read them before they have a credential.
     pub fn metadata(&self, method: &str, path: &str) -> Option<Refusal> {
-        let is_read = method == "GET" || method == "HEAD";
-        let body = self.settings.metadata(path).filter(|_| is_read)?;
-        let mut answer = Refusal::json(200, body);
-        // It is public, and clients in browsers read it before they have a credential.
+        let body = self.settings.metadata(path)?;
+        let mut answer = match method {
+            "GET" | "HEAD" => Refusal::json(200, body),
+            "OPTIONS" => Refusal { status: 204, headers: header::for_pages(), body: Vec::new() },
+            _ => return None,
+        };
         answer.headers.push(("access-control-allow-origin".to_owned(), b"*".to_vec()));
         Some(answer)
     }

@@ -8,6 +8,16 @@ pub type Header = (String, Vec<u8>);
 /// The header of a proof (RFC 9449, section 4.1).
 pub(crate) const PROOF: &str = "dpop";
 
+/// What a page of another origin may send to where the metadata are: what clients of MCP send with each request.
+pub(crate) fn for_pages() -> Vec<Header> {
+    let allowed = [
+        ("access-control-allow-methods", "GET"),
+        ("access-control-allow-headers", "authorization, content-type, dpop, mcp-protocol-version"),
+        ("access-control-max-age", "600"),
+    ];
+    allowed.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).to_vec()
+}
+
 /// Whether a header is about one connection (RFC 9110, sections 7.6.1 and 11.7), or says something of the host's own about it. A message of
 /// WASI holds none of the former.
 pub fn is_of_the_connection(name: &str) -> bool {

@@ -229,6 +229,17 @@ fn written(bytes: Vec<u8>) -> (StreamReader<u8>, Trailers) {
     (contents, end)
 }
 
+/// The same; no body if there are no bytes.
+fn written_if_any(bytes: Vec<u8>) -> (Option<StreamReader<u8>>, Trailers) {
+    if bytes.is_empty() {
+        let (trailers, end) = wit_future::new(|| Ok(None));
+        drop(trailers); // which says that there are none
+        return (None, end);
+    }
+    let (contents, end) = written(bytes);
+    (Some(contents), end)
+}
+
 /// Asks Accredit. `Err` says why there is no answer.
 async fn ask(question: Question) -> Result<Answer, String> {
     let patience = PATIENCE + Duration::from_secs(question.held);
@@ -243,14 +254,7 @@ async fn ask(question: Question) -> Result<Answer, String> {
 async fn send(question: Question) -> Result<Answer, String> {
     let headers = fields(question.headers).map_err(|error| error.to_string())?;
     let method = if question.method == "POST" { Method::Post } else { Method::Get };
-    let (contents, end) = if question.body.is_empty() {
-        let (trailers, end) = wit_future::new(|| Ok(None));
-        drop(trailers); // which says that there are none
-        (None, end)
-    } else {
-        let (contents, end) = written(question.body);
-        (Some(contents), end)
-    };
+    let (contents, end) = written_if_any(question.body);
     let (request, _) = Request::new(headers, contents, end, None);
     let scheme = if question.is_secure { Scheme::Https } else { Scheme::Http };
     let is_set = request.set_method(&method).is_ok()
@@ -314,9 +318,12 @@ fn fields(headers: Vec<Header>) -> Result<Fields, ErrorCode> {
 /// An answer of the guard's own, or a refusal of Accredit.
 fn own(refusal: Refusal) -> Result<Response, ErrorCode> {
     let mut headers = refusal.headers;
-    headers.push(("content-length".to_owned(), refusal.body.len().to_string().into_bytes()));
-    let (contents, end) = written(refusal.body);
-    let (response, _) = Response::new(fields(headers)?, Some(contents), end);
+    // RFC 9110, section 8.6
+    if refusal.status != 204 {
+        headers.push(("content-length".to_owned(), refusal.body.len().to_string().into_bytes()));
+    }
+    let (contents, end) = written_if_any(refusal.body);
+    let (response, _) = Response::new(fields(headers)?, contents, end);
     response.set_status_code(refusal.status).map_err(|()| broken("no status"))?;
     Ok(response)
 }

@@ -819,3 +819,17 @@ fn a_preflight_passes_only_where_the_operator_says_so() {
         Guard::new(settings(&[]).unwrap()).metadata("GET", "/.well-known/oauth-protected-resource/v1").unwrap();
     assert!(metadata.headers.iter().any(|(name, value)| name == "access-control-allow-origin" && value == b"*"));
 }
+
+/// R747: a page may read the metadata with the headers that clients of MCP send.
+#[test]
+fn a_browser_may_ask_for_the_metadata() {
+    let guard = Guard::new(settings(&[]).unwrap());
+    let path = "/.well-known/oauth-protected-resource/v1";
+    let answer = guard.metadata("OPTIONS", path).unwrap();
+    let of = |name: &str| answer.headers.iter().find(|(known, _)| known == name).map(|(_, value)| &value[..]);
+    assert_eq!((answer.status, &answer.body[..]), (204, &b""[..]));
+    assert_eq!((of("access-control-allow-origin"), of("content-type")), (Some(&b"*"[..]), None));
+    let allowed = String::from_utf8_lossy(of("access-control-allow-headers").unwrap()).into_owned();
+    assert!(allowed.split(", ").any(|name| name == "mcp-protocol-version"), "{allowed}");
+    assert_eq!((guard.metadata("POST", path), guard.metadata("OPTIONS", "/v1")), (None, None));
+}
