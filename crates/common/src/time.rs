@@ -62,13 +62,16 @@ impl Timestamp {
         };
         let mut date = date.split('-');
         let (year, month, day) = (digits(date.next()?, 4)?, digits(date.next()?, 2)?, digits(date.next()?, 2)?);
+        let has_seconds = time.len() != "00:00".len();
         let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
         if date.next().is_some() || !(1..=9).contains(&fraction.len()) || !fraction.bytes().all(|b| b.is_ascii_digit())
         {
             return None;
         }
         let mut time = time.split(':');
-        let (hour, minute, second) = (digits(time.next()?, 2)?, digits(time.next()?, 2)?, digits(time.next()?, 2)?);
+        let (hour, minute) = (digits(time.next()?, 2)?, digits(time.next()?, 2)?);
+        // Java leaves out seconds that are 0.
+        let second = if has_seconds { digits(time.next()?, 2)? } else { 0 };
         if time.next().is_some() {
             return None;
         }
@@ -214,6 +217,9 @@ mod tests {
         }
         assert_eq!(Timestamp::parse("2026-01-31T00:00:00Z"), Timestamp::parse("2026-01-31t00:00:00.0z"));
         for (text, utc) in [
+            // R750
+            ("2026-01-31T00:30Z", "2026-01-31T00:30:00.000Z"),
+            ("2026-01-31T00:30+01:00", "2026-01-30T23:30:00.000Z"),
             ("2026-01-31T00:00:00+00:00", "2026-01-31T00:00:00.000Z"),
             ("2026-01-31T00:30:00.5+01:00", "2026-01-30T23:30:00.500Z"),
             ("2026-01-31T00:30:00 01:00", "2026-01-30T23:30:00.000Z"),
@@ -236,6 +242,10 @@ mod tests {
             "\u{e9}01:00",
             "26-1-1T0:0:0Z",
             "2026-01-31T00:00:00.Z",
+            "2026-01-31T00:00.5Z",
+            "2026-01-31T00:0Z",
+            "2026-01-31T00Z",
+            "2026-01-31T00.00Z",
             "+026-01-31T00:00:00Z",
         ] {
             assert_eq!(Timestamp::parse(bad), None, "{bad}");
