@@ -138,6 +138,7 @@ fn parse(content_type: &str, body: &[u8]) -> Json {
 
 /// JSON that readers of the inbox can read beside other events; what is nested deeper stays the text that it was.
 fn shallow(text: &str) -> Option<Json> {
+    let text = text.strip_prefix(json::BYTE_ORDER_MARK).unwrap_or(text);
     Some(text).filter(|text| !json::is_too_deep(text)).and_then(json::parse)
 }
 

@@ -1,14 +1,12 @@
 //! The arguments of a tool as a model meant them: models and their programs write numbers with a fraction, null or a text without characters
 //! for what they do not set, lists and objects as JSON in a text, and some add arguments of their own.
 
+use common::json;
 use serde_json::{Map, Value as Json};
 
-/// A number without a fraction, which models write as `5.0` too, is a whole one (JSON Schema Core, section 4.2.2).
+/// A number without a fraction, which models write as `5.0` too, is a whole one.
 pub(crate) fn whole(value: Json) -> Json {
-    match value.as_f64().filter(|number| value.is_f64() && number.fract() == 0.0 && number.abs() < 9e15) {
-        Some(number) => Json::from(number as i64),
-        None => value,
-    }
+    json::whole(&value).filter(|_| value.is_f64()).map_or(value, Json::from)
 }
 
 /// Puts right, at each depth, what the schema does not take and what can mean only one thing: a list, an object, a number or a truth value that

@@ -37,6 +37,15 @@ pub fn is_too_deep(text: &str) -> bool {
     })
 }
 
+/// What some programs put before a text in UTF-8.
+pub const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// A whole number, also one that is written with a fraction of zeros or an exponent (JSON Schema Core, section 4.2.3).
+pub fn whole(value: &Json) -> Option<i64> {
+    let written = || value.as_f64().filter(|number| value.is_f64() && number.fract() == 0.0 && number.abs() < 9e15);
+    value.as_i64().or_else(|| written().map(|number| number as i64))
+}
+
 /// Writes a value, which always succeeds.
 pub fn to_text(json: &Json) -> String {
     serde_json::to_string(json).unwrap_or_default()

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use common::{
     error::{ApiError, Code, RefusalHeader},
+    json::BYTE_ORDER_MARK,
     route::{Media, Route},
 };
 
@@ -138,9 +139,14 @@ pub(crate) async fn read_body(route: &Route, headers: &Headers, body: RequestBod
     }
     let media = route.media.as_str();
     if route.media == Media::Any || headers.first("content-type").is_some_and(|sent| is_of(&sent, media)) {
-        return Ok(bytes);
+        return Ok(if route.media == Media::Json { without_mark(bytes) } else { bytes });
     }
     Err(Code::UnsupportedMediaType.with("type", media).header(RefusalHeader::Accept, media))
+}
+
+/// JSON without the byte order mark that some programs put before a text; a reader may pass over one (RFC 8259, section 8.1).
+fn without_mark(bytes: Bytes) -> Bytes {
+    if bytes.starts_with(BYTE_ORDER_MARK.as_bytes()) { bytes.slice(BYTE_ORDER_MARK.len()..) } else { bytes }
 }
 
 /// Whether the value of a `Content-Type` is of a media type, whatever its parameters (RFC 9110, section 8.3.1).
@@ -153,6 +159,14 @@ fn is_of(sent: &str, media: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// R748
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_json() {
+        for (sent, read) in [("\u{feff}{}", "{}"), ("{}", "{}"), ("\u{feff}", ""), ("\u{feff}\u{feff}", "\u{feff}")] {
+            assert_eq!(without_mark(Bytes::from(sent)), read, "{sent:?}");
+        }
+    }
 
     /// R84
     #[test]

@@ -74,7 +74,7 @@ impl Field for i64 {
     }
 
     fn from_json(value: Json) -> Option<Self> {
-        value.as_i64()
+        json::whole(&value)
     }
 
     fn from_text(text: String) -> Option<Self> {
@@ -549,6 +549,20 @@ mod tests {
         let least = read(r#"{"name": "a"}"#).unwrap();
         assert_eq!((least.name.as_str(), least.days), ("a", None));
         assert_eq!(read(r#"{"name": "a", "days": 3}"#).unwrap().days, Some(Nullable(Some(3))));
+    }
+
+    /// R749
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        let days = |number: &str| read(&format!(r#"{{"name": "a", "days": {number}}}"#)).ok().map(|read| read.days);
+        for (number, expected) in
+            [("3.0", 3), ("3e0", 3), ("0.3E1", 3), ("-0.0", 0), ("9007199254740993", 9007199254740993)]
+        {
+            assert_eq!(days(number), Some(Some(Nullable(Some(expected)))), "{number}");
+        }
+        for number in ["3.5", "1e300", "9223372036854775808", "\"3\"", "true"] {
+            assert!(days(number).is_none(), "{number}");
+        }
     }
 
     form! {

@@ -397,3 +397,10 @@ async fn a_former_secret_is_taken_until_its_grace_ends() {
     s.t.as_(&s.max, "DELETE", &key, Null).await.is(204);
     assert_eq!(s.t.number("SELECT count(*) FROM former_hook_secrets").await, 0);
 }
+
+/// R748
+#[test]
+fn a_byte_order_mark_hides_no_json() {
+    assert_eq!(parse("application/json", "\u{feff}{\"a\": 1}".as_bytes()), json!({ "a": 1 }));
+    assert_eq!(parse("text/plain", "\u{feff}a".as_bytes()), json!("\u{feff}a"));
+}
