@@ -60,6 +60,12 @@ pub struct Expected<'e> {
     pub now: i64,
 }
 
+/// Whether a `typ` is that of proofs: a media type, in any case and with `application/` or without (RFC 7515, section 4.1.9).
+fn is_type(typ: &str) -> bool {
+    let typ = typ.to_ascii_lowercase();
+    typ.strip_prefix("application/").unwrap_or(&typ) == "dpop+jwt"
+}
+
 impl<'t> Proof<'t> {
     /// Reads a proof (RFC 9449, section 4.2). `Err` says in a few words what is wrong.
     pub fn parse(text: &'t str) -> Result<Self, &'static str> {
@@ -76,7 +82,7 @@ impl<'t> Proof<'t> {
         let header = object(header, "its header is no JSON object")?;
         let claims = object(claims, "its claims are no JSON object")?;
         let word = |object: &Json, name: &str| object.get(name).and_then(Json::as_str).map(str::to_owned);
-        if word(&header, "typ").as_deref() != Some("dpop+jwt") {
+        if word(&header, "typ").is_none_or(|typ| !is_type(&typ)) {
             return Err("its typ is not dpop+jwt");
         }
         if header.get("crit").is_some() {
@@ -323,6 +329,10 @@ mod tests {
             jwk
         };
         assert!(Proof::parse(&proof(&[], &[])).is_ok());
+        // R751
+        for typ in ["DPoP+JWT", "application/dpop+jwt"] {
+            assert!(Proof::parse(&proof(&[("typ", json!(typ))], &[])).is_ok(), "{typ}");
+        }
         assert!(Proof::parse(&proof(&[], &[("iat", json!(1_562_262_616.9))])).is_ok());
         for (name, value, why) in [
             ("typ", Json::Null, "typ"),
