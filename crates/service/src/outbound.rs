@@ -79,7 +79,11 @@ fn words(error: &str) -> String {
             "it closed the connection without a whole answer, or its answer is no HTTP"
         }
         "HttpRequestDenied" => "this server may not call it",
-        _ => return error.to_owned(),
+        // Two lengths in an answer, for one; the host says it in quotes.
+        _ => match error.split('"').nth(1).filter(|said| !said.is_empty()) {
+            Some(said) => return format!("the request failed: {said} ({name})"),
+            None => "the request failed",
+        },
     };
     format!("{words} ({name})")
 }
@@ -247,6 +251,9 @@ mod tests {
         let dns = "DnsError(DnsErrorPayload { rcode: Some(\"address not available\"), info-code: Some(0) })";
         assert_eq!(words(dns), "its name was not found (DnsError)");
         assert_eq!(words("DestinationIpProhibited"), "its address is not public (DestinationIpProhibited)");
-        assert_eq!(words("InternalError(Some(\"x\"))"), "InternalError(Some(\"x\"))");
+        // R752
+        let lengths = "InternalError(Some(\"multiple content-length values\"))";
+        assert_eq!(words(lengths), "the request failed: multiple content-length values (InternalError)");
+        assert_eq!(words("InternalError(None)"), "the request failed (InternalError)");
     }
 }
