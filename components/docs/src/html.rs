@@ -10,10 +10,13 @@ const POLICY: &str =
 /// The pages' style: readable at any width, light and dark.
 pub(crate) const STYLE: &str = include_str!("style.css");
 
+/// What decides about the form of a page.
+pub(crate) const VARIES: HeaderValue = HeaderValue::from_static("accept, accept-encoding");
+
 /// Sets what every page is sent with.
 pub(crate) fn protect(headers: &mut http::HeaderMap) {
+    headers.insert(header::VARY, VARIES);
     for (name, value) in [
-        (header::VARY, "accept, accept-encoding"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CONTENT_SECURITY_POLICY, POLICY),

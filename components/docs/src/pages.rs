@@ -5,7 +5,7 @@ use common::{
     error::{ApiError, Code},
     route::{Group, Route},
 };
-use http::StatusCode;
+use http::{StatusCode, header};
 use service::{
     accept::weight,
     app::App,
@@ -174,13 +174,16 @@ fn answer(app: &App, library: &Library, headers: &Headers, path: &str) -> Result
     let mut response = written.answer(headers);
     if response.status() == StatusCode::OK {
         html::protect(response.headers_mut());
+    } else {
+        // RFC 9110, section 15.4.5: what the whole page would say.
+        response.headers_mut().insert(header::VARY, html::VARIES);
     }
     Ok(response)
 }
 
-/// The text with the path of `public_url` before each link to a page.
+/// The text with the path of `public_url` before each link to this server.
 pub(crate) fn linked(markdown: &str, link: &str) -> String {
-    markdown.replace("](/docs/", &format!("]({link}/docs/"))
+    markdown.replace("](/", &format!("]({link}/"))
 }
 
 fn names(link: &str) -> Vec<String> {
@@ -279,6 +282,27 @@ mod tests {
 
     fn docs() -> std::path::PathBuf {
         path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
+    }
+
+    /// R753
+    #[test]
+    fn a_link_has_the_path_of_the_server_before_it() {
+        let text = "[a](/docs/a), [b](/llms.txt), [c](https://c.example/)";
+        assert_eq!(linked(text, "/x"), "[a](/x/docs/a), [b](/x/llms.txt), [c](https://c.example/)");
+    }
+
+    /// R753
+    #[tokio::test]
+    async fn what_a_client_has_varies_as_what_it_gets() {
+        let t = TestApp::new(router());
+        let path = "/docs/agents/concepts/agents";
+        let whole = t.nobody("GET", path, Null).await;
+        let again = t.call("GET", path, &[("if-none-match", whole.header("etag"))], Null).await;
+        again.is(304);
+        assert_eq!(
+            (again.header("vary"), whole.header("vary")),
+            ("accept, accept-encoding", "accept, accept-encoding")
+        );
     }
 
     /// The paths of the pages that are made from the tables.
