@@ -120,7 +120,7 @@ fn verifies(start: impl Fn(&Keys) -> Service) {
     let admin = server.bootstrap();
     admin.post("/api/scopes/custom", &json!({ "name": "x.crm.read", "description": "d" })).is(201);
     let scout = server.agent(&admin, "scout", &["x.crm.read"]);
-    let resources = [(CRM, "EdDSA"), ("https://crm.example.com/", "EdDSA"), ("https://mail.example.com", "ES256")];
+    let resources = [(CRM, "EdDSA"), ("https://crm.example.com/a", "EdDSA"), ("https://mail.example.com", "ES256")];
     let [crm, ..] = resources.map(|(identifier, alg)| {
         let body = json!({ "identifier": identifier, "scopes": ["x.crm.read"], "signing_alg": alg });
         format!("/api/resources/{}", text(&admin.post("/api/resources", &body).is(201)["id"]))
@@ -137,7 +137,7 @@ fn verifies(start: impl Fn(&Keys) -> Service) {
     let taken = format!("taken {}", scout.id);
     let good = exchange(&here, CRM);
     assert_eq!(service.says(&good, "x.crm.read"), taken);
-    for other in ["https://crm.example.com/", "https://mail.example.com"] {
+    for other in ["https://crm.example.com/a", "https://mail.example.com"] {
         assert!(service.says(&exchange(&here, other), "x.crm.read").starts_with("refused"), "{other}");
     }
     // ES256, for its own service.

@@ -129,7 +129,7 @@ fn messages_that_are_wrong_are_refused_by_their_code() {
         ("7", -32600),
         (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, -32600),
         (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, -32600),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#, -32602),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[1]}"#, -32602),
     ] {
         assert_eq!(raw(&site.1, &[], body).is(400)["error"]["code"], code, "{body}");
     }
