@@ -3,7 +3,7 @@ use service::{settings::Settings, testing::TestApp};
 
 use crate::{tick::tests::tick, with_neighbours};
 
-/// R685: who has come to use four fifths of a quota is told once, and again when it comes about again: the person, or the active admins of the
+/// R685, R693: who has come to use four fifths of a quota is told once, and again when it comes about again: the person, or the active admins of the
 /// tenant.
 #[tokio::test]
 async fn four_fifths_of_a_quota_are_told() {
