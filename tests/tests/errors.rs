@@ -60,7 +60,7 @@ fn a_204_has_no_length() {
     assert_eq!(admin.get("/nowhere").header("content-length"), admin.get("/nowhere").text().len().to_string());
 }
 
-/// R58: broken JSON, invalid UTF-8, a byte order mark, and what is nested too deep.
+/// R58, R748: broken JSON, invalid UTF-8, two byte order marks, and what is nested too deep.
 #[test]
 fn a_body_that_is_no_json_is_refused() {
     let site = site();
@@ -74,7 +74,7 @@ fn a_body_that_is_no_json_is_refused() {
         b"\xff",
         b"{\"name\":\"\xff\"}",
         b"{\"name\":\"\xed\xa0\x80\"}",
-        b"\xef\xbb\xbf{\"name\":\"a\"}",
+        b"\xef\xbb\xbf\xef\xbb\xbf{\"name\":\"a\"}",
         b"{\"name\":\"\\ud800\"}",
         b"{\"name\":\"a\nb\"}",
         b"{\"name\":01}",

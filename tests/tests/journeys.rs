@@ -58,7 +58,7 @@ fn from_bootstrap_to_deletion() {
         (&created["name"], &created["state"], &created["has_token"]),
         (&json!("build-bot"), &json!("running"), &json!(true))
     );
-    assert_eq!(created["owner"], json!({ "id": made["user"]["id"], "email": "Ada@Example.com" }));
+    assert_eq!(created["owner"], json!({ "id": made["user"]["id"], "email": "Ada@Example.com", "active": true }));
     assert!(is_well_formed(text(&created["auth_token"]), "acr_agt_"));
     let first = server.with(text(&created["auth_token"]));
 

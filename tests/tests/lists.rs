@@ -221,7 +221,7 @@ fn a_person_is_filtered_by_what_is_shown() {
         emails.dedup();
         assert_eq!(emails, ["max@example.com"], "{user}");
     }
-    // The trail: what a person and their agents did, and what was done to them. An agent that has the name comes first.
+    // The trail: what a person and their agents did, and what was done to them. An agent that has the name is among them.
     let actors = |actor: &str| {
         let rows = admin.get(&format!("/api/audit?actor={actor}")).is(200);
         let rows = rows["items"].as_array().cloned().unwrap_or_default();
@@ -239,7 +239,7 @@ fn a_person_is_filtered_by_what_is_shown() {
     assert_eq!(about, ["max@example.com"]);
     let agent = server.agent(&admin, "max", &["agents.read", "ui.notify"]);
     agent.client.post("/api/access-requests", &json!({ "scope": ["agents.update"], "reason": "Why not" })).is(201);
-    assert_eq!(actors("max"), ["\"ada@example.com\" \"max\""]);
+    assert_eq!(actors("max"), ["\"ada@example.com\" \"max\"", "\"max@example.com\" null"]);
     // No agent is called so.
     assert_eq!(actors("Max"), ["\"max@example.com\" null"]);
     admin.get("/api/audit?actor=usr_max").refused(400, "invalid_filter");

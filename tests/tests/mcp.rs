@@ -325,7 +325,7 @@ fn a_call_is_the_request_of_its_route() {
     }
     let unknown = send(admin, "tools/call", &json!({ "name": "access_approve", "arguments": {} })).is(400);
     assert_eq!(unknown["error"]["code"], -32602);
-    let wrong = send(admin, "tools/call", &json!({ "name": "whoami", "arguments": [] })).is(400);
+    let wrong = send(admin, "tools/call", &json!({ "name": "whoami", "arguments": [1] })).is(400);
     assert_eq!(wrong["error"]["code"], -32602);
     // The address in the audit trail is the client's, not a component's.
     assert_eq!(server.number("SELECT count(*) FROM audit WHERE address = '0.0.0.0'"), 0);

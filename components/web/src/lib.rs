@@ -9,7 +9,8 @@
 //! install, security, device, notifications, users,
 //! tenant, all_tokens, webhooks, audit, login, setup,
 //! clients, resources, receipt, guides, outbox,
-//! links, leaks, providers, again, authorize         one file for each page
+//! links, leaks, providers, again, authorize,
+//! presets, custom_scopes                            one file for each page
 //! page                                              what every page has: header, note, policy
 //! identities                                        providers that are offered, and what is linked with them
 //! scopes                                            what a new credential may do, to choose from

@@ -5,6 +5,7 @@
 //! ```text
 //! testing                               a database for tests, with people and agents in it
 //! housekeeping                          what the tick purges
+//! usage                                 what tenants and people store, for their quotas
 //! signed_token                          signed tokens that are out, each for a resource
 //! federated_credential                  workloads that an agent trusts, which need no secret
 //! hook                                  keys of which signed requests are taken
@@ -26,7 +27,6 @@
 //! oauth_grant, resource                 …
 //! lease                                 what one instance at a time does
 //! key_set, proof                        the public keys of others; proofs of keys that were taken
-//! usage                                 what tenants and people store, for their quotas
 //! outbox, sealed, stream, tenant        …
 //! person                                people, as filters of lists name them
 //! permission                            who may do what, compiled to SQL
