@@ -324,6 +324,7 @@ const SENT: &[(&str, &str, &str)] = &[
     ("/auth/oidc", "again", "Whether the person is to prove anew at the provider who they are."),
     ("", "next", "The path on this site where the person goes on."),
     ("", "os", "The operating system: linux, macos or windows."),
+    ("/auth/oidc", "other", "Whether the provider is to ask who comes, whoever is signed in there."),
     ("", "overlap_hours", "How long the secret before signs too."),
     ("", "pages", "The guides, which replace all of this source."),
     ("", "parts", "head: only what every page shows."),
