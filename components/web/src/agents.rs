@@ -199,6 +199,10 @@ async fn show_form(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<
     write_with(&page, status)
 }
 
+/// What to do with a token or a key that an agent signs its requests with.
+pub(crate) const GIVE_IT: &str =
+    "Give it to the agent as the variable ACCREDIT_TOKEN, or as the header Authorization: Bearer.";
+
 /// A command that tries a new token, which is in a variable, and the sentence above it.
 fn to_try(app: &App, name: &str) -> Option<(String, String)> {
     let base = own_base(app)?;
@@ -230,9 +234,7 @@ pub(crate) async fn register(app: App, typed: Form) -> Result<Response, ApiError
                     heading: format!("{name} is registered"),
                     what: "This is its token.".to_owned(),
                     secret: made.text("auth_token").to_owned(),
-                    use_it:
-                        "Give it to the agent as the variable ACCREDIT_TOKEN, or as the header Authorization: Bearer."
-                            .to_owned(),
+                    use_it: GIVE_IT.to_owned(),
                     also: to_try(&app, name),
                     ends: Some(made.at("token").text("expires_at").to_owned()),
                     may: made.list("scope").to_vec(),

@@ -719,8 +719,8 @@ pub(crate) fn see(app: &App, path: &str) -> Response {
     }
 }
 
-/// The same with the address that was typed, or the name of an agent, which the page repeats: a person that is told nothing of accounts sees a slip of the fingers. It
-/// stays out of the address of the page, and so out of logs.
+/// The same with the address that was typed, or the name of an agent, which the page repeats: a person that is told nothing of accounts sees a
+/// slip of the fingers. It stays out of the address of the page, and so out of logs.
 pub(crate) fn see_typed(app: &App, path: &str, done: &str, typed: &str) -> Response {
     let typed: String = typed.chars().take(LONGEST_EMAIL).collect();
     let value = format!("{done}.{}", URL_SAFE_NO_PAD.encode(typed));

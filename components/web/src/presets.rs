@@ -16,6 +16,7 @@ use crate::{
     form::{Form, number, several},
     page::{Shell, answer, answer_form, see, write_with},
     scopes::{Choice, kept, ticks_of},
+    shown::CHANGED,
     words,
 };
 
@@ -193,22 +194,22 @@ async fn show_one(app: &App, name: &str, typed: &Form, refusal: Option<Refusal>)
 
 /// `POST /admin/presets/{name}/{act}`.
 pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
-    if !["change", "give", "delete"].contains(&act.as_str()) {
-        return Err(Code::NotFound.into());
-    }
+    let done = match act.as_str() {
+        "change" | "give" => format!("{PATH}/{name}?done=changed"),
+        "delete" => format!("{PATH}?done=deleted"),
+        _ => return Err(Code::NotFound.into()),
+    };
     answer_form(&app, &typed, async {
         let api = Api::of(&app)?;
-        let done = match act.as_str() {
-            "delete" => {
-                api.change(route::PRESET_DELETE, &[&name], Change { form: &typed, body: Json::Null }).await.map(drop)
-            }
-            act => change(&api, &name, act, &typed).await,
+        let sent = match act.as_str() {
+            "change" => change(&api, &name, &typed).await,
+            "give" => give(&api, &name, &typed).await,
+            _ => api.change(route::PRESET_DELETE, &[&name], Change { form: &typed, body: Json::Null }).await.map(drop),
         };
-        match done {
-            Ok(()) if act == "delete" => Ok(see(&app, &format!("{PATH}?done=deleted"))),
-            Ok(()) => Ok(see(&app, &format!("{PATH}/{name}?done=changed"))),
+        match sent {
+            Ok(()) => Ok(see(&app, &done)),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
-                let typed = if refusal.slug == RACED { Form::default() } else { typed.clone() };
+                let typed = if refusal.slug == CHANGED { Form::default() } else { typed.clone() };
                 show_one(&app, &name, &typed, Some(refusal)).await
             }
             Err(trouble) => Err(trouble),
@@ -217,21 +218,27 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
     .await
 }
 
-/// The form is about a version that is not the newest one any more.
-const RACED: &str = "raced";
-
-/// Makes a version of what was typed, or lets the agents that are behind do what the newest one allows.
-async fn change(api: &Api<'_>, name: &str, act: &str, typed: &Form) -> Result<(), Trouble> {
+/// The newest version of a preset; refused if the page of the form showed another one.
+async fn newest(api: &Api<'_>, name: &str, typed: &Form) -> Result<Json, Trouble> {
     let newest = api.get(route::PRESET_GET, &[name], &[]).await?;
-    if !typed.is("version", &newest.number("version").to_string()) {
-        let fix = "Nothing was changed. The page shows the newest version: do it again if you still want to.";
-        let mut raced = Refusal::own(409, "Somebody else made a version while this page stood open.", fix);
-        RACED.clone_into(&mut raced.slug);
-        return Err(Trouble::Refused(raced));
+    if typed.is("version", &newest.number("version").to_string()) {
+        return Ok(newest);
     }
-    if act == "change" {
-        return put(api, name, Some(&newest), typed).await;
-    }
+    let fix = "Nothing was changed. The page shows the newest version: do it again if you still want to.";
+    let mut refusal = Refusal::own(409, "Somebody else made a version while this page stood open.", fix);
+    CHANGED.clone_into(&mut refusal.slug);
+    Err(Trouble::Refused(refusal))
+}
+
+/// Makes a version of what was typed.
+async fn change(api: &Api<'_>, name: &str, typed: &Form) -> Result<(), Trouble> {
+    let newest = newest(api, name, typed).await?;
+    put(api, name, Some(&newest), typed).await
+}
+
+/// Lets the agents that are behind do what the newest version allows.
+async fn give(api: &Api<'_>, name: &str, typed: &Form) -> Result<(), Trouble> {
+    newest(api, name, typed).await?;
     let lacking = api.get(route::PRESET_DRIFT, &[name], &[("limit", MOST)]).await?;
     let mut failed = Vec::new();
     for agent in lacking.list("items").iter().filter(|agent| is_behind(agent)) {
@@ -245,12 +252,12 @@ async fn change(api: &Api<'_>, name: &str, act: &str, typed: &Form) -> Result<()
             Err(trouble) => return Err(trouble),
         }
     }
-    if !failed.is_empty() {
-        let mut refusal = Refusal::own(409, "Not all of them may do that now.", "These may not:");
-        refusal.fields = failed;
-        return Err(Trouble::Refused(refusal));
+    if failed.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let mut refusal = Refusal::own(409, "Not all of them may do that now.", "These may not:");
+    refusal.fields = failed;
+    Err(Trouble::Refused(refusal))
 }
 
 #[cfg(test)]

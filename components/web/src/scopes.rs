@@ -1,7 +1,7 @@
 //! What a new credential may do, to choose from: everything, or what is ticked. Nobody has to know the word of a scope.
 
 use common::{
-    scope::{CustomScopes, Scope, ScopeSet},
+    scope::{CustomScopes, Scope, ScopeSet, covers},
     text::isolated,
 };
 use serde_json::Value as Json;
@@ -144,7 +144,7 @@ impl Choice {
         let covered = may.iter().filter_map(|pattern| ScopeSet::expand(pattern)).fold(ScopeSet::EMPTY, ScopeSet::or);
         let covered = covered.without(without);
         let own = custom.list("items").iter().map(|own| own.text("name"));
-        let own = own.filter(|name| may.iter().any(|pattern| is_within(name, pattern)));
+        let own = own.filter(|name| may.iter().any(|pattern| covers(pattern, name)));
         // What the visitor may not look up has its word alone.
         let unlisted = may.iter().copied().filter(|word| CustomScopes::is_name(word));
         let mut names: Vec<&str> =
@@ -179,12 +179,6 @@ fn for_people() -> ScopeSet {
     Scope::ALL.iter().copied().filter(|scope| scope.is_for_people()).collect()
 }
 
-/// Whether a pattern names a scope, or covers it.
-fn covers(pattern: &str, scope: &str) -> bool {
-    is_within(scope, pattern)
-        || ScopeSet::expand(pattern).is_some_and(|all| Scope::from_text(scope).is_some_and(|one| all.contains(one)))
-}
-
 /// The names that patterns mean, of those that can be ticked.
 pub(crate) fn ticks_of(patterns: &[&str], custom: &Json) -> Form {
     let offered = Choice::of_preset(custom, &Form::default());
@@ -206,17 +200,6 @@ pub(crate) fn kept(before: &[&str], custom: &Json, typed: &Form) -> Vec<Json> {
     let is_new = |scope: &str| !stay.iter().any(|pattern| covers(pattern, scope));
     let new = ticks.iter().filter(|tick| tick.is_ticked && is_new(&tick.scope)).map(|tick| tick.scope.as_str());
     stay.iter().copied().chain(new).map(Json::from).collect()
-}
-
-/// Whether a scope of the tenant's own is the pattern's, or one of those below it.
-fn is_within(name: &str, pattern: &str) -> bool {
-    pattern == "*" || pattern == name || pattern.strip_suffix('*').is_some_and(|begin| name.starts_with(begin))
-}
-
-/// Whether patterns let in all that others do.
-pub(crate) fn is_at_least(patterns: &[Json], others: &[Json]) -> bool {
-    let within = |one: &str| patterns.iter().filter_map(Json::as_str).any(|pattern| is_within(one, pattern));
-    others.iter().filter_map(Json::as_str).all(within)
 }
 
 /// So many scopes of a pattern are said one by one.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A form that was refused for what somebody else has changed meanwhile.
-const CHANGED: &str = "changed_meanwhile";
+pub(crate) const CHANGED: &str = "changed_meanwhile";
 
 /// What a form of settings is about.
 pub(crate) struct Settings<'a> {

@@ -397,8 +397,8 @@ impl Patterns {
     }
 }
 
-/// Whether the pattern `of` covers all that `pattern` does.
-fn covers(of: &str, pattern: &str) -> bool {
+/// Whether the pattern `of` covers all that `pattern` does, or the scope of this name.
+pub fn covers(of: &str, pattern: &str) -> bool {
     match of.strip_suffix('*') {
         Some(below) => pattern.starts_with(below),
         None => of == pattern,

@@ -1,15 +1,16 @@
 //! The work of the tick: it purges ended rows, and turns counters of refusals into audit rows.
 
 use crate::{
+    addressee,
     agent::log,
     args, audit, code, credential,
-    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row},
+    db::{Affected, Db, DbError, Purpose, Reads},
     delivery, device, epoch, federated_credential, guard, hook, inbox, key_set, notification, oauth_document,
     oauth_grant, outbox, proof, signed_token, stream,
     usage::Quotas,
 };
 use common::{
-    id::{AuditId, NotificationId, TenantId, UserId},
+    id::{AuditId, NotificationId, TenantId},
     secret::Chance,
     time::Timestamp,
 };
@@ -59,22 +60,15 @@ pub async fn tell_nearly_full(
         return Ok(false);
     }
     if is_nearly_full {
-        let sql = "SELECT o.tenant_id, o.id FROM users o
-                   WHERE o.tenant_id = (SELECT tenant_id FROM bootstrap) AND o.role = 'admin' AND o.deactivated_at IS NULL ORDER BY o.id LIMIT 100";
-        for Operator(tenant, user) in tx.list(sql, args![]).await? {
-            notification::insert_own(&tx, (&tenant, chance, now), (&user, None), (title, body)).await?;
+        let first: Option<TenantId> = tx.optional("SELECT tenant_id FROM bootstrap", args![]).await?;
+        if let Some(tenant) = first {
+            for user in addressee::admins(&tx, &tenant).await? {
+                notification::insert_own(&tx, (&tenant, chance, now), (&user, None), (title, body)).await?;
+            }
         }
     }
     tx.commit().await?;
     Ok(is_nearly_full)
-}
-
-struct Operator(TenantId, UserId);
-
-impl FromRow for Operator {
-    fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self(row.take()?, row.take()?))
-    }
 }
 
 /// Purges kept answers and counters that have ended, and what ended, or was not read or acknowledged, so many days ago: credentials, codes,

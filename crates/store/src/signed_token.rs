@@ -138,9 +138,9 @@ static FOOTING: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// A resource of the tenant by its identifier, or else by another spelling of it, and what a token for it with these records of credentials rests on; and whether
-/// one of this credential for this resource and client is out. It is read before [`insert`] decides: whatever ends between the two has a
-/// later epoch. `None`: there is no such resource.
+/// A resource of the tenant by its identifier, or else by another spelling of it, and what a token for it with these records of credentials
+/// rests on; and whether one of this credential for this resource and client is out. It is read before [`insert`] decides: whatever ends
+/// between the two has a later epoch. `None`: there is no such resource.
 pub async fn footing(
     reads: &dyn Rows,
     (tenant, identifier): (&TenantId, &str),

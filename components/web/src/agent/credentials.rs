@@ -8,7 +8,7 @@ use service::{app::App, credential::own_base, response::Response};
 
 use super::{Head, Heading, Tab, json_of, label_lines, labels, readable};
 use crate::{
-    agents::Secret,
+    agents::{GIVE_IT, Secret},
     api::{Members, Trouble},
     form::{Form, number},
     list::List,
@@ -177,9 +177,8 @@ pub(super) fn secret(app: &App, name: &str, act: &str, made: &Json, has_grace: b
         ),
         _ => (format!("{name} has the key {}", isolated(made.text("name"))), "This is its secret.".to_owned()),
     };
-    let use_it = "Give it to the agent as the variable ACCREDIT_TOKEN, or as the header Authorization: Bearer.";
     let (use_it, also, ends) = match address(app, made) {
-        None => (use_it, None, Some(made.text("expires_at").to_owned())),
+        None => (GIVE_IT, None, Some(made.text("expires_at").to_owned())),
         Some(address) => {
             (use_of_hook(made.text("type")), Some(("The webhook there has this address:".to_owned(), address)), None)
         }

@@ -1,7 +1,7 @@
 //! The tab of the settings, whose forms others may have changed meanwhile.
 
 use askama::Template;
-use common::route;
+use common::{route, scope::Patterns};
 use serde_json::{Map, Value as Json};
 use service::{app::App, response::Response};
 
@@ -10,7 +10,6 @@ use crate::{
     api::{Api, Members, Refusal, Trouble},
     form::{Form, number, several},
     page::{Shell, see_done, write_with},
-    scopes::is_at_least,
     shown::{self, Settings},
     words::Html,
 };
@@ -95,8 +94,8 @@ pub(super) async fn change(
     let now = fields(&api.get(route::AGENTS_GET, &[agent], &[]).await?, typed.text("form"));
     let form = Settings { route: route::AGENTS_PATCH, names: &[agent], now: &now, guarded: GUARDED };
     // What is only widened ends nothing: the page says nothing of the closure, which counts each change of a ceiling.
-    let [asked, before] = [typed, &now].map(|form| several(form.text("scope")));
-    let is_wider = typed.is("form", "ceiling") && is_at_least(&asked, &before);
+    let [asked, before] = [typed, &now].map(|form| Patterns::stored(&form.text("scope").replace(',', " ")));
+    let is_wider = typed.is("form", "ceiling") && before.is_within(&asked);
     let sent = if is_wider { Form::parse(&typed.query_of_all()) } else { typed.clone() };
     match form.send(api, &sent, settings).await {
         Ok(Some(_)) if typed.is("form", "owner") => {

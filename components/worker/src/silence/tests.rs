@@ -5,7 +5,7 @@ use service::{
     testing::{Actor, TestApp},
 };
 
-use crate::{mail::tests::settings, with_neighbours};
+use crate::{mail::tests::settings, tick::tests::tick, with_neighbours};
 
 struct Stage {
     t: TestApp,
@@ -25,10 +25,6 @@ async fn stage() -> Stage {
     let set = json!({ "silent_after_minutes": 30 });
     assert_eq!(t.as_(&max, "PATCH", "/api/agents/scout", set).await.is(200)["silent_after_minutes"], 30);
     Stage { t, max, boss, scout }
-}
-
-async fn tick(t: &TestApp) {
-    t.nobody("POST", "/internal/tick", Null).await.is(204);
 }
 
 async fn beat(t: &TestApp, scout: &Actor) {
