@@ -350,7 +350,8 @@ struct Whose<'a> {
     cause: &'a UserId,
 }
 
-/// Stores a finding about a probe as it was taken; `before` is the probe as it is by now. When the outcome has changed, the agent is told, and its owner too, unless the owner ran it.
+/// Stores a finding about a probe as it was taken; `before` is the probe as it is by now. When the outcome has changed, the agent is told,
+/// and its owner too, unless the owner ran it.
 async fn settle(
     app: &App,
     tx: &Tx<'_>,

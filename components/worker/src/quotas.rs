@@ -31,21 +31,20 @@ fn words(news: &News, quotas: &Quotas) -> (&'static str, String) {
             *quotas,
             "You have used most of a quota",
             "You have",
-            "Archive agents that nobody needs, delete guides and secrets that nobody needs, and have agents acknowledge their events, or ask the operator to raise the variable quotas.",
+            "Archive agents that nobody needs, and delete guides and secrets that nobody needs. Or ask the operator to raise the variable quotas.",
         ),
         None => (
             quotas.of_tenant(),
             "Your tenant has used most of a quota",
             "All people of your tenant together have",
-            "Look with GET /api/usage who stores the most, or ask the operator to raise the variable quotas.",
+            "The command accredit admin usage says who stores the most. Or ask the operator to raise the variable quotas.",
         ),
     };
-    // Below what is stored, so that nothing reads as more than there is room for.
-    let stored = news.usage.bytes / MIB;
     let body = format!(
-        "{whose} {} of {} agents, and store {stored} of {} MiB. When a quota is used up, requests that store more get 409 quota_reached. {next}",
+        "{whose} {} of {} agents, and store {} of {} MiB. When a quota is used up, what would store more is refused. {next}",
         news.usage.agents,
         most.agents,
+        news.usage.bytes / MIB,
         most.bytes / MIB,
     );
     (title, body)

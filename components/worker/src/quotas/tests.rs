@@ -3,8 +3,8 @@ use service::{settings::Settings, testing::TestApp};
 
 use crate::{tick::tests::tick, with_neighbours};
 
-/// R685, R693: who has come to use four fifths of a quota is told once, and again when it comes about again: the person, or the active admins of the
-/// tenant.
+/// R685, R693: who has come to use four fifths of a quota is told once, and again when it comes about again: the person, or the active admins
+/// of the tenant.
 #[tokio::test]
 async fn four_fifths_of_a_quota_are_told() {
     let quotas = store::usage::Quotas { agents: 5, ..Settings::default().quotas };
@@ -32,6 +32,8 @@ async fn four_fifths_of_a_quota_are_told() {
     told(&[of_max]).await;
     let body = t.texts("SELECT body FROM notifications").await.concat();
     assert!(body.starts_with("You have 4 of 5 agents, and store 0 of 1024 MiB. "), "{body}");
+    // R647: people are told of no request.
+    assert!(!body.contains("/api/"), "{body}");
 
     // What goes up and down a little is said once.
     let archive = async |at: &str, names: &str| {
